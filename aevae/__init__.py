@@ -1,0 +1,17 @@
+"""Autoencoders and variational autoencoders in JAX: pure functions, swept many at a time.
+
+The way of the data, and of every import:
+config, data, distributions, models, objectives, train, evaluate, sweep, results, study, figures.
+
+Letters in names and docstrings: B batch, H W C image height, width and channels,
+F features, Z latents, K importance samples, M members of a group (runs trained together),
+N examples, T steps of an epoch, S seeds.
+
+Units everywhere: nats, summed over pixels and latents, averaged over examples.
+"""
+
+__version__ = "0.1.0"
+
+
+class InputError(ValueError):
+    """A fault of the user's input, told in one line that says what is allowed."""

@@ -1,0 +1,143 @@
+"""Networks, and the VAE they make. The only file that imports flax."""
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from aevae import InputError
+from aevae.distributions import Normal, bernoulli, kl
+
+
+class Draw(NamedTuple):
+    """One z for each example, its terms in nats [B], and the distributions they came from."""
+
+    z: Any  # [B, Z]
+    log_px: jax.Array  # log p(x|z)
+    log_pz: jax.Array  # log p(z)
+    log_qz: jax.Array  # log q(z|x)
+    rate: jax.Array | None  # KL(q(z|x) || p(z)) in closed form, None where there is none
+    q: Any  # q(z|x): draw, log_prob
+    x: Any  # p(x|z): mean, sample, log_prob
+
+
+def _hidden(h, widths, activation):
+    """Dense layers, each with its activation: [B, ...] to [B, F]. No widths, no layer."""
+    if any(not isinstance(width, int) or width < 1 for width in widths):
+        raise InputError(f"widths must be whole numbers of at least 1, not {widths}")
+    h = h.reshape(len(h), -1)
+    for width in widths:
+        h = activation(nn.Dense(width)(h))
+    return h
+
+
+class MLPEncoder(nn.Module):
+    """Images [B, H, W, C] to features [B, F]; `widths=()` is the linear encoder."""
+
+    widths: tuple[int, ...]
+    activation: Callable = nn.relu
+
+    @nn.compact
+    def __call__(self, x):
+        return _hidden(x, self.widths, self.activation)
+
+
+class MLPDecoder(nn.Module):
+    """Codes [B, Z] to the likelihood's input [B, *shape]; `widths=()` is the linear decoder.
+
+    Its last layer has no bias: the model adds one, so that it may start from data.
+    """
+
+    widths: tuple[int, ...]
+    activation: Callable = nn.relu
+
+    @nn.compact
+    def __call__(self, z, shape):
+        h = _hidden(z, self.widths, self.activation)
+        return nn.Dense(math.prod(shape), use_bias=False)(h).reshape(-1, *shape)
+
+
+class DiagonalGaussian(nn.Module):
+    """Features [B, F] to q(z|x) = N(mean, diag std²): Kingma and Welling (2014), appendix C.2."""
+
+    latent: int
+
+    @nn.compact
+    def __call__(self, h):
+        mean, logvar = jnp.split(nn.Dense(2 * self.latent)(h), 2, axis=-1)
+        return Normal(mean, jnp.exp(0.5 * logvar))
+
+
+def zeros(images):
+    """An output bias that starts at 0."""
+    return jnp.zeros(images.shape[1:])
+
+
+def mean_logit(images):
+    """An output bias that starts at the logit of the mean image, clipped to [0.001, 0.999].
+
+    As in the code that Burda et al. (2016) released.
+    """
+    mean = jnp.clip(images.mean(0), 0.001, 0.999)
+    return jnp.log(mean) - jnp.log1p(-mean)
+
+
+class FromData(nn.Module):
+    """A parameter whose first value is a function of the training images."""
+
+    start: Callable
+
+    @nn.compact
+    def __call__(self, batch):
+        if self.has_variable("params", "value"):
+            return self.get_variable("params", "value")
+        return self.param("value", lambda key: self.start(batch["image"]))
+
+
+class VAE(nn.Module):
+    """q(z|x), p(z) and p(x|z), as three methods. A variant overrides one of them.
+
+    Used only through the pure `init(key, batch, None, hp)` and `apply(params, batch, key, hp)`,
+    which returns a `Draw`; `batch` is a dict with `image`, `hp` a dict of scalars. Without a key
+    the code is the posterior's mean, which makes a plain autoencoder of it.
+    """
+
+    latent: int
+    encoder: nn.Module  # [B, H, W, C] -> [B, F]
+    decoder: nn.Module  # [B, Z], shape -> [B, *shape]
+    likelihood: Callable = bernoulli  # (decoder's output, hp) -> p(x|z)
+    output_bias: Callable = zeros  # training images -> the output bias's first value
+    shape: tuple[int, ...] = ()  # of one image; a sweep takes it from the data
+
+    def setup(self):
+        self.posterior = DiagonalGaussian(self.latent)
+        self.bias = FromData(self.output_bias)
+
+    def encode(self, batch):
+        """q(z|x), [B, Z]."""
+        return self.posterior(self.encoder(batch["image"]))
+
+    def prior(self, batch):
+        """p(z), [1, Z]: the standard normal."""
+        del batch
+        return Normal(jnp.zeros((1, self.latent)), jnp.ones((1, self.latent)))
+
+    def decode(self, z, batch, hp):
+        """p(x|z), [B, H, W, C]. `batch` may carry what x depends on beside z, never x itself."""
+        out = self.decoder(z, self.shape) + self.bias(batch)[None]
+        return self.likelihood(out, hp)
+
+    def log_joint(self, z, batch, hp):
+        """log p(x, z) at a given z, [B] nats."""
+        log_px = self.decode(z, batch, hp).log_prob(batch["image"])
+        return log_px + self.prior(batch).log_prob(z)
+
+    def __call__(self, batch, key, hp):
+        q, p = self.encode(batch), self.prior(batch)
+        z, log_qz = q.draw(key)
+        x = self.decode(z, batch, hp)
+        log_px = x.log_prob(batch["image"])
+        return Draw(z, log_px, p.log_prob(z), log_qz, kl(q, p), q, x)

@@ -1,0 +1,77 @@
+"""Objectives: pure functions (model, params, batch, key, hp) -> (loss, metrics).
+
+Nats, summed over pixels and latents, averaged over examples. `elbo` is always the
+beta = 1 bound, so that runs trained with different weights share an axis. `hp` is a dict of
+scalars that may each be swept; what sets a shape, such as the K of IWAE, is bound with
+`functools.partial`.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from aevae.distributions import Bernoulli, log_mean_exp, per_example
+
+
+def autoencoder(model, params, batch, key, hp):
+    """E[-log p(x|z)] at the mean code, z = E[q(z|x)]: the distortion alone.
+
+    Hinton and Salakhutdinov (2006). No noise, no rate, no bound. Under a Gaussian with
+    sigma = 1/sqrt(2) it is the squared error plus ½ log(pi) a pixel; under a Bernoulli it is
+    the cross-entropy. Both are reported as well, of the mean reconstruction.
+    """
+    del key
+    draw = model.apply(params, batch, None, hp)
+    distortion = -draw.log_px.mean()
+    return distortion, {"distortion": distortion} | errors(draw.x, batch["image"])
+
+
+def beta_vae(model, params, batch, key, hp):
+    """E[-log p(x|z)] + beta KL(q(z|x) || p(z)): Higgins et al. (2017), eq. 4.
+
+    beta = 1 is the VAE of Kingma and Welling (2014), eq. 10, with one sample.
+    """
+    terms = bound_terms(model.apply(params, batch, key, hp))
+    return terms["distortion"] + hp["beta"] * terms["rate"], terms
+
+
+def capacity_vae(model, params, batch, key, hp):
+    """E[-log p(x|z)] + gamma |KL - C|: Burgess et al. (2018), eq. 8.
+
+    KL is the batch's mean, and C is `capacity`, in nats.
+    """
+    terms = bound_terms(model.apply(params, batch, key, hp))
+    excess = jnp.abs(terms["rate"] - hp["capacity"])
+    return terms["distortion"] + hp["gamma"] * excess, terms
+
+
+def iwae(model, params, batch, key, hp, *, samples=50):
+    """-E[log 1/K sum_k p(x, z_k) / q(z_k|x)], z_k ~ q(z|x): Burda et al. (2016), eq. 8.
+
+    `samples` is K. The metric `iwae` is the bound with that K; the others are those of the
+    single-sample ELBO, averaged over the K draws.
+    """
+    draws = jax.vmap(lambda k: model.apply(params, batch, k, hp))(
+        jax.random.split(key, samples)
+    )
+    bound = log_mean_exp(draws.log_px + draws.log_pz - draws.log_qz).mean()
+    return -bound, bound_terms(draws) | {"iwae": bound}
+
+
+def bound_terms(draw):
+    """Distortion, rate and their ELBO; the rate by sampling where it has no closed form."""
+    rate = draw.log_qz - draw.log_pz if draw.rate is None else draw.rate
+    distortion, rate = -draw.log_px.mean(), rate.mean()
+    return {"elbo": -(distortion + rate), "distortion": distortion, "rate": rate}
+
+
+def errors(x, image):
+    """Squared error and cross-entropy of the mean reconstruction, summed over pixels.
+
+    The cross-entropy has a meaning for images in [0, 1]. A mean that can leave (0, 1), as a
+    Gaussian's can, is clipped to [1e-6, 1 - 1e-6] for it.
+    """
+    mean = jnp.clip(x.mean, 1e-6, 1 - 1e-6)
+    entropy = -image * jnp.log(mean) - (1 - image) * jnp.log1p(-mean)
+    exact = -x.log_prob(image) if isinstance(x, Bernoulli) else per_example(entropy)
+    squared = per_example((x.mean - image) ** 2)
+    return {"squared_error": squared.mean(), "cross_entropy": exact.mean()}

@@ -1,0 +1,240 @@
+"""A run folder: written while a sweep trains, and read back."""
+
+import csv
+import dataclasses
+import functools
+import json
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aevae import InputError, config, data
+
+IMAGES = 10  # test examples that a folder keeps, to draw reconstructions of
+
+
+class Table:
+    """A CSV file that grows by rows. A cell that a row lacks is blank, never 0."""
+
+    def __init__(self, path, columns):
+        self.path, self.columns = Path(path), columns
+        with self.path.open("w", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerow(columns)
+
+    def add(self, rows):
+        with self.path.open("a", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([_cell(row.get(name)) for name in self.columns] for row in rows)
+
+
+def _cell(value):
+    """Numbers in the fewest digits that give the float32 back."""
+    return "" if value is None else str(value)
+
+
+def read(path):
+    """The rows of a table as dicts: numbers where they are numbers, None where blank."""
+    with Path(path).open(newline="") as file:
+        return [{k: _number(v) for k, v in row.items()} for row in csv.DictReader(file)]
+
+
+def _number(text):
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text or None
+
+
+class Events:
+    """TensorBoard's event files: a folder a run, the scalars of the curves by step."""
+
+    def __init__(self, path, names):
+        import tensorboardX
+
+        self._writers = [tensorboardX.FileWriter(str(Path(path) / name)) for name in names]
+
+    def add(self, member, step, scalars):
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        values = [Summary.Value(tag=tag, simple_value=v) for tag, v in scalars.items()]
+        self._writers[member].add_summary(Summary(value=values), step)
+
+    def close(self):
+        for writer in self._writers:
+            writer.close()
+
+
+def write_json(path, content):
+    Path(path).write_text(json.dumps(content, indent=2) + "\n")
+
+
+def save(path, state, examples):
+    """The parameters and step of one run, and some test examples, by name in one .npz file."""
+    trees = {"params": state.params, "examples": examples}
+    leaves = {_path(path): leaf for path, leaf in jax.tree.leaves_with_path(trees)}
+    partial = Path(path).with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, step=state.step, **leaves)
+    os.replace(partial, path)
+
+
+def _path(keys):
+    return "/".join(str(key.key) for key in keys)
+
+
+def _nested(leaves):
+    tree = {}
+    for path, leaf in leaves.items():
+        *folders, name = path.split("/")
+        functools.reduce(lambda node, key: node.setdefault(key, {}), folders, tree)[name] = leaf
+    return tree
+
+
+class Trained:
+    """A trained run: what its folder says of it, and its model as functions of data.
+
+    Images are [N, H, W, C]: uint8, or float32 in [0, 1]; or a batch, a dict of `image` and what
+    else the model reads. To build on, there are `config`, `params`, `hp` (at the last step), `row`
+    (of results.csv) and `examples`, the first test examples as they were evaluated.
+    """
+
+    def __init__(self, config, params, step, row, examples):
+        self.config, self.row, self.examples = config, row, examples
+        self.params = jax.tree.map(jnp.asarray, params)
+        hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
+        self.hp = config.schedule(hp, jnp.int32(step))
+        self._programs = {}
+
+    def encode(self, images):
+        """q(z|x), [N, Z]: its `mean` is the code."""
+        return self._apply("encode", self._batch(images))
+
+    def decode(self, z, batch=None):
+        """p(x|z), [N, H, W, C]: its `mean` is the image."""
+        return self._apply("decode", jnp.asarray(z), batch or {}, self.hp)
+
+    def reconstruct(self, images):
+        """The mean image of the mean code, [N, H, W, C]."""
+        batch = self._batch(images)
+        return self.decode(self.encode(batch).sample(None), batch).mean
+
+    def sample(self, key, count):
+        """Mean images of `count` codes drawn from the prior, [count, H, W, C]."""
+        return self.decode(self._apply("prior", {}).sample(key, count)).mean
+
+    def _batch(self, images):
+        batch = images if isinstance(images, dict) else {"image": images}
+        return data.none(None, batch | {"image": jnp.asarray(batch["image"])})
+
+    def _apply(self, method, *args):
+        if method not in self._programs:
+            apply = functools.partial(self.config.model.apply, method=method)
+            self._programs[method] = jax.jit(apply)
+        return self._programs[method](self.params, *args)
+
+
+def load(workdir, base=None, **where):
+    """The one run of a folder whose columns are as given, as in `load("runs/digits", beta=4)`.
+
+    What is not named must not matter: several runs that match are an error, and so is none.
+    `base` is the Config that the sweep was given, where it was not given a config file.
+    """
+    rows, names = rows_of(workdir), record_of(workdir)["columns"]
+    for name in where:
+        if name not in names:
+            raise InputError(f"{workdir} tells runs apart by {', '.join(names)}, not {name!r}")
+    found = [row for row in rows if all(_same(row[k], v) for k, v in where.items())]
+    if len(found) != 1:
+        near = found or rows
+        there = {k: list(dict.fromkeys(str(row[k]) for row in near)) for k in names}
+        values = "; ".join(f"{k} {', '.join(v)}" for k, v in there.items() if len(v) > 1)
+        asked = ", ".join(f"{k}={v}" for k, v in where.items()) or "no condition"
+        count = len(found) or "none"
+        raise InputError(f"{count} of the runs of {workdir} match {asked}; there are {values}")
+    return open_run(workdir, found[0], base)
+
+
+def open_run(workdir, row, base=None):
+    """The trained run that a row of results.csv is of."""
+    workdir, number = Path(workdir), row["run"]
+    run = declared(workdir, base)[number]
+    with np.load(_existing(workdir, f"params/{number:04d}.npz")) as file:
+        leaves = dict(file)
+    step, trees = leaves.pop("step"), _nested(leaves)
+    shape = trees["examples"]["image"].shape[1:]
+    run = dataclasses.replace(run, model=run.model.clone(shape=shape))
+    return Trained(run, trees["params"], step, row, trees["examples"])
+
+
+def declared(workdir, base=None):
+    """The configs of a folder's runs, from its config file, overrides and grid."""
+    workdir, record = Path(workdir), record_of(workdir)
+    if base is None and record["file"] is None:
+        raise InputError(
+            f"{workdir} was trained from a Config, not a file: pass it as config=..."
+        )
+    base = base or config.load(workdir / "config.py")
+    return config.settle(base, record["overrides"], record["grid"])
+
+
+def record_of(workdir):
+    """What config.json says."""
+    return json.loads(_existing(workdir, "config.json").read_text())
+
+
+def rows_of(workdir):
+    """The rows of results.csv: one for each run of the groups that are finished."""
+    rows = read(_existing(workdir, "results.csv"))
+    if not rows:
+        raise InputError(f"{workdir} has no finished run yet")
+    return rows
+
+
+def _existing(workdir, name):
+    path = Path(workdir) / name
+    if not path.is_file():
+        raise InputError(f"{workdir} is not a run folder: it has no {name}")
+    return path
+
+
+def _same(cell, value):
+    if isinstance(cell, (int, float)) and isinstance(value, (int, float)):
+        return np.float32(cell) == np.float32(value)
+    return str(cell) == config.describe(value)
+
+
+def summary(workdir):
+    """A table as text: the results of each point of the grid, mean ± deviation over its seeds.
+
+    The deviation is that of the runs themselves, with n - 1; diverged runs are left out.
+    """
+    rows, names = rows_of(workdir), record_of(workdir)["columns"]
+    points = [n for n in names if n not in ("run", "seed")]
+    points = [n for n in points if len({row[n] for row in rows}) > 1] or points[:1]
+    measures = [
+        name
+        for name in list(rows[0])[len(names) :]
+        if any(isinstance(row[name], (int, float)) for row in rows)
+        and name not in ("epochs", "diverged", "validation_distortion")
+    ]
+    grouped = {}
+    for row in rows:
+        grouped.setdefault(tuple(row[n] for n in points), []).append(row)
+    lines = [[*points, "runs", *measures]]
+    for point, own in grouped.items():
+        sound = [row for row in own if row["diverged"] is None]
+        lines.append([*map(str, point), f"{len(sound)}/{len(own)}"])
+        for name in measures:
+            values = [row[name] for row in sound if row[name] is not None]
+            mean = f"{np.mean(values):.2f}" if values else ""
+            spread = f" ±{np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+            lines[-1].append(mean + spread)
+    widths = [max(map(len, column)) for column in zip(*lines)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths)) for line in lines
+    )

@@ -1,0 +1,84 @@
+"""One run: state, step, and a span of steps. Nothing here knows that runs are batched."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+INIT_ROWS = 10_000  # training examples that initial values may depend on
+
+
+class State(NamedTuple):
+    """Everything that changes during a run. Arrays only: no functions, no config, no key."""
+
+    params: Any
+    opt: optax.OptState
+    step: jax.Array
+
+
+def adam(hp):
+    """Adam at the learning rate `lr`."""
+    return optax.adam(hp["lr"])
+
+
+def constant(hp, step):
+    """The schedule that changes nothing."""
+    del step
+    return hp
+
+
+def ramp(hp, step, *, name, length):
+    """The schedule in which hyperparameter `name` grows from 0 to its value over `length` steps.
+
+    `length` names a hyperparameter too. Bound with `functools.partial`: of `beta` it is the KL
+    warm-up of Bowman et al. (2016), of `capacity` the growing capacity of Burgess et al. (2018).
+    """
+    return hp | {name: hp[name] * jnp.minimum(1.0, step / hp[length])}
+
+
+def init(config, data, seed, hp):
+    """The first state. `data` is scaled training data: initial values may come from it."""
+    hp = config.schedule(hp, jnp.int32(0))
+    params = config.model.init(jax.random.fold_in(jax.random.key(seed), 0), data, None, hp)
+    return State(params, config.optimizer(hp).init(params), jnp.int32(0))
+
+
+def step(config, state, batch, key, hp):
+    """One update. The optimiser is rebuilt here, so that its numbers may be traced."""
+    hp = config.schedule(hp, state.step)
+
+    def objective(params):
+        return config.objective(config.model, params, batch, key, hp)
+
+    (loss, metrics), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+    updates, opt = config.optimizer(hp).update(grads, state.opt, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return State(params, opt, state.step + 1), metrics | {"loss": loss}
+
+
+def span(config, data, order_TxB, carry, seed, hp, start, stop):
+    """Steps `start` to `stop` (traced) of an epoch whose batches are the rows of `order_TxB`.
+
+    `carry` is (state, sums of the epoch's metrics so far). Cutting an epoch into spans changes
+    no bit of either, so the host may look, save or leave between any two steps. The keys come
+    from the seed and the step alone: nothing random is stored, any step can be replayed.
+    """
+    root = jax.random.fold_in(jax.random.key(seed), 1)
+    state, sums = carry
+    sums = jax.tree.map(lambda s: jnp.where(start == 0, 0.0, s), sums)
+
+    def body(t, carry):
+        state, sums = carry
+        key, noise_key = jax.random.split(jax.random.fold_in(root, state.step))
+        batch = config.binarization(key, rows(data, order_TxB[t]))
+        state, metrics = step(config, state, batch, noise_key, hp)
+        return state, jax.tree.map(jnp.add, sums, metrics)
+
+    return jax.lax.fori_loop(start, stop, body, (state, sums))
+
+
+def rows(data, index):
+    """Those rows of every array, and `size`: how many examples they were drawn from."""
+    batch = {name: values[index] for name, values in data.items()}
+    return batch | {"size": jnp.float32(len(data["image"]))}

@@ -1,0 +1,23 @@
+"""Draws the figures of a run folder again.
+
+python -m experiments.figures --workdir=runs/digits
+"""
+
+from absl import flags
+
+from aevae import InputError, figures, study
+from experiments import command
+
+flags.DEFINE_string("workdir", None, "the run folder")
+
+
+def main(args):
+    if not args["workdir"].value:
+        raise InputError("name the run folder with --workdir")
+    study.prepare()
+    for path in figures.draw(args["workdir"].value):
+        print(path)
+
+
+if __name__ == "__main__":
+    command.run(main)

@@ -1,0 +1,26 @@
+from setuptools import setup
+
+setup(
+    name="aevae",
+    version="0.1.0",
+    description="Autoencoders and variational autoencoders in JAX, swept many at a time",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=["aevae"],
+    install_requires=[
+        "jax>=0.10.2",
+        "flax>=0.12.8",
+        "optax>=0.2.8",
+        "tensorflow-datasets>=4.9.10",
+        "absl-py>=2.3",
+        "numpy>=2.0",
+        "importlib_resources>=6.0",  # tensorflow-datasets uses it and does not declare it
+        "pillow>=11.0",  # decodes images for tensorflow-datasets
+        "array_record>=0.8.1",  # the format of prepared data
+        "tensorboardX>=2.6.4",
+        "tqdm>=4.66",
+        "matplotlib>=3.10",
+        "scikit-learn>=1.6",
+    ],
+    extras_require={"test": ["pytest>=8.0", "numpyro>=0.22", "scipy>=1.14", "tensorboard>=2.19"]},
+)
