@@ -22,5 +22,7 @@ setup(
         "matplotlib>=3.10",
         "scikit-learn>=1.6",
     ],
-    extras_require={"test": ["pytest>=8.0", "numpyro>=0.22", "scipy>=1.14", "tensorboard>=2.19"]},
+    extras_require={
+        "test": ["pytest>=8.0", "numpyro>=0.22", "scipy>=1.14", "tensorboard>=2.19"]
+    },
 )

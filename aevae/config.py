@@ -1,8 +1,8 @@
 """One run, declared; a grid of runs, expanded.
 
 A value in a config is found by its path (`batch`, `hparams.beta`, `model.encoder.widths`,
-`objective.samples`), and by any end of the path that no other path shares (`beta`, `latent`,
-`samples`). Overrides, grids and the columns of the tables all name values this way.
+`objective.k`), and by any end of the path that no other path shares (`beta`, `latent`,
+`k`). Overrides, grids and the columns of the tables all name values this way.
 """
 
 import ast
@@ -35,12 +35,16 @@ class Config:
     binarization: Annotated[Callable, "(key, stored batch) -> batch"]
     dataset: Annotated[str, "the name of a data set"] = "digits"
     train: Annotated[str, "training split, as TFDS slices it"] = "train"
-    validation: Annotated[str, "the split that the best run is chosen by"] = "validation"
+    validation: Annotated[str, "the split that the best run is chosen by"] = (
+        "validation"
+    )
     test: Annotated[str, "the split that results are of"] = "test"
     batch: Annotated[int, "examples in a step"] = 100
     epochs: Annotated[int, "passes over the training split"] = 10
     seed: Annotated[int, "of initial weights, data order and noise"] = 0
-    grid: Annotated[Any, "{name: values}, a product, or a list of such, their union"] = None
+    grid: Annotated[
+        Any, "{name: values}, a product, or a list of such, their union"
+    ] = None
 
     def __post_init__(self):
         for name in ("batch", "epochs"):
@@ -91,10 +95,14 @@ def load(path):
     # A name of its own by content: flax looks its classes' annotations up in sys.modules.
     name = f"config_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
-    module = types.ModuleType(name) if spec is None else importlib.util.module_from_spec(spec)
+    module = (
+        types.ModuleType(name)
+        if spec is None
+        else importlib.util.module_from_spec(spec)
+    )
     sys.modules[name] = module
     try:
-        exec(compile(text, str(path), "exec"), module.__dict__)
+        exec(compile(text, str(path), "exec"), module.__dict__)  # noqa: S102
         config = module.get_config()
     except InputError:
         raise
@@ -179,7 +187,10 @@ def short(config, path):
 
 def override(config, name, value):
     """The config with `value`, or what it says if it is a text, at `name`."""
-    path, value = find(config, name), literal(value) if isinstance(value, str) else value
+    path, value = (
+        find(config, name),
+        literal(value) if isinstance(value, str) else value,
+    )
     return replace(config, path, coerce(value, get(config, path), name))
 
 
@@ -219,7 +230,9 @@ def coerce(value, current, name):
     if kind is tuple and isinstance(value, (list, int)):
         value = tuple(value) if isinstance(value, list) else (value,)
     if type(value) is not kind:
-        raise InputError(f"{name} must be {kinds.get(kind, kind.__name__)}, not {value!r}")
+        raise InputError(
+            f"{name} must be {kinds.get(kind, kind.__name__)}, not {value!r}"
+        )
     return value
 
 
@@ -253,7 +266,9 @@ def expand(config, grid):
         for path, values in paths.items():
             name, current = short(config, path), get(config, path)
             values = values if isinstance(values, (tuple, list)) else (values,)
-            if isinstance(current, tuple) and not all(isinstance(v, tuple) for v in values):
+            if isinstance(current, tuple) and not all(
+                isinstance(v, tuple) for v in values
+            ):
                 values = (tuple(values),)
             if not values:
                 raise InputError(f"the grid gives {name} no values")
@@ -309,9 +324,13 @@ def swept(config, runs):
     differ = [
         path
         for path in leaves(config)
-        if path not in (*always, "seed") and len({describe(get(r, path)) for r in runs}) > 1
+        if path not in (*always, "seed")
+        and len({describe(get(r, path)) for r in runs}) > 1
     ]
-    return {short(config, path): path for path in [*always[:1], *differ, *always[1:], "seed"]}
+    return {
+        short(config, path): path
+        for path in [*always[:1], *differ, *always[1:], "seed"]
+    }
 
 
 def columns(run, paths):
@@ -323,7 +342,9 @@ def groups(runs):
     """Indices of the runs that one program trains: alike but for hyperparameters and seed."""
     found = {}
     for index, run in enumerate(runs):
-        static = dataclasses.replace(run, hparams=dict.fromkeys(run.hparams, 1.0), seed=0)
+        static = dataclasses.replace(
+            run, hparams=dict.fromkeys(run.hparams, 1.0), seed=0
+        )
         found.setdefault(repr(canonical(static)), []).append(index)
     return list(found.values())
 

@@ -53,7 +53,9 @@ def load(name, train, validation, test, data_dir=None):
     if name not in EMBEDDED + PREPARED:
         known = EMBEDDED + PREPARED
         near = difflib.get_close_matches(name, known, cutoff=0.4) or known
-        raise InputError(f"unknown data set {name!r}: did you mean {' or '.join(near)}?")
+        raise InputError(
+            f"unknown data set {name!r}: did you mean {' or '.join(near)}?"
+        )
     chosen = data_dir or os.environ.get("AEVAE_DATA_DIR")
     splits = {"train": train, "validation": validation, "test": test}
     with _quiet():
@@ -71,7 +73,11 @@ def arrays(train, validation, test, name="arrays", version="0"):
     parts = {"train": train, "validation": validation, "test": test}
     for part, split in parts.items():
         image = split["image"]
-        if image.dtype not in (np.uint8, np.float32) or image.ndim < 2 or not len(image):
+        if (
+            image.dtype not in (np.uint8, np.float32)
+            or image.ndim < 2
+            or not len(image)
+        ):
             raise InputError(
                 f"{name}, {part}: images must be uint8 or float32 with one row or more, "
                 f"not {image.dtype} of shape {image.shape}"
@@ -108,7 +114,7 @@ def _builder(name, folder):
     try:
         builder = tfds.builder(name, data_dir=where)
         builder.as_data_source(split="train[:1]")[0]
-    except Exception as error:  # TFDS raises whatever the damage leads to
+    except Exception as error:  # noqa: BLE001, TFDS raises whatever the damage leads to
         raise InputError(f"{fault}{_line(error)}; {hint}") from None
     return builder
 
@@ -118,7 +124,7 @@ def _read(builder, split):
     try:
         source = builder.as_data_source(split=split)
         rows = source.__getitems__(range(len(source)))  # one call: a third of the time
-    except Exception as error:  # as above
+    except Exception as error:  # noqa: BLE001, as above
         raise InputError(
             f"cannot read split {split!r} of {builder.name} ({_line(error)}); "
             f"its splits are {known}"

@@ -44,7 +44,10 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         counts = digits.images  # [N, 8, 8], 0 to 16
         for row in rows:
             grey = np.round(counts[row] * (255 / 16)).astype(np.uint8)
-            yield int(row), {
-                "image": Image.fromarray(grey),
-                "label": int(digits.target[row]),
-            }
+            yield (
+                int(row),
+                {
+                    "image": Image.fromarray(grey),
+                    "label": int(digits.target[row]),
+                },
+            )

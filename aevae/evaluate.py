@@ -34,6 +34,7 @@ def results(config, state, data, key, hp):
     varies by more than 0.01 over the data (ibid., section 5.2), where q is a diagonal Gaussian.
     Elsewhere the objective's own terms.
     """
+    key, bound_key = jax.random.split(key)
     terms = split(config, state, data, key, hp)
     if "elbo" not in terms:
         return {name: value for name, value in terms.items() if name != "loss"}
@@ -50,7 +51,7 @@ def results(config, state, data, key, hp):
             terms |= {"mean": mean_BxZ.mean(0), "square": (mean_BxZ**2).mean(0)}
         return terms
 
-    terms = _mean(bounds, data, key)
+    terms = _mean(bounds, data, bound_key)
     if "mean" in terms:
         variance = terms.pop("square") - terms.pop("mean") ** 2
         terms["active_units"] = (variance > ACTIVE).sum()
@@ -72,9 +73,7 @@ def _mean(f, data, key):
 
     parts = []
     if blocks:
-        each = jax.lax.map(
-            lambda i: f(at(i * ROWS, ROWS), keys[i]), jnp.arange(blocks)
-        )
+        each = jax.lax.map(lambda i: f(at(i * ROWS, ROWS), keys[i]), jnp.arange(blocks))
         parts.append(jax.tree.map(lambda v: v.sum(0) * (ROWS / count), each))
     if rest:
         last = f(at(blocks * ROWS, rest), keys[blocks])

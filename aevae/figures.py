@@ -33,11 +33,15 @@ def draw(workdir, base=None):
     measure = "elbo" if bounded else "distortion"
     for axis in axes or [None]:
         figure = _curves(curves, axis, [a for a in axes if a != axis], measure)
-        paths.append(_save(figure, folder / f"{measure}{f'_by_{axis}' if axis else ''}.png"))
+        paths.append(
+            _save(figure, folder / f"{measure}{f'_by_{axis}' if axis else ''}.png")
+        )
     if bounded:
         figure = _rate_distortion(bounded, axes)
         paths.append(_save(figure, folder / "rate_distortion.png"))
-    best = [results.open_run(workdir, row, base) for row in best_of_each(rows, "latent")]
+    best = [
+        results.open_run(workdir, row, base) for row in best_of_each(rows, "latent")
+    ]
     paths.append(_save(_reconstructions(best), folder / "reconstructions.png"))
     generative = [run for run in best if run.row["elbo"] is not None]
     if generative:
@@ -72,7 +76,9 @@ def _canvas(rows, columns, width, height, **options):
     import matplotlib.pyplot as plt
 
     size = (width * columns, height * rows)
-    return plt.subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", **options)
+    return plt.subplots(
+        rows, columns, figsize=size, squeeze=False, layout="constrained", **options
+    )
 
 
 def _colours(values):
@@ -88,7 +94,12 @@ def _curves(curves, axis, others, measure):
     shown = points[:PANELS]
     columns = min(4, len(shown))
     figure, panels = _canvas(
-        -(-len(shown) // columns), columns, 4.2 if columns > 1 else 6.4, 3.6, sharex=True, sharey=True
+        -(-len(shown) // columns),
+        columns,
+        4.2 if columns > 1 else 6.4,
+        3.6,
+        sharex=True,
+        sharey=True,
     )
     values = _values(curves, axis) if axis else [None]
     colours = _colours(values)
@@ -105,42 +116,66 @@ def _curves(curves, axis, others, measure):
                 if not len(x):
                     continue
                 label = f"{axis} {value}" if axis and part == "test" else None
-                panel.plot(x, np.mean(table, 1), style, color=colours[value], lw=1.3, label=label)
+                panel.plot(
+                    x,
+                    np.mean(table, 1),
+                    style,
+                    color=colours[value],
+                    lw=1.3,
+                    label=label,
+                )
                 panel.fill_between(
-                    x, np.min(table, 1), np.max(table, 1), color=colours[value], alpha=0.2, lw=0
+                    x,
+                    np.min(table, 1),
+                    np.max(table, 1),
+                    color=colours[value],
+                    alpha=0.2,
+                    lw=0,
                 )
                 lasts.extend(np.concatenate(table[len(table) // 10 :]))
         panel.set_xscale("log")
         panel.xaxis.set_minor_formatter("")
-        panel.set_title(", ".join(f"{n} {v}" for n, v in zip(others, point)), fontsize=10)
+        panel.set_title(
+            ", ".join(f"{n} {v}" for n, v in zip(others, point)), fontsize=10
+        )
         panel.grid(alpha=0.25)
     if lasts:
         margin = 0.05 * (max(lasts) - min(lasts)) + 1e-6
         panels[0, 0].set_ylim(min(lasts) - margin, max(lasts) + margin)
-    hidden = f"; {len(points) - len(shown)} panels left out" if len(points) > len(shown) else ""
+    hidden = (
+        f"; {len(points) - len(shown)} panels left out"
+        if len(points) > len(shown)
+        else ""
+    )
     figure.supxlabel("samples seen", fontsize=10)
     title = "ELBO at beta = 1" if measure == "elbo" else "distortion"
     figure.supylabel(f"{title} (nats)", fontsize=10)
-    _legend(panels.flat[0], [("test", "-"), ("train", "--")])
+    _legend(figure, panels.flat[0], [("test", "-"), ("train", "--")])
     figure.suptitle(f"mean over seeds, band from least to greatest{hidden}", fontsize=9)
     return figure
 
 
 def _by_samples(rows, name):
-    """Samples seen, and for each the finite values of the runs that have come so far."""
+    """Samples seen, and for each the finite values of the runs that have come so far.
+
+    About a hundred points, evenly spread on the log axis.
+    """
     found = {}
     for row in rows:
         if row[name] is not None and np.isfinite(row[name]):
             found.setdefault(row["samples"], []).append(row[name])
-    return list(found), list(found.values())
+    keep = np.unique(np.geomspace(1, max(len(found), 1), 100).round().astype(int)) - 1
+    x = np.array(list(found))[keep] if found else np.array([])
+    return x, [found[samples] for samples in x]
 
 
-def _legend(panel, styles):
+def _legend(figure, panel, styles):
     from matplotlib.lines import Line2D
 
     handles, labels = panel.get_legend_handles_labels()
     handles += [Line2D([], [], color="grey", linestyle=style) for _, style in styles]
-    panel.legend(handles, labels + [name for name, _ in styles], fontsize=7, loc="lower right")
+    labels += [name for name, _ in styles]
+    figure.legend(handles, labels, fontsize=8, loc="outside right center")
 
 
 def _rate_distortion(rows, axes):
@@ -151,13 +186,17 @@ def _rate_distortion(rows, axes):
     colours = _colours(_values(rows, axis))
     for value, colour in colours.items():
         own = [row for row in rows if row[axis] == value and np.isfinite(row["elbo"])]
+        if not own:
+            continue
         panel.scatter(
             [r["rate"] for r in own], [r["distortion"] for r in own], color=colour, s=16
         )
         means = []
         for point in _values(own, along) if along else [None]:
             near = [r for r in own if along is None or r[along] == point]
-            means.append([np.mean([r[n] for r in near]) for n in ("rate", "distortion")])
+            means.append(
+                [np.mean([r[n] for r in near]) for n in ("rate", "distortion")]
+            )
         panel.plot(*np.transpose(means), color=colour, lw=1, label=f"{axis} {value}")
     panel.set_xlabel("rate, KL(q(z|x) || p(z)) (nats)")
     panel.set_ylabel("distortion, E[-log p(x|z)] (nats)")
@@ -169,14 +208,26 @@ def _rate_distortion(rows, axes):
 
 
 def _equal_elbo(panel):
+    from matplotlib.ticker import MaxNLocator
+
     (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
-    total = np.linspace(left + low, right + high, 9)[1:-1]
-    for value in total:
-        panel.plot([left, right], [value - left, value - right], color="grey", lw=0.5, alpha=0.5)
-        x = min(right, value - low)
-        if left < x - 0.02 * (right - left) and value - x <= high:
+    for total in MaxNLocator(8).tick_values(left + low, right + high):
+        panel.plot(
+            [left, right],
+            [total - left, total - right],
+            color="grey",
+            lw=0.5,
+            alpha=0.5,
+        )
+        x = min(right, total - low)  # where the line leaves the panel
+        if left < x and low <= total - x < high:
             panel.annotate(
-                f"{-value:.1f}", (x, value - x), fontsize=6, color="grey", ha="right", va="bottom"
+                f"{-total:g}",
+                (x, total - x),
+                fontsize=6,
+                color="grey",
+                ha="right",
+                va="bottom",
             )
     panel.set_xlim(left, right)
     panel.set_ylim(low, high)
@@ -190,7 +241,9 @@ def _reconstructions(runs):
         if not tiles or not np.array_equal(images, tiles[-1][2]):
             tiles.append(("test", images, images))
         tiles.append((_label(run), run.reconstruct(run.examples), images))
-    return _tiles([(name, images) for name, images, _ in tiles], "reconstructions, best runs")
+    return _tiles(
+        [(name, images) for name, images, _ in tiles], "reconstructions, best runs"
+    )
 
 
 def _samples(runs):
@@ -215,7 +268,12 @@ def _tiles(rows, title):
         else:
             side = np.pad(images, ((0, 0), (0, 0), (0, 1), (0, 0)), constant_values=1)
         strip = np.concatenate(list(side), axis=1).clip(0, 1)
-        panel.imshow(strip if strip.shape[-1] == 3 else strip[..., 0], cmap="gray", vmin=0, vmax=1)
+        panel.imshow(
+            strip if strip.shape[-1] == 3 else strip[..., 0],
+            cmap="gray",
+            vmin=0,
+            vmax=1,
+        )
         panel.set_xticks([])
         panel.set_yticks([])
         panel.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)

@@ -19,7 +19,9 @@ class Draw(NamedTuple):
     log_px: jax.Array  # log p(x|z)
     log_pz: jax.Array  # log p(z)
     log_qz: jax.Array  # log q(z|x)
-    rate: jax.Array | None  # KL(q(z|x) || p(z)) in closed form, None where there is none
+    rate: (
+        jax.Array | None
+    )  # KL(q(z|x) || p(z)) in closed form, None where there is none
     q: Any  # q(z|x): draw, log_prob
     x: Any  # p(x|z): mean, sample, log_prob
 

@@ -44,14 +44,14 @@ def capacity_vae(model, params, batch, key, hp):
     return terms["distortion"] + hp["gamma"] * excess, terms
 
 
-def iwae(model, params, batch, key, hp, *, samples=50):
+def iwae(model, params, batch, key, hp, *, k=50):
     """-E[log 1/K sum_k p(x, z_k) / q(z_k|x)], z_k ~ q(z|x): Burda et al. (2016), eq. 8.
 
-    `samples` is K. The metric `iwae` is the bound with that K; the others are those of the
+    `k` is K. The metric `iwae` is the bound with that K; the others are those of the
     single-sample ELBO, averaged over the K draws.
     """
-    draws = jax.vmap(lambda k: model.apply(params, batch, k, hp))(
-        jax.random.split(key, samples)
+    draws = jax.vmap(lambda key: model.apply(params, batch, key, hp))(
+        jax.random.split(key, k)
     )
     bound = log_mean_exp(draws.log_px + draws.log_pz - draws.log_qz).mean()
     return -bound, bound_terms(draws) | {"iwae": bound}

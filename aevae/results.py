@@ -27,7 +27,9 @@ class Table:
     def add(self, rows):
         with self.path.open("a", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
-            writer.writerows([_cell(row.get(name)) for name in self.columns] for row in rows)
+            writer.writerows(
+                [_cell(row.get(name)) for name in self.columns] for row in rows
+            )
 
 
 def _cell(value):
@@ -56,7 +58,9 @@ class Events:
     def __init__(self, path, names):
         import tensorboardX
 
-        self._writers = [tensorboardX.FileWriter(str(Path(path) / name)) for name in names]
+        self._writers = [
+            tensorboardX.FileWriter(str(Path(path) / name)) for name in names
+        ]
 
     def add(self, member, step, scalars):
         from tensorboardX.proto.summary_pb2 import Summary
@@ -91,7 +95,9 @@ def _nested(leaves):
     tree = {}
     for path, leaf in leaves.items():
         *folders, name = path.split("/")
-        functools.reduce(lambda node, key: node.setdefault(key, {}), folders, tree)[name] = leaf
+        functools.reduce(lambda node, key: node.setdefault(key, {}), folders, tree)[
+            name
+        ] = leaf
     return tree
 
 
@@ -147,15 +153,21 @@ def load(workdir, base=None, **where):
     rows, names = rows_of(workdir), record_of(workdir)["columns"]
     for name in where:
         if name not in names:
-            raise InputError(f"{workdir} tells runs apart by {', '.join(names)}, not {name!r}")
+            raise InputError(
+                f"{workdir} tells runs apart by {', '.join(names)}, not {name!r}"
+            )
     found = [row for row in rows if all(_same(row[k], v) for k, v in where.items())]
     if len(found) != 1:
         near = found or rows
         there = {k: list(dict.fromkeys(str(row[k]) for row in near)) for k in names}
-        values = "; ".join(f"{k} {', '.join(v)}" for k, v in there.items() if len(v) > 1)
+        values = "; ".join(
+            f"{k} {', '.join(v)}" for k, v in there.items() if len(v) > 1
+        )
         asked = ", ".join(f"{k}={v}" for k, v in where.items()) or "no condition"
         count = len(found) or "none"
-        raise InputError(f"{count} of the runs of {workdir} match {asked}; there are {values}")
+        raise InputError(
+            f"{count} of the runs of {workdir} match {asked}; there are {values}"
+        )
     return open_run(workdir, found[0], base)
 
 
@@ -236,5 +248,6 @@ def summary(workdir):
             lines[-1].append(mean + spread)
     widths = [max(map(len, column)) for column in zip(*lines)]
     return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths)) for line in lines
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths))
+        for line in lines
     )

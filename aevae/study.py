@@ -15,7 +15,11 @@ from tqdm import tqdm
 from aevae import InputError, config, data, results, sweep
 
 PARTS = ("train", "validation", "test")
-TERMS = ("elbo", "distortion", "rate")  # first in every table, blank where a run has none
+TERMS = (
+    "elbo",
+    "distortion",
+    "rate",
+)  # first in every table, blank where a run has none
 MEASURES = (*TERMS, "iwae", "active_units")
 PACKAGES = ("aevae", "jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
 
@@ -71,12 +75,15 @@ def run(base, workdir, *, overrides=None, grid=None, data_dir=None, chunk=None):
     paths = config.swept(base, runs)
     taken = set(paths) & {*MEASURES, "run", "epoch", "step", "samples"}
     if taken:
-        raise InputError(f"{', '.join(taken)} is a column of the tables: call it otherwise")
+        raise InputError(
+            f"{', '.join(taken)} is a column of the tables: call it otherwise"
+        )
     groups = _groups(runs, paths, data_dir)
 
     record = {"columns": ["run", *paths], "file": text and "config.py"}
     record |= {"overrides": overrides or {}, "grid": config.canonical(grid)}
-    record |= {"runs": [config.canonical(run) for run in runs]}
+    # A run is this config with the values that its row names.
+    record |= {"config": config.canonical(runs[0])}
     folder = Folder(workdir, groups, record, text)
     progress = Progress(groups)
     for number, group in enumerate(groups):
@@ -94,7 +101,9 @@ def _groups(runs, paths, data_dir):
         if name not in sets:
             sets[name] = data.load(*name, data_dir)
         names = [{"run": n} | config.columns(runs[n], paths) for n in numbers]
-        groups.append(Group(numbers, own, names, sets[name], *sweep.check(own[0], sets[name])))
+        groups.append(
+            Group(numbers, own, names, sets[name], *sweep.check(own[0], sets[name]))
+        )
     return groups
 
 
@@ -103,9 +112,8 @@ def _train(number, group, folder, chunk, progress):
     began = time.perf_counter()
     progress.begin(number, group)
     population = sweep.Population(group.runs, group.dataset, layout, group.metrics)
-    moment, diverged = population.start(), {}
-    events = folder.events(group)
-    for moment in population.train(moment):
+    events, diverged = folder.events(group), {}
+    for moment in population.train(population.start()):
         progress.show(moment)
         if moment.metrics is None:
             continue
@@ -136,7 +144,10 @@ class Folder:
         results.write_json(self.path / "config.json", record)
         results.write_json(self.path / "environment.json", _environment(groups))
 
-        metrics = {name for group in groups for name in group.metrics} - {"loss", *TERMS}
+        metrics = {name for group in groups for name in group.metrics} - {
+            "loss",
+            *TERMS,
+        }
         metrics = ["loss", *TERMS, *sorted(metrics)]
         identity = record["columns"]
         self._curves = results.Table(
@@ -144,7 +155,9 @@ class Folder:
             [*identity, "epoch", "step", "samples"]
             + [f"{part}_{name}" for part in PARTS for name in metrics],
         )
-        errors = [name for name in metrics if name in ("squared_error", "cross_entropy")]
+        errors = [
+            name for name in metrics if name in ("squared_error", "cross_entropy")
+        ]
         about = ["objective", "dataset", "binarization"]
         self._results = results.Table(
             self.path / "results.csv",
@@ -168,7 +181,11 @@ class Folder:
         """A row for each run of a group at the end of an epoch."""
         rows = []
         step = moment.epoch * steps
-        at = {"epoch": moment.epoch, "step": step, "samples": step * group.runs[0].batch}
+        at = {
+            "epoch": moment.epoch,
+            "step": step,
+            "samples": step * group.runs[0].batch,
+        }
         for m, columns in enumerate(group.names):
             values = {name: column[m] for name, column in moment.metrics.items()}
             rows.append(columns | at | values)
@@ -203,7 +220,7 @@ class Folder:
 
 
 def _environment(groups):
-    device, dataset = jax.devices()[0], groups[0].dataset
+    device = jax.devices()[0]
     return {
         "python": platform.python_version(),
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
@@ -222,7 +239,9 @@ def _environment(groups):
                 "shape": list(dataset.shape),
                 "examples": {p: len(getattr(dataset, p)["image"]) for p in PARTS},
             }
-            for dataset in {group.dataset.digest: group.dataset for group in groups}.values()
+            for dataset in {
+                group.dataset.digest: group.dataset for group in groups
+            }.values()
         ],
     }
 
@@ -254,7 +273,9 @@ class Progress:
     def show(self, moment):
         group = self._group
         steps = _images(group) // group.runs[0].batch
-        done = (moment.epoch * steps + moment.step) * group.runs[0].batch * len(group.runs)
+        done = (
+            (moment.epoch * steps + moment.step) * group.runs[0].batch * len(group.runs)
+        )
         done, self._done = self._before + done - self._done, self._before + done
         if moment.metrics is not None:
             self._best = _best(moment.metrics)

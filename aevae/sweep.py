@@ -40,7 +40,9 @@ class Layout(NamedTuple):
 
     @property
     def padded(self):
-        return -(-self.members // (self.devices * self.chunk)) * self.devices * self.chunk
+        return (
+            -(-self.members // (self.devices * self.chunk)) * self.devices * self.chunk
+        )
 
 
 def layout(members, parameters, devices=None, chunk=None):
@@ -67,7 +69,9 @@ def check(config, dataset):
     """
     size = len(dataset.train["image"])
     if config.batch > size:
-        raise InputError(f"batch {config.batch} is larger than the {size} training examples")
+        raise InputError(
+            f"batch {config.batch} is larger than the {size} training examples"
+        )
     config = shaped(config, dataset)
     hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
     names = f"{_name(config.objective)} with {_name(config.model)}"
@@ -98,7 +102,9 @@ def check(config, dataset):
         raise InputError(
             f"{names}: nothing reads hyperparameter {', '.join(unread)}; it reads {read}"
         )
-    _check_range(config, dataset, getattr(draw.x, "support", None), type(draw.x).__name__)
+    _check_range(
+        config, dataset, getattr(draw.x, "support", None), type(draw.x).__name__
+    )
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     return parameters, sorted(metrics)
 
@@ -169,19 +175,19 @@ class Population:
         }
         self._given = jax.device_put((which.astype(np.int32), seeds, hp), members)
 
-        root = jax.random.fold_in(jax.random.key(data.EVALUATION_SEED), 2)
-        keys = jax.random.split(root, 4)
         prepare = jax.jit(config.binarization)
         held = {
-            "validation": prepare(keys[0], dataset.validation),
-            "test": prepare(keys[1], dataset.test),
+            part: prepare(evaluation_key(part, "binarization"), getattr(dataset, part))
+            for part in ("validation", "test")
         }
-        noise = {"validation": keys[2], "test": keys[3]}
         self._data = jax.device_put(dataset.train, self._everywhere)
-        self._held = jax.device_put((held, noise), self._everywhere)
+        self._held = jax.device_put(held, self._everywhere)
 
         everyone = functools.partial(_everyone, mesh, layout.chunk)
-        self._start = everyone(functools.partial(_start, config, metrics))
+        # Run once: half the compile time is worth more than faster code.
+        quick = {"xla_backend_optimization_level": 1}
+        start = functools.partial(_start, config, metrics)
+        self._start = everyone(start, compiler_options=quick)
         self._run = everyone(functools.partial(_run, config), donate_argnums=0)
         self._epoch = everyone(functools.partial(_held, evaluate.split, config))
         self._results = everyone(functools.partial(_held, evaluate.results, config))
@@ -195,21 +201,21 @@ class Population:
         """The moment before the first step."""
         return Moment(0, 0, self._start(None, self._given, self._data))
 
-    def train(self, moment):
-        """Yields a moment about every second, and one at the end of every epoch.
+    def train(self, moment, length=None):
+        """Yields a moment about every second, or every `length` steps, and one at an epoch's end.
 
         The moment that was yielded before is spent: its arrays now hold the next.
         """
         epoch, step, carry, _ = moment
-        length = 1  # the first span waits for the compiler
+        steps = length or 1  # the first span waits for the compiler
         while epoch < self.config.epochs:
             order = jax.device_put(self.order(epoch), self._everywhere)
             while step < self.steps:
-                began, stop = time.perf_counter(), min(step + length, self.steps)
+                began, stop = time.perf_counter(), min(step + steps, self.steps)
                 shared = self._data, order, np.int32(step), np.int32(stop)
                 carry = jax.block_until_ready(self._run(carry, self._given, shared))
                 each = (time.perf_counter() - began) / (stop - step)
-                length, step = max(1, int(SPAN / each)), stop
+                steps, step = length or max(1, int(SPAN / each)), stop
                 if step < self.steps:
                     yield Moment(epoch, step, carry)
             epoch, step = epoch + 1, 0
@@ -219,10 +225,18 @@ class Population:
         """The data order of an epoch for each seed, [S, T, B]: a function of (seed, epoch) alone."""
         size, batch = len(self._data["image"]), self.config.batch
         shuffled = [
-            np.random.default_rng([int(seed), epoch]).permutation(size)[: self.steps * batch]
+            np.random.default_rng([int(seed), epoch]).permutation(size)[
+                : self.steps * batch
+            ]
             for seed in self._seeds
         ]
         return np.stack(shuffled).reshape(-1, self.steps, batch).astype(np.int32)
+
+    def compiled_text(self):
+        """The compiled program that trains, as XLA's text."""
+        moment, order = self.start(), jax.device_put(self.order(0), self._everywhere)
+        shared = self._data, order, np.int32(0), np.int32(1)
+        return self._run.lower(moment.carry, self._given, shared).compile().as_text()
 
     def results(self, moment):
         """{part_name: [M]}: `evaluate.results` on the validation and the test split."""
@@ -230,17 +244,19 @@ class Population:
 
     def states(self, moment):
         """The state of every member, as NumPy arrays."""
-        state = jax.device_get(moment.carry[0])
-        return [jax.tree.map(lambda leaf: leaf[m], state) for m in range(len(self.runs))]
+        leaves, structure = jax.tree.flatten(jax.device_get(moment.carry[0]))
+        members = zip(*leaves, strict=True)  # padding comes last
+        return [jax.tree.unflatten(structure, m) for m, _ in zip(members, self.runs)]
 
     def examples(self, count):
         """The first test examples, as they are evaluated."""
-        held, _ = self._held
-        return {name: np.asarray(v[:count]) for name, v in held["test"].items()}
+        return {name: np.asarray(v[:count]) for name, v in self._held["test"].items()}
 
     def _metrics(self, carry):
         state, sums = carry
-        train_ = {f"train_{name}": np.asarray(v) / self.steps for name, v in sums.items()}
+        train_ = {
+            f"train_{name}": np.asarray(v) / self.steps for name, v in sums.items()
+        }
         held = self._host(self._epoch(state, self._given, self._held))
         return {name: v[: len(self.runs)] for name, v in train_.items()} | held
 
@@ -263,7 +279,9 @@ def _everyone(mesh, chunk, f, **options):
         return jax.lax.map(one, (own, given), batch_size=chunk if chunk > 1 else None)
 
     specs = {"in_specs": (P("M"), P("M"), P()), "out_specs": P("M")}
-    return jax.jit(jax.shard_map(of_all, mesh=mesh, check_vma=False, **specs), **options)
+    return jax.jit(
+        jax.shard_map(of_all, mesh=mesh, check_vma=False, **specs), **options
+    )
 
 
 def _start(config, metrics, own, given, stored):
@@ -279,7 +297,22 @@ def _run(config, carry, given, shared):
     return train.span(config, stored, order_SxTxB[which], carry, seed, hp, start, stop)
 
 
-def _held(measure, config, state, given, shared):
+def _held(measure, config, state, given, held):
     """`measure` of one run on the validation and test data."""
-    (_, _, hp), (held, keys) = given, shared
-    return {part: measure(config, state, held[part], keys[part], hp) for part in held}
+    _, _, hp = given
+    return {
+        part: measure(config, state, held[part], evaluation_key(part, "noise"), hp)
+        for part in held
+    }
+
+
+def evaluation_key(part, use):
+    """Of the `binarization` and of the `noise` in evaluating "validation" or "test".
+
+    The same for every run and epoch: all meet the same images and the same noise.
+    """
+    number = 2 * ("binarization", "noise").index(use) + ("validation", "test").index(
+        part
+    )
+    root = jax.random.fold_in(jax.random.key(data.EVALUATION_SEED), 2)
+    return jax.random.fold_in(root, number)

@@ -40,7 +40,9 @@ def ramp(hp, step, *, name, length):
 def init(config, data, seed, hp):
     """The first state. `data` is scaled training data: initial values may come from it."""
     hp = config.schedule(hp, jnp.int32(0))
-    params = config.model.init(jax.random.fold_in(jax.random.key(seed), 0), data, None, hp)
+    params = config.model.init(
+        jax.random.fold_in(jax.random.key(seed), 0), data, None, hp
+    )
     return State(params, config.optimizer(hp).init(params), jnp.int32(0))
 
 

@@ -1,4 +1,4 @@
-"""What the command lines share: flags for a config's values, and faults told in one line."""
+"""What the command lines share: flags for a config's values, faults in one line."""
 
 import sys
 
@@ -9,62 +9,66 @@ from aevae import InputError, config
 FLAGS = flags.FLAGS
 
 
-def run(main):
-    """Runs `main(FLAGS)` as a program; 2 is its exit code if the input is at fault."""
-    app.run(lambda argv: _told(main, FLAGS), flags_parser=lambda argv: _parsed(argv))
+def run(define, main):
+    """A program: defines its flags, parses the arguments, and runs `main(FLAGS)`.
+
+    Its exit code is 2 if the input is at fault.
+    """
+    define()
+    app.run(
+        lambda argv: _told(main, FLAGS), flags_parser=lambda argv: _told(_parse, argv)
+    )
 
 
-def execute(main, argv):
-    """The same within a process: `argv` without the program's name; returns the exit code."""
-    for name in FLAGS:
-        FLAGS[name].unparse()
+def execute(define, main, arguments):
+    """The same within a process, any number of times; returns the exit code."""
+    before = set(FLAGS)
+    define()
+    mine = set(FLAGS) - before
     try:
-        _parsed(["", *argv])
+        _told(_parse, ["", *arguments])
         return _told(main, FLAGS)
     except SystemExit as stop:
         return stop.code
+    finally:
+        for name in mine | {name for name in FLAGS if name.startswith("config.")}:
+            delattr(FLAGS, name)
 
 
-def _told(main, *args):
+def _told(f, *args):
     try:
-        return main(*args)
+        return f(*args)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
 
 
-def _parsed(argv):
-    return _told(_parse, argv)
-
-
 def _parse(argv):
     try:
         if "config" in FLAGS:
-            _define(argv)
+            _define_values(argv)
         rest = FLAGS(argv)[1:]
     except flags.Error as error:
-        raise InputError(str(error).strip().replace("\n", " ")) from None
+        raise InputError(" ".join(str(error).split())) from None
+    if rest:
+        raise InputError(
+            f"unexpected argument {rest[0]!r}: every one is a --flag=value"
+        )
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
-    if rest:
-        raise InputError(f"unexpected argument {rest[0]!r}: every argument is a --flag=value")
     return argv
 
 
-def _define(argv):
+def _define_values(argv):
     """A flag for every value of the config that --config names."""
-    for name in [name for name in FLAGS if name.startswith("config.")]:
-        delattr(FLAGS, name)
     helps = ("--help", "-help", "-?", "--helpfull", "--helpshort", "--helpxml")
     FLAGS([arg for arg in argv if arg not in helps], known_only=True)
     base = config.load(FLAGS["config"].value)
-    names = [arg.lstrip("-").partition("=")[0] for arg in argv if "config." in arg.partition("=")[0]]
-    given = {name.removeprefix("config."): None for name in names}
-    for name in dict.fromkeys([*config.leaves(base), *given]):
+    for name in FLAGS:
+        FLAGS[name].unparse()
+    given = [arg.lstrip("-").partition("=")[0] for arg in argv if arg.startswith("-")]
+    short = [n.removeprefix("config.") for n in given if n.startswith("config.")]
+    for name in dict.fromkeys([*config.leaves(base), *short]):
         path = config.find(base, name)
         default = config.describe(config.get(base, path))
         flags.DEFINE_string(f"config.{name}", default, config.help_of(path))
-    FLAGS.unparse_flags()
-    for name in FLAGS:
-        if not name.startswith("config."):
-            FLAGS[name].unparse()

@@ -8,7 +8,9 @@ from absl import flags
 from aevae import InputError, figures, study
 from experiments import command
 
-flags.DEFINE_string("workdir", None, "the run folder")
+
+def define():
+    flags.DEFINE_string("workdir", None, "the run folder")
 
 
 def main(args):
@@ -20,4 +22,4 @@ def main(args):
 
 
 if __name__ == "__main__":
-    command.run(main)
+    command.run(define, main)

@@ -1,0 +1,330 @@
+"""Groups against solo runs, bit for bit where that is promised."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aevae import (
+    InputError,
+    data,
+    distributions,
+    evaluate,
+    models,
+    objectives,
+    sweep,
+    train,
+)
+from aevae.config import Config
+
+OBJECTIVES = {
+    "autoencoder": (objectives.autoencoder, {"sigma": 0.7}),
+    "beta_vae": (objectives.beta_vae, {"beta": 4.0}),
+    "capacity_vae": (objectives.capacity_vae, {"gamma": 2.0, "capacity": 30.0}),
+    "iwae": (functools.partial(objectives.iwae, k=3), {}),
+}
+
+
+def run(name="beta_vae", *, seed=0, lr=1e-3, epochs=2, **hparams):
+    objective, hp = OBJECTIVES[name]
+    gaussian = name == "autoencoder"
+    return Config(
+        model=models.VAE(
+            3,
+            models.MLPEncoder((8,)),
+            models.MLPDecoder((8,)),
+            distributions.gaussian if gaussian else distributions.bernoulli,
+            models.zeros if gaussian else models.mean_logit,
+        ),
+        objective=objective,
+        hparams=hp | {"lr": lr} | hparams,
+        optimizer=train.adam,
+        schedule=train.constant,
+        binarization=data.none if gaussian else data.stochastic,
+        batch=16,
+        epochs=epochs,
+        seed=seed,
+    )
+
+
+def together(runs, dataset, devices=1, chunk=2, length=None, evaluated=False):
+    """The states, the metrics of every epoch, and the results, of runs trained as one group."""
+    parameters, metrics = sweep.check(runs[0], dataset)
+    layout = sweep.layout(len(runs), parameters, devices, chunk)
+    population = sweep.Population(runs, dataset, layout, metrics)
+    moments = [m for m in population.train(population.start(), length)]
+    curves = [m.metrics for m in moments if m.metrics]
+    results = population.results(moments[-1]) if evaluated else None
+    return population.states(moments[-1]), curves, results
+
+
+def assert_same_bits(ours, theirs):
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def assert_close(ours, theirs):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6),
+        ours,
+        theirs,
+    )
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_member_equals_the_run_alone(name, tiny):
+    """The run alone is plain jit of `train`: no group, no vmap, no devices."""
+    runs = [run(name, seed=s, lr=lr) for s in (0, 1) for lr in (1e-3, 3e-3)]
+    states, curves, _ = together(runs, tiny, devices=2)
+    config = sweep.shaped(runs[3], tiny)
+    hp = {k: jnp.float32(v) for k, v in config.hparams.items()}
+    start = jax.jit(functools.partial(train.init, config))
+    state = start(data.none(None, train.rows(tiny.train, slice(None))), 1, hp)
+    sums = dict.fromkeys(sweep.check(runs[3], tiny)[1], jnp.float32(0))
+    span = jax.jit(functools.partial(train.span, config))
+    for epoch in range(2):
+        order = np.random.default_rng([1, epoch]).permutation(48).reshape(3, 16)
+        state, sums = span(tiny.train, order, (state, sums), 1, hp, 0, 3)
+    assert_close(states[3], jax.device_get(state))
+    for term, total in sums.items():
+        np.testing.assert_allclose(curves[-1][f"train_{term}"][3], total / 3, rtol=2e-5)
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_neighbours_change_no_bit(chunk, tiny):
+    ours, others = (
+        run(seed=5, beta=2.0),
+        [run(seed=s, beta=b) for s, b in ((0, 1), (1, 9))],
+    )
+    first = together([ours, *others, others[0]], tiny, chunk=chunk)
+    second = together([others[1], others[0], ours, ours], tiny, chunk=chunk)
+    for place in (2, 3):
+        assert_same_bits(first[0][0], second[0][place])
+        for a, b in zip(first[1], second[1]):
+            assert {k: v[0] for k, v in a.items()} == {
+                k: v[place] for k, v in b.items()
+            }
+
+
+def test_a_member_that_diverges_leaves_the_others_bits_alone(tiny):
+    sound = [run(seed=s) for s in (0, 1, 2)]
+    broken = run(seed=3, lr=1e30)
+    ours, curves, _ = together([*sound, broken], tiny)
+    theirs, _, _ = together([*sound, run(seed=3)], tiny)
+    assert not np.isfinite(curves[-1]["train_loss"][3])
+    assert all(np.isfinite(curves[-1]["train_loss"][:3]))
+    for a, b in zip(ours[:3], theirs[:3]):
+        assert_same_bits(a, b)
+
+
+def test_cutting_an_epoch_changes_no_bit(tiny):
+    runs = [run(seed=s) for s in (0, 1, 2)]
+    whole, by_one = together(runs, tiny, length=3), together(runs, tiny, length=1)
+    assert_same_bits(whole[0], by_one[0])
+    assert_same_bits(whole[1], by_one[1])
+
+
+def test_a_moment_in_mid_epoch_can_be_gone_on_from(tiny):
+    """All that a checkpoint will hold is the moment: what follows depends on nothing else."""
+    runs = [run(seed=s) for s in (0, 1)]
+    straight, _, _ = together(runs, tiny)
+    parameters, metrics = sweep.check(runs[0], tiny)
+    layout = sweep.layout(2, parameters, 1, 2)
+    population = sweep.Population(runs, tiny, layout, metrics)
+    for moment in population.train(population.start(), length=2):
+        if (moment.epoch, moment.step) == (1, 2):
+            break
+    kept = moment._replace(carry=jax.device_get(moment.carry))
+    again = sweep.Population(runs, tiny, layout, metrics)
+    *_, last = again.train(kept)
+    assert_same_bits(again.states(last), straight)
+
+
+def test_four_devices_give_the_result_of_one(tiny):
+    runs = [run(seed=s) for s in range(6)]
+    one, four = together(runs, tiny, devices=1), together(runs, tiny, devices=4)
+    assert_close(one[0], four[0])
+    assert_close(one[1], four[1])
+
+
+def test_the_program_has_no_collective(tiny):
+    runs = [run(seed=s) for s in range(4)]
+    parameters, metrics = sweep.check(runs[0], tiny)
+    population = sweep.Population(
+        runs, tiny, sweep.layout(4, parameters, 4, 1), metrics
+    )
+    text = population.compiled_text()
+    assert "while" in text  # it is the program that trains
+    for name in (
+        "all-gather",
+        "all-reduce",
+        "all-to-all",
+        "collective-permute",
+        "reduce-scatter",
+    ):
+        assert name not in text
+
+
+def test_runs_that_share_a_seed_are_paired(tiny):
+    runs = [run(seed=0, beta=b, lr=1e-30, epochs=1) for b in (1.0, 8.0)]
+    states, curves, _ = together(runs, tiny)
+    # One initial state, not moved; only the output bias starts at 0, and so may move at all.
+    first, second = (jax.tree.leaves(state.params) for state in states)
+    for a, b in zip(first, second):
+        np.testing.assert_allclose(a, b, atol=1e-28, rtol=0)
+    for name in ("distortion", "rate"):
+        a, b = curves[0][f"train_{name}"]
+        np.testing.assert_allclose(a, b, rtol=1e-6)  # one order, one noise
+
+
+def test_initial_weights_and_order_depend_on_the_seed(tiny):
+    runs = [run(seed=s, lr=1e-30, epochs=1) for s in (0, 1)]
+    states, _, _ = together(runs, tiny)
+    kernels = [s.params["params"]["encoder"]["Dense_0"]["kernel"] for s in states]
+    assert (kernels[0] != kernels[1]).mean() > 0.9
+    parameters, metrics = sweep.check(runs[0], tiny)
+    layout = sweep.layout(2, parameters, 1, 2)
+    population = sweep.Population(runs, tiny, layout, metrics)
+    first, second = population.order(0), population.order(1)
+    assert sorted(first[0].ravel()) == list(range(48))
+    assert (first != second).any() and (first[0] != first[1]).any()
+
+
+def test_evaluation_is_over_every_example_once():
+    """600 rows are a full block of 500 and a rest: the mean must weigh both by their size."""
+    values = np.arange(600, dtype=np.float32)
+    rows = {"image": values[:, None]}
+    mean = jax.jit(
+        lambda rows: evaluate._mean(
+            lambda b, key: {"x": b["image"].mean()}, rows, jax.random.key(0)
+        )
+    )(rows)
+    np.testing.assert_allclose(mean["x"], values.mean(), rtol=1e-6)
+
+
+def test_results_are_the_bounds(tiny):
+    runs = [run(seed=0, lr=1e-2, epochs=30), run(seed=1, lr=1e-2, epochs=30)]
+    states, curves, results = together(runs, tiny, evaluated=True)
+    np.testing.assert_allclose(
+        results["test_elbo"],
+        -results["test_distortion"] - results["test_rate"],
+        rtol=1e-6,
+    )
+    assert (results["test_iwae"] > results["test_elbo"]).all()
+    # One draw a point against 64 of them.
+    np.testing.assert_allclose(results["test_elbo"], curves[-1]["test_elbo"], rtol=0.03)
+    config = sweep.shaped(runs[0], tiny)
+    batch = {"image": data.none(None, {"image": tiny.test["image"]})["image"]}
+    q = jax.jit(functools.partial(config.model.apply, method="encode"))(
+        states[0].params, batch
+    )
+    assert 0 <= results["test_active_units"][0] <= 3
+    loose = (np.asarray(q.mean, np.float64).var(0) > evaluate.ACTIVE).sum()
+    assert (
+        abs(int(results["test_active_units"][0]) - loose) <= 1
+    )  # other binarisation draw
+
+
+def test_active_units_are_counted_by_the_variance_of_the_mean(tiny):
+    """Against float64 NumPy, with one latent cut off by hand."""
+    config = sweep.shaped(run(), tiny)
+    rows = data.threshold(None, {"image": tiny.test["image"]})
+    hp = {"beta": jnp.float32(1), "lr": jnp.float32(1)}
+    state = jax.jit(functools.partial(train.init, config))(
+        train.rows(rows, slice(None)), 0, hp
+    )
+    kernel = state.params["params"]["posterior"]["Dense_0"]["kernel"]
+    state.params["params"]["posterior"]["Dense_0"]["kernel"] = kernel.at[:, 0].set(0.0)
+    terms = jax.jit(functools.partial(evaluate.results, config))(
+        state, rows, jax.random.key(0), hp
+    )
+    encode = jax.jit(functools.partial(config.model.apply, method="encode"))
+    variance = np.asarray(encode(state.params, rows).mean, np.float64).var(0)
+    assert variance[0] < 1e-9 and variance[1:].min() > 0.01
+    assert terms["active_units"] == 2
+
+
+def test_autoencoder_has_no_bound(tiny):
+    _, curves, results = together(
+        [run("autoencoder", seed=s) for s in (0, 1)], tiny, evaluated=True
+    )
+    for table in (*curves, results):
+        assert not any(
+            "elbo" in k or "rate" in k or "iwae" in k or "active" in k for k in table
+        )
+    assert {"test_distortion", "test_squared_error", "test_cross_entropy"} <= set(
+        results
+    )
+
+
+@pytest.mark.parametrize(
+    ("members", "devices", "chunk", "expected"),
+    [
+        (1, 4, None, (1, 1, 1)),
+        (3, 4, None, (3, 3, 1)),
+        (9, 2, 8, (9, 2, 5)),
+        (16, 2, 1, (16, 2, 1)),
+        (40, 2, 8, (40, 2, 7)),
+    ],
+)
+def test_layout_wastes_little(members, devices, chunk, expected):
+    layout = sweep.layout(members, 1000, devices, chunk)
+    assert tuple(layout) == expected
+    assert members <= layout.padded < members + layout.devices * layout.chunk
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"hparams": {"beta": 1.0, "lr": 1e-3, "gama": 2.0}},
+            "nothing reads .* gama; it reads",
+        ),
+        ({"hparams": {"lr": 1e-3}}, "no 'beta'; hparams has lr"),
+        ({"batch": 49}, "batch 49 is larger than the 48"),
+        ({"objective": lambda *a: 1 / 0}, "fails: division by zero"),
+    ],
+)
+def test_a_fault_shows_before_training(change, says, tiny):
+    import dataclasses
+
+    with pytest.raises(InputError, match=says) as fault:
+        sweep.check(dataclasses.replace(run(), **change), tiny)
+    assert "\n" not in str(fault.value)
+
+
+def test_a_hyperparameter_that_only_a_schedule_touches_is_not_read(tiny):
+    """The schedule reads beta, and nothing reads what the schedule makes of it."""
+    import dataclasses
+
+    def schedule(hp, step):
+        return hp | {"beta": hp["beta"] * jnp.minimum(1.0, step / 10)}
+
+    lost = dataclasses.replace(
+        run("iwae"), hparams={"lr": 1e-3, "beta": 1.0}, schedule=schedule
+    )
+    with pytest.raises(
+        InputError, match="nothing reads hyperparameter beta; it reads lr"
+    ):
+        sweep.check(lost, tiny)
+
+
+def test_data_outside_the_likelihoods_range_is_refused():
+    import dataclasses
+
+    rows = {"image": np.linspace(-1, 1, 80, dtype=np.float32).reshape(20, 2, 2, 1)}
+    dataset = data.arrays(rows, rows, rows, name="mine")
+    config = dataclasses.replace(run(), binarization=data.none)
+    with pytest.raises(
+        InputError, match="mine, train: pixels from -1 to 1 lie outside .* 0 to 1"
+    ):
+        sweep.check(config, dataset)
+    config = dataclasses.replace(run("autoencoder"), binarization=data.none)
+    sweep.check(config, dataset)  # a Gaussian takes any
+
+
+def test_a_ramp_grows_to_the_value():
+    schedule = functools.partial(train.ramp, name="beta", length="warmup")
+    hp = {"beta": 4.0, "warmup": 10.0}
+    assert [float(schedule(hp, s)["beta"]) for s in (0, 5, 10, 20)] == [0, 2, 4, 4]
