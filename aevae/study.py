@@ -32,7 +32,8 @@ class Group(NamedTuple):
     names: list[dict[str, str]]  # what a table's row says of which run it is
     dataset: data.DataSet
     parameters: int  # of one run
-    metrics: list[str]  # that its objective reports
+    metrics: list[str]  # that its objective reports in training
+    held: list[str]  # and in evaluation
 
 
 def prepare():
@@ -144,20 +145,16 @@ class Folder:
         results.write_json(self.path / "config.json", record)
         results.write_json(self.path / "environment.json", _environment(groups))
 
-        metrics = {name for group in groups for name in group.metrics} - {
-            "loss",
-            *TERMS,
-        }
-        metrics = ["loss", *TERMS, *sorted(metrics)]
+        metrics = _ordered(name for group in groups for name in group.metrics)
+        held = _ordered(name for group in groups for name in group.held)
         identity = record["columns"]
         self._curves = results.Table(
             self.path / "curves.csv",
             [*identity, "epoch", "step", "samples"]
-            + [f"{part}_{name}" for part in PARTS for name in metrics],
+            + [f"train_{name}" for name in metrics]
+            + [f"{part}_{name}" for part in PARTS[1:] for name in held],
         )
-        errors = [
-            name for name in metrics if name in ("squared_error", "cross_entropy")
-        ]
+        errors = [name for name in held if name in ("squared_error", "cross_entropy")]
         about = ["objective", "dataset", "binarization"]
         self._results = results.Table(
             self.path / "results.csv",
@@ -217,6 +214,10 @@ class Folder:
         row = {"group": number, "runs": len(group.runs), "devices": layout.devices}
         row |= {"chunk": layout.chunk, "seconds": f"{seconds:.2f}"}
         self._timing.add([row | {"images_per_second": f"{images / seconds:.0f}"}])
+
+
+def _ordered(names):
+    return list(dict.fromkeys(["loss", *TERMS, *sorted(names)]))
 
 
 def _environment(groups):

@@ -62,8 +62,9 @@ def layout(members, parameters, devices=None, chunk=None):
 
 
 def check(config, dataset):
-    """One step of a run, traced and not run: the model with its shape, parameters, metric names.
+    """A step and an evaluation of a run, traced and not run.
 
+    Returns the number of parameters, and the names of the metrics in training and in evaluation.
     Whatever fails in it, a hyperparameter that is missing or that nothing reads, and data outside
     the likelihood's range are told here, in one line, before any work.
     """
@@ -76,18 +77,23 @@ def check(config, dataset):
     hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
     names = f"{_name(config.objective)} with {_name(config.model)}"
 
-    def one(hp):
-        everything = _everything(dataset.train)
-        state = train.init(config, everything, 0, hp)
+    def trained(hp):
+        state = train.init(config, _everything(dataset.train), 0, hp)
         batch = train.rows(dataset.train, np.arange(config.batch))
         batch = config.binarization(jax.random.key(0), batch)
         after, metrics = train.step(config, state, batch, jax.random.key(0), hp)
-        draw = config.model.apply(state.params, batch, jax.random.key(0), hp)
-        return (after, metrics["loss"]), metrics, draw
+        return (after, metrics["loss"]), metrics, batch
+
+    def evaluated(hp):
+        (state, _), metrics, batch = trained(hp)
+        held = {name: batch[name] for name in dataset.test}
+        held = evaluate.split(config, state, held, jax.random.key(0), hp)
+        draw = config.model.apply(state.params, batch, None, hp)
+        return state.params, metrics, held, draw.x
 
     try:
-        (state, _), metrics, draw = jax.eval_shape(one, hp)
-        jaxpr = jax.make_jaxpr(lambda hp: one(hp)[0])(hp)
+        params, metrics, held, x = jax.eval_shape(evaluated, hp)
+        jaxpr = jax.make_jaxpr(lambda hp: trained(hp)[0])(hp)
     except Exception as error:
         if isinstance(error, KeyError):
             raise InputError(
@@ -102,11 +108,9 @@ def check(config, dataset):
         raise InputError(
             f"{names}: nothing reads hyperparameter {', '.join(unread)}; it reads {read}"
         )
-    _check_range(
-        config, dataset, getattr(draw.x, "support", None), type(draw.x).__name__
-    )
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    return parameters, sorted(metrics)
+    _check_range(dataset, getattr(x, "support", None), type(x).__name__)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return parameters, sorted(metrics), sorted(held)
 
 
 def shaped(config, dataset):
@@ -131,7 +135,7 @@ def _read(jaxpr):
     return [id(var) in needed for var in jaxpr.jaxpr.invars]
 
 
-def _check_range(config, dataset, support, name):
+def _check_range(dataset, support, name):
     if support is None:
         return
     for part in ("train", "validation", "test"):

@@ -51,7 +51,7 @@ def run(name="beta_vae", *, seed=0, lr=1e-3, epochs=2, **hparams):
 
 def together(runs, dataset, devices=1, chunk=2, length=None, evaluated=False):
     """The states, the metrics of every epoch, and the results, of runs trained as one group."""
-    parameters, metrics = sweep.check(runs[0], dataset)
+    parameters, metrics, _ = sweep.check(runs[0], dataset)
     layout = sweep.layout(len(runs), parameters, devices, chunk)
     population = sweep.Population(runs, dataset, layout, metrics)
     moments = [m for m in population.train(population.start(), length)]
@@ -129,7 +129,7 @@ def test_a_moment_in_mid_epoch_can_be_gone_on_from(tiny):
     """All that a checkpoint will hold is the moment: what follows depends on nothing else."""
     runs = [run(seed=s) for s in (0, 1)]
     straight, _, _ = together(runs, tiny)
-    parameters, metrics = sweep.check(runs[0], tiny)
+    parameters, metrics, _ = sweep.check(runs[0], tiny)
     layout = sweep.layout(2, parameters, 1, 2)
     population = sweep.Population(runs, tiny, layout, metrics)
     for moment in population.train(population.start(), length=2):
@@ -150,7 +150,7 @@ def test_four_devices_give_the_result_of_one(tiny):
 
 def test_the_program_has_no_collective(tiny):
     runs = [run(seed=s) for s in range(4)]
-    parameters, metrics = sweep.check(runs[0], tiny)
+    parameters, metrics, _ = sweep.check(runs[0], tiny)
     population = sweep.Population(
         runs, tiny, sweep.layout(4, parameters, 4, 1), metrics
     )
@@ -183,7 +183,7 @@ def test_initial_weights_and_order_depend_on_the_seed(tiny):
     states, _, _ = together(runs, tiny)
     kernels = [s.params["params"]["encoder"]["Dense_0"]["kernel"] for s in states]
     assert (kernels[0] != kernels[1]).mean() > 0.9
-    parameters, metrics = sweep.check(runs[0], tiny)
+    parameters, metrics, _ = sweep.check(runs[0], tiny)
     layout = sweep.layout(2, parameters, 1, 2)
     population = sweep.Population(runs, tiny, layout, metrics)
     first, second = population.order(0), population.order(1)
@@ -192,12 +192,12 @@ def test_initial_weights_and_order_depend_on_the_seed(tiny):
 
 
 def test_evaluation_is_over_every_example_once():
-    """600 rows are a full block of 500 and a rest: the mean must weigh both by their size."""
+    """600 rows are two blocks of 250 and a rest: the mean must weigh each by its size."""
     values = np.arange(600, dtype=np.float32)
     rows = {"image": values[:, None]}
     mean = jax.jit(
         lambda rows: evaluate._mean(
-            lambda b, key: {"x": b["image"].mean()}, rows, jax.random.key(0)
+            lambda b, key: {"x": b["image"].mean()}, rows, jax.random.key(0), 250
         )
     )(rows)
     np.testing.assert_allclose(mean["x"], values.mean(), rtol=1e-6)

@@ -1,0 +1,69 @@
+"""What the README tells a user to type."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from aevae import results
+from experiments import command
+from experiments import figures as figures_command
+from experiments import sweep as sweep_command
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL))
+
+
+@pytest.fixture
+def root(tmp_path, monkeypatch):
+    """A folder that looks like the root of a clone."""
+    (tmp_path / "configs").symlink_to(ROOT / "configs")
+    (tmp_path / "sparse.py").write_text(PYTHON[2])
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_two_commands_do_the_set_up():
+    commands = [line for line in SHELL.splitlines() if "pip install -e" in line]
+    assert [line.split(" && ")[1] for line in commands] == [
+        "python -m experiments.sweep",
+        "python -m pytest",
+    ]
+
+
+def test_every_command_line_is_one(root):
+    lines = [line for line in SHELL.splitlines() if "-m experiments." in line]
+    assert len(lines) == 5
+    for line in lines:
+        words = shlex.split(line.split(" && ")[-1])
+        module = {
+            "experiments.sweep": sweep_command,
+            "experiments.figures": figures_command,
+        }
+        name, *arguments = words[2:]
+        assert command.execute(module[name].define, lambda args: 0, arguments) == 0
+
+
+def test_training_and_using_a_run_from_python(root, capsys):
+    for block in PYTHON[:2]:
+        exec(compile(block, "README.md", "exec"), {})  # noqa: S102
+    table, _, last = capsys.readouterr().out.strip().rpartition("\n")
+    assert "latent" in table and "elbo" in table
+    elbo, squared = map(float, last.split())
+    assert elbo < 0 < squared < 20  # 52 is the images' own sum of squares
+
+
+def test_the_variant_trains_as_a_sweep_over_its_weight(root):
+    arguments = ["--config=sparse.py", "--config.epochs=30", "--workdir=runs/sparse"]
+    assert command.execute(sweep_command.define, sweep_command.main, arguments) is None
+    rows = results.rows_of("runs/sparse")
+    assert [(row["gamma"], row["seed"]) for row in rows] == [
+        (gamma, seed) for gamma in (0, 0.3, 1) for seed in (0, 1)
+    ]
+    last = [r for r in results.read("runs/sparse/curves.csv") if r["epoch"] == 30]
+    penalty = [row["test_penalty"] for row in last]
+    assert max(penalty[4:]) < min(penalty[:2]) / 2  # the weight does what it says
+    assert results.load("runs/sparse", gamma=0.3, seed=1).config.hparams["gamma"] == 0.3
