@@ -67,6 +67,7 @@ def run(base, workdir, *, overrides=None, grid=None, data_dir=None, chunk=None):
     Raises InputError, before any training, on whatever is wrong with the input.
     """
     prepare()
+    _check_unused(workdir)
     text = None
     if not isinstance(base, config.Config):
         base, text = config.load(base), Path(base).read_text()
@@ -91,6 +92,18 @@ def run(base, workdir, *, overrides=None, grid=None, data_dir=None, chunk=None):
         _train(number, group, folder, chunk, progress)
     progress.close()
     return results.rows_of(workdir)
+
+
+def _check_unused(workdir):
+    """Told at once, before the data are read; the folder is made when all else is sound."""
+    path = Path(workdir)
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(f"{workdir} is not empty: name another --workdir")
+    parent = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise InputError(
+            f"cannot write to {workdir}: {parent} is not a writable folder"
+        )
 
 
 def _groups(runs, paths, data_dir):
@@ -134,10 +147,7 @@ class Folder:
     def __init__(self, workdir, groups, record, text):
         self.path = Path(workdir)
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            if any(self.path.iterdir()):
-                raise InputError(f"{workdir} is not empty: name another --workdir")
-            (self.path / "params").mkdir()
+            (self.path / "params").mkdir(parents=True)
         except OSError as error:
             raise InputError(f"cannot write to {workdir}: {error.strerror}") from None
         if text is not None:

@@ -77,23 +77,18 @@ def check(config, dataset):
     hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
     names = f"{_name(config.objective)} with {_name(config.model)}"
 
-    def trained(hp):
+    def one(hp):
         state = train.init(config, _everything(dataset.train), 0, hp)
         batch = train.rows(dataset.train, np.arange(config.batch))
         batch = config.binarization(jax.random.key(0), batch)
         after, metrics = train.step(config, state, batch, jax.random.key(0), hp)
-        return (after, metrics["loss"]), metrics, batch
-
-    def evaluated(hp):
-        (state, _), metrics, batch = trained(hp)
         held = {name: batch[name] for name in dataset.test}
         held = evaluate.split(config, state, held, jax.random.key(0), hp)
-        draw = config.model.apply(state.params, batch, None, hp)
-        return state.params, metrics, held, draw.x
+        x = config.model.apply(state.params, batch, None, hp).x
+        return (after, metrics["loss"]), state.params, metrics, held, x
 
     try:
-        params, metrics, held, x = jax.eval_shape(evaluated, hp)
-        jaxpr = jax.make_jaxpr(lambda hp: trained(hp)[0])(hp)
+        jaxpr, shapes = jax.make_jaxpr(one, return_shape=True)(hp)
     except Exception as error:
         if isinstance(error, KeyError):
             raise InputError(
@@ -102,7 +97,9 @@ def check(config, dataset):
             ) from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{names} fails: {reason}") from error
-    unread = sorted(name for name, used in zip(sorted(hp), _read(jaxpr)) if not used)
+    trained, params, metrics, held, x = shapes
+    used = _read(jaxpr, len(jax.tree.leaves(trained)))
+    unread = [name for name, read in zip(sorted(hp), used) if not read]
     if unread:
         read = ", ".join(sorted(set(hp) - set(unread))) or "none"
         raise InputError(
@@ -126,9 +123,9 @@ def _name(thing):
     return getattr(getattr(thing, "func", thing), "__name__", type(thing).__name__)
 
 
-def _read(jaxpr):
-    """For each input of a jaxpr, whether an output depends on it."""
-    needed = set(map(id, jaxpr.jaxpr.outvars))
+def _read(jaxpr, outputs):
+    """For each input of a jaxpr, whether one of so many first outputs depends on it."""
+    needed = set(map(id, jaxpr.jaxpr.outvars[:outputs]))
     for equation in reversed(jaxpr.jaxpr.eqns):
         if needed & set(map(id, equation.outvars)):
             needed |= set(map(id, equation.invars))

@@ -3,6 +3,7 @@
 Set globally: the context managers are thread-local, and a worker thread would escape them.
 """
 
+import gc
 import os
 import tempfile
 import warnings
@@ -35,6 +36,11 @@ def pytest_configure(config):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import tensorflow_datasets  # noqa: F401
+
+
+def pytest_runtest_setup():
+    # The leak check collects garbage at every trace: it need not look at what is here to stay.
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -209,7 +209,7 @@ def test_the_best_run_is_the_validation_splits():
 
 
 def test_a_diverged_run_is_named_and_the_rest_is_drawn(tmp_path):
-    grid = {"lr": (1e-3, 1e30), "seed": (0, 1)}
+    grid = {"latent": (2,), "lr": (1e-3, 1e30), "seed": (0, 1)}
     rows = study.run(CONFIG, tmp_path / "run", overrides=SMALL, grid=grid)
     assert [row["diverged"] for row in rows] == [None, None, 1, 1]
     assert math.isnan(rows[2]["elbo"]) and math.isfinite(rows[0]["elbo"])
