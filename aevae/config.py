@@ -267,7 +267,7 @@ def expand(config, grid):
             name, current = short(config, path), get(config, path)
             values = values if isinstance(values, (tuple, list)) else (values,)
             if isinstance(current, tuple) and not all(
-                isinstance(v, tuple) for v in values
+                isinstance(v, (tuple, list)) for v in values
             ):
                 values = (tuple(values),)
             if not values:

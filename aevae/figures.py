@@ -19,9 +19,6 @@ def draw(workdir, base=None):
     plane, and of the best run of each latent size (by the validation ELBO, or distortion where
     there is none) reconstructions and samples from the prior. `base` as in `results.load`.
     """
-    import matplotlib
-
-    matplotlib.use("Agg")
     rows = results.rows_of(workdir)
     curves = results.read(Path(workdir) / "curves.csv")
     names = [n for n in results.record_of(workdir)["columns"] if n not in TELL_APART]
@@ -65,27 +62,23 @@ def _values(rows, name):
 
 
 def _save(figure, path):
-    import matplotlib.pyplot as plt
-
     figure.savefig(path, dpi=120)
-    plt.close(figure)
     return path
 
 
 def _canvas(rows, columns, width, height, **options):
-    import matplotlib.pyplot as plt
+    """A figure and its panels, [rows, columns], without pyplot: a notebook's stay its own."""
+    from matplotlib.figure import Figure
 
-    size = (width * columns, height * rows)
-    return plt.subplots(
-        rows, columns, figsize=size, squeeze=False, layout="constrained", **options
-    )
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
 
 def _colours(values):
-    import matplotlib.pyplot as plt
+    from matplotlib import colormaps
 
     shades = np.linspace(0.05, 0.85, len(values)) if len(values) > 1 else [0.3]
-    return dict(zip(values, plt.cm.viridis(shades)))
+    return dict(zip(values, colormaps["viridis"](shades)))
 
 
 def _curves(curves, axis, others, measure):
@@ -115,23 +108,11 @@ def _curves(curves, axis, others, measure):
                 x, table = _by_samples(own, f"{part}_{measure}")
                 if not len(x):
                     continue
+                low, mean, high = zip(*[(min(v), np.mean(v), max(v)) for v in table])
                 label = f"{axis} {value}" if axis and part == "test" else None
-                panel.plot(
-                    x,
-                    np.mean(table, 1),
-                    style,
-                    color=colours[value],
-                    lw=1.3,
-                    label=label,
-                )
-                panel.fill_between(
-                    x,
-                    np.min(table, 1),
-                    np.max(table, 1),
-                    color=colours[value],
-                    alpha=0.2,
-                    lw=0,
-                )
+                colour = colours[value]
+                panel.plot(x, mean, style, color=colour, lw=1.3, label=label)
+                panel.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
                 lasts.extend(np.concatenate(table[len(table) // 10 :]))
         panel.set_xscale("log")
         panel.xaxis.set_minor_formatter("")

