@@ -1,8 +1,14 @@
+import re
+from pathlib import Path
+
 from setuptools import setup
+
+package = Path(__file__).with_name("aevae") / "__init__.py"
+version = re.search('__version__ = "(.*)"', package.read_text()).group(1)
 
 setup(
     name="aevae",
-    version="0.1.0",
+    version=version,
     description="Autoencoders and variational autoencoders in JAX, swept many at a time",
     license="Apache-2.0",
     python_requires=">=3.11",

@@ -57,6 +57,8 @@ class Config:
             allowed = "a number above 0" if positive else "a finite number"
             check = _positive if positive else _finite
             _require(value, f"hyperparameter {name}", allowed, check)
+        hparams = {name: float(value) for name, value in self.hparams.items()}
+        object.__setattr__(self, "hparams", hparams)
         for name in ("objective", "optimizer", "schedule", "binarization"):
             _require(getattr(self, name), name, "a function", callable)
 
@@ -296,15 +298,18 @@ def settle(config, overrides=None, grid=None):
     """
     for name, value in (overrides or {}).items():
         config = override(config, name, value)
+    paths = [find(config, name) for name in overrides or {}]
+    if len(set(paths)) < len(paths):
+        raise InputError(f"a value is set twice: {', '.join(overrides)}")
     grid = config.grid if grid is None else grid
     if grid is None:
         return [config]
     products = grid if isinstance(grid, Sequence) else [grid]
     over = {find(config, name) for product in products for name in product}
-    for name in overrides or {}:
-        if find(config, name) in over:
+    for path in paths:
+        if path in over:
             raise InputError(
-                f"{short(config, find(config, name))} is set and swept as well: leave one out"
+                f"{short(config, path)} is set and swept as well: leave one out"
             )
     return expand(config, products)
 

@@ -3,16 +3,15 @@
 import importlib.metadata
 import os
 import platform
-import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
-from aevae import InputError, config, data, results, sweep
+from aevae import InputError, __version__, config, data, results, sweep
+from aevae.progress import Progress
 
 PARTS = ("train", "validation", "test")
 TERMS = (
@@ -22,7 +21,7 @@ TERMS = (
 )  # first in every table, blank where a run has none
 MEASURES = (*TERMS, "iwae", "active_units")
 ABOUT = ("objective", "dataset", "binarization")  # told of every run
-PACKAGES = ("aevae", "jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
+PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
 
 
 class Group(NamedTuple):
@@ -242,7 +241,8 @@ def _environment(groups):
     device = jax.devices()[0]
     return {
         "python": platform.python_version(),
-        "versions": {name: importlib.metadata.version(name) for name in PACKAGES},
+        "versions": {"aevae": __version__}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
         "hardware": {
             "machine": platform.machine(),
             "cores": _cores(),
@@ -263,69 +263,3 @@ def _environment(groups):
             }.values()
         ],
     }
-
-
-class Progress:
-    """A bar on a terminal; elsewhere a line every ten seconds and at the end of a group."""
-
-    def __init__(self, groups):
-        self._groups = groups
-        work = sum(len(g.runs) * g.runs[0].epochs * _images(g) for g in groups)
-        live = sys.stderr.isatty()
-        self._bar = tqdm(
-            total=work,
-            unit="images",
-            unit_scale=True,
-            dynamic_ncols=True,
-            file=sys.stderr,
-            mininterval=0.1 if live else 10,
-            disable=not live,
-        )
-        self._done = self._before = 0
-        self._began = self._spoke = time.perf_counter()
-
-    def begin(self, number, group):
-        self._number, self._group, self._best = number, group, "ELBO -"
-        self._before = self._done
-        self._tell("compiling")
-
-    def show(self, moment):
-        group = self._group
-        steps = _images(group) // group.runs[0].batch
-        done = (
-            (moment.epoch * steps + moment.step) * group.runs[0].batch * len(group.runs)
-        )
-        done, self._done = self._before + done - self._done, self._before + done
-        if moment.metrics is not None:
-            self._best = _best(moment.metrics)
-        self._bar.update(done)
-        self._tell(f"epoch {moment.epoch}/{group.runs[0].epochs}, {self._best}", moment)
-
-    def _tell(self, text, moment=None):
-        group = self._group
-        latent = getattr(group.runs[0].model, "latent", "-")
-        head = f"group {self._number + 1}/{len(self._groups)} (latent {latent})"
-        self._bar.set_description_str(f"{head}: {text}", refresh=False)
-        now = time.perf_counter()
-        last = moment is not None and moment.epoch == group.runs[0].epochs
-        if self._bar.disable and (now - self._spoke > 10 or last):
-            rate = self._done / (now - self._began)
-            left = (self._bar.total - self._done) / rate if rate else float("nan")
-            line = f"{head}: {text}, {rate:,.0f} images/s, {left:.0f} s left"
-            print(line, file=sys.stderr, flush=True)
-            self._spoke = now
-
-    def close(self):
-        self._bar.close()
-
-
-def _images(group):
-    """That a run sees in an epoch."""
-    size, batch = len(group.dataset.train["image"]), group.runs[0].batch
-    return size // batch * batch
-
-
-def _best(metrics):
-    if "validation_elbo" in metrics:
-        return f"best ELBO {np.nanmax(metrics['validation_elbo']):.2f}"
-    return f"best distortion {np.nanmin(metrics['validation_distortion']):.2f}"

@@ -161,6 +161,16 @@ def test_what_is_set_cannot_be_swept_as_well():
     assert [(r.model.latent, r.batch) for r in runs] == [(4, 7), (4, 7)]
 
 
+def test_a_value_cannot_be_set_twice_under_two_names():
+    with pytest.raises(InputError, match="set twice: lr, hparams.lr"):
+        config.settle(base(), {"lr": "1e-3", "hparams.lr": "1e-2"})
+
+
+def test_hyperparameters_are_numbers_however_written():
+    run = config.override(base(hparams={"warmup": 100, "lr": 1}), "warmup", "0.5")
+    assert run.hparams == {"warmup": 0.5, "lr": 1.0}
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
