@@ -16,8 +16,9 @@ class Progress:
         live = sys.stderr.isatty()
         self._bar = tqdm(
             total=work,
-            unit="images",
+            unit=" images",
             unit_scale=True,
+            bar_format="{desc} {percentage:3.0f}%|{bar:16}| {rate_fmt}, {remaining} left",
             dynamic_ncols=True,
             file=sys.stderr,
             mininterval=0.1 if live else 10,
@@ -34,13 +35,12 @@ class Progress:
     def show(self, moment):
         group = self._group
         steps = _images(group) // group.runs[0].batch
-        done = (
-            (moment.epoch * steps + moment.step) * group.runs[0].batch * len(group.runs)
-        )
-        done, self._done = self._before + done - self._done, self._before + done
+        seen = (moment.epoch * steps + moment.step) * group.runs[0].batch
+        done = self._before + seen * len(group.runs)
+        self._bar.update(done - self._done)
+        self._done = done
         if moment.metrics is not None:
             self._best = _best(moment.metrics)
-        self._bar.update(done)
         self._tell(f"epoch {moment.epoch}/{group.runs[0].epochs}, {self._best}", moment)
 
     def _tell(self, text, moment=None):
