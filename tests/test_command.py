@@ -76,7 +76,7 @@ def draw(*arguments):
         (["--sweep=beta=1,1"], "has this run twice"),
         (["--sweep=beta=1", "--sweep=beta=2"], "names a value twice"),
         (["--sweep=lr=0"], "lr must be a number above 0, not 0"),
-        (["--chunk=0"], "not a positive integer|positive"),
+        (["--chunk=0"], "0 is not a positive integer"),
         (["--workdir=/proc/x"], "cannot write to /proc/x"),
     ],
 )

@@ -47,6 +47,13 @@ def test_rate_is_what_monte_carlo_estimates(batch, params):
     np.testing.assert_array_less(jnp.abs(samples.mean(0) - draws.rate[0]), error)
 
 
+def test_log_joint_is_that_of_the_draw(batch, params):
+    draw = jax.jit(vae().apply)(params, batch, jax.random.key(1), HP)
+    joint = jax.jit(functools.partial(vae().apply, method="log_joint"))
+    ours = joint(params, draw.z, batch, HP)
+    np.testing.assert_allclose(ours, draw.log_px + draw.log_pz, rtol=1e-6)
+
+
 @pytest.mark.parametrize("objective", BOUNDS)
 def test_elbo_is_the_beta_1_bound_whatever_the_weights(objective, batch, params):
     of = compiled(objective)
