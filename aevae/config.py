@@ -1,4 +1,4 @@
-"""One run, declared; a grid of runs, expanded.
+"""One run, declared.
 
 A value in a config is found by its path (`batch`, `hparams.beta`, `model.encoder.widths`,
 `objective.k`), and by any end of the path that no other path shares (`beta`, `latent`,
@@ -10,15 +10,12 @@ import dataclasses
 import functools
 import hashlib
 import importlib.util
-import itertools
 import math
 import sys
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
-
-import numpy as np
 
 from aevae import InputError
 
@@ -41,6 +38,10 @@ class Config:
     test: Annotated[str, "the split that results are of"] = "test"
     batch: Annotated[int, "examples in a step"] = 100
     epochs: Annotated[int, "passes over the training split"] = 10
+    keep: Annotated[str, "the parameters that results are of: last or best"] = "last"
+    patience: Annotated[
+        float, "epochs without a better validation ELBO that end a run"
+    ] = math.inf
     seed: Annotated[int, "of initial weights, data order and noise"] = 0
     grid: Annotated[
         Any, "{name: values}, a product, or a list of such, their union"
@@ -50,6 +51,9 @@ class Config:
         for name in ("batch", "epochs"):
             _require(getattr(self, name), name, "a whole number of at least 1", _counts)
         _require(self.seed, "seed", "a whole number from 0 to 2147483647", _seeds)
+        _require(self.keep, "keep", "last or best", ("last", "best").__contains__)
+        allowed = "a whole number of at least 1, or inf"
+        _require(self.patience, "patience", allowed, _patience)
         latent = getattr(self.model, "latent", 1)
         _require(latent, "latent", "a whole number of at least 1", _counts)
         for name, value in self.hparams.items():
@@ -74,6 +78,10 @@ def _counts(value):
 
 def _seeds(value):
     return type(value) is int and 0 <= value < 2**31
+
+
+def _patience(value):
+    return value >= 1 and (value == math.inf or value == int(value))
 
 
 def _finite(value):
@@ -114,6 +122,17 @@ def load(path):
     if not isinstance(config, Config):
         raise InputError(f"get_config() of {path} must return a Config, not {config!r}")
     return config
+
+
+def code(text):
+    """What a config file runs but for the values in `get_config`: comments change nothing."""
+    body = ast.parse(text).body
+    if ast.get_docstring(ast.Module(body, [])) is not None:
+        body = body[1:]
+    values = [n for n in body if getattr(n, "name", None) == "get_config"]
+    inner = [n for top in values for n in ast.walk(top) if n is not top]
+    inner = [n for n in inner if isinstance(n, (ast.Lambda, ast.FunctionDef))]
+    return [ast.dump(node) for node in (*(n for n in body if n not in values), *inner)]
 
 
 def leaves(node, path=""):
@@ -196,17 +215,6 @@ def override(config, name, value):
     return replace(config, path, coerce(value, get(config, path), name))
 
 
-def axis(text):
-    """A name and its values, from `name=value,value,...`."""
-    name, equals, values = text.partition("=")
-    if not (name.strip() and equals):
-        raise InputError(f"a sweep is name=value,value,..., not {text!r}")
-    try:
-        return name.strip(), list(ast.literal_eval(f"[{values}]"))
-    except (ValueError, SyntaxError):
-        return name.strip(), [literal(value) for value in values.split(",")]
-
-
 def literal(text):
     """A Python literal, an infinite or undefined number, or the text itself."""
     text = text.strip()
@@ -253,107 +261,6 @@ def _function(value, current, name):
     )
 
 
-def expand(config, grid):
-    """The runs of a grid, in its order: configs without a grid, no two of them equal.
-
-    A grid is a list of {name: values}: of each the product, the first name slowest, and of these
-    the union, for weights that move together.
-    """
-    runs = []
-    for product in grid:
-        paths = {find(config, name): values for name, values in product.items()}
-        if len(paths) < len(product):
-            raise InputError(f"the grid names a value twice: {', '.join(product)}")
-        axes = []
-        for path, values in paths.items():
-            name, current = short(config, path), get(config, path)
-            values = values if isinstance(values, (tuple, list)) else (values,)
-            if isinstance(current, tuple) and not all(
-                isinstance(v, (tuple, list)) for v in values
-            ):
-                values = (tuple(values),)
-            if not values:
-                raise InputError(f"the grid gives {name} no values")
-            axes.append([(path, coerce(value, current, name)) for value in values])
-        for point in itertools.product(*axes):
-            run = dataclasses.replace(config, grid=None)
-            for path, value in point:
-                run = replace(run, path, value)
-            runs.append(run)
-    if not runs:
-        raise InputError("the grid is empty: it must have one run at least")
-    seen = {}
-    for run in runs:
-        if seen.setdefault(_identity(run), run) is not run:
-            clash = columns(run, swept(config, runs))
-            point = ", ".join(f"{name}={value}" for name, value in clash.items())
-            raise InputError(f"the grid has this run twice: {point}")
-    return runs
-
-
-def settle(config, overrides=None, grid=None):
-    """The runs to train: overrides ({name: value or text}) applied, and the grid expanded.
-
-    `grid` takes the place of the config's own; without any there is one run.
-    """
-    for name, value in (overrides or {}).items():
-        config = override(config, name, value)
-    paths = [find(config, name) for name in overrides or {}]
-    if len(set(paths)) < len(paths):
-        raise InputError(f"a value is set twice: {', '.join(overrides)}")
-    grid = config.grid if grid is None else grid
-    if grid is None:
-        return [config]
-    products = grid if isinstance(grid, Sequence) else [grid]
-    over = {find(config, name) for product in products for name in product}
-    for path in paths:
-        if path in over:
-            raise InputError(
-                f"{short(config, path)} is set and swept as well: leave one out"
-            )
-    return expand(config, products)
-
-
-def _identity(run):
-    """Hyperparameters are the same when they are the same in float32."""
-    return tuple(
-        float(np.float32(value)) if isinstance(value, float) else repr(canonical(value))
-        for value in leaves(run).values()
-    )
-
-
-def swept(config, runs):
-    """The paths that tell the runs apart, and that every table has: latent, hparams and seed."""
-    always = [path for path in leaves(config) if path == "model.latent"]
-    always += [path for path in leaves(config) if path.startswith("hparams.")]
-    differ = [
-        path
-        for path in leaves(config)
-        if path not in (*always, "seed")
-        and len({describe(get(r, path)) for r in runs}) > 1
-    ]
-    return {
-        short(config, path): path
-        for path in [*always[:1], *differ, *always[1:], "seed"]
-    }
-
-
-def columns(run, paths):
-    """What a table's row says of which run it is."""
-    return {name: describe(get(run, path)) for name, path in paths.items()}
-
-
-def groups(runs):
-    """Indices of the runs that one program trains: alike but for hyperparameters and seed."""
-    found = {}
-    for index, run in enumerate(runs):
-        static = dataclasses.replace(
-            run, hparams=dict.fromkeys(run.hparams, 1.0), seed=0
-        )
-        found.setdefault(repr(canonical(static)), []).append(index)
-    return list(found.values())
-
-
 def describe(value):
     """A value as the tables show it: functions by their name, numbers in full for float32."""
     if isinstance(value, functools.partial):
@@ -375,6 +282,8 @@ def canonical(node):
         return _reference(node)
     if isinstance(node, (tuple, list)):
         return [canonical(item) for item in node]
+    if isinstance(node, float) and not math.isfinite(node):
+        return str(node)  # JSON has no such number
     return node
 
 

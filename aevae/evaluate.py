@@ -1,66 +1,146 @@
 """What a trained run is worth: means over a whole split. Nothing here knows that runs are batched."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 
 from aevae.distributions import Bernoulli, Normal, log_mean_exp, per_example
 from aevae.objectives import bound_terms
 
-ROWS = 500  # examples that go through a network at a time ...
+ROWS = 500  # examples that go through a network at a time at most ...
 ROWS_BOUND = 100  # ... and with SAMPLES draws each
 SAMPLES = 64  # of the importance-weighted bound in the results
 ACTIVE = 0.01  # Burda et al. (2016), section 5.2
 
 
-def split(config, state, data, key, hp):
-    """The objective's own metrics on a split, `loss` among them, at the schedule's present point.
+def terms(config, state, batch, key, hp):
+    """The objective's own metrics on a batch, `loss` among them.
 
-    `data` are prepared. All runs and epochs are given one `key`, and so meet the same noise.
     Where the objective has no bound, the `errors` of the reconstruction stand beside its terms.
     """
+    loss, terms = config.objective(config.model, state.params, batch, key, hp)
+    if "elbo" not in terms:
+        draw = config.model.apply(state.params, batch, None, hp)
+        terms |= errors(draw.x, batch["image"])
+    return terms | {"loss": loss}
+
+
+def bounds(config, state, batch, key, hp):
+    """What the results say of a batch, for an objective that has a bound; nats.
+
+    `distortion` = E[-log p(x|z)] over 64 draws of z, `rate` = KL(q(z|x) || p(z)),
+    `elbo` = -(distortion + rate), `iwae` the bound of Burda et al. (2016), eq. 8, with those
+    draws, and, where q is a diagonal Gaussian, the moments of its mean. `summary` makes a table's
+    row of the means of all this.
+    """
+    draws = jax.vmap(lambda k: config.model.apply(state.params, batch, k, hp))(
+        jax.random.split(key, SAMPLES)
+    )
+    iwae = log_mean_exp(draws.log_px + draws.log_pz - draws.log_qz)
+    found = bound_terms(draws) | {"iwae": iwae.mean()}
+    if isinstance(draws.q, Normal):
+        mean_BxZ = draws.q.mean[0]
+        found |= {"posterior_mean": mean_BxZ.mean(0)}
+        found |= {"posterior_square": (mean_BxZ**2).mean(0)}
+    return found
+
+
+def summary(means):
+    """Of the means of `bounds`, [..., Z] or [...]: `active_units` in the place of the moments.
+
+    The number of latents whose posterior mean varies by more than 0.01 over the data (Burda et
+    al., 2016, section 5.2).
+    """
+    means = dict(means)
+    if "posterior_mean" in means:
+        variance = means.pop("posterior_square") - means.pop("posterior_mean") ** 2
+        means["active_units"] = (variance > ACTIVE).sum(-1)
+    return means
+
+
+def blocks(data, most):
+    """How a split is cut: whole blocks, the rows of one, and of a last one that is smaller or 0.
+
+    Into equal blocks if there are some of at most `most` and at least half as many rows: what is
+    left over would be compiled apart.
+    """
+    count = len(data["image"])
+    equal = [r for r in range(most, most // 2, -1) if count % r == 0]
+    rows = equal[0] if equal else min(most, count)
+    return count // rows, rows, count % rows
+
+
+def count_blocks(data, most):
+    """Of how many blocks a split consists."""
+    full, _, rest = blocks(data, most)
+    return full + (rest > 0)
+
+
+def span(measure, most, config, state, data, sums, key, hp, start, stop):
+    """Adds blocks `start` to `stop` (traced) of a split to `sums`, the means so far.
+
+    `measure(config, state, batch, key, hp)` is `terms` or `bounds`, a mean over its batch, at the
+    schedule's present point. `data` are prepared. Cutting a split into spans changes no bit. All
+    runs and epochs are given one `key`, and so meet the same noise.
+    """
     hp = config.schedule(hp, state.step)
+    count = len(data["image"])
+    full, rows, rest = blocks(data, most)
+    sums = jax.tree.map(lambda s: jnp.where(start == 0, 0.0, s), sums)
 
-    def metrics(batch, key):
-        loss, terms = config.objective(config.model, state.params, batch, key, hp)
-        if "elbo" not in terms:
-            draw = config.model.apply(state.params, batch, None, hp)
-            terms |= errors(draw.x, batch["image"])
-        return terms | {"loss": loss}
+    def add(sums, block, length):
+        batch = {
+            name: jax.lax.dynamic_slice_in_dim(values, block * rows, length)
+            for name, values in data.items()
+        }
+        batch |= {"size": jnp.float32(count)}
+        found = measure(config, state, batch, jax.random.fold_in(key, block), hp)
+        return jax.tree.map(lambda s, v: s + v * (length / count), sums, found)
 
-    return _mean(metrics, data, key, ROWS)
+    sums = jax.lax.fori_loop(
+        start, jnp.minimum(stop, full), lambda b, sums: add(sums, b, rows), sums
+    )
+    if rest:
+        last = (start <= full) & (full < stop)
+        sums = jax.lax.cond(last, lambda s: add(s, full, rest), lambda s: s, sums)
+    return sums
+
+
+def zeros(measure, most, config, state, data, hp):
+    """The sums of no block yet."""
+    batch = {name: values[:most] for name, values in data.items()}
+    batch |= {"size": jnp.float32(len(data["image"]))}
+
+    def means(state, batch, hp):
+        return measure(config, state, batch, jax.random.key(0), hp)
+
+    shapes = jax.eval_shape(means, state, batch, config.schedule(hp, state.step))
+    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+
+def split(measure, most, config, state, data, key, hp):
+    """The means of a measure over a whole split."""
+    sums = zeros(measure, most, config, state, data, hp)
+    stop = count_blocks(data, most)
+    return span(measure, most, config, state, data, sums, key, hp, 0, stop)
 
 
 def results(config, state, data, key, hp):
-    """What a row of the results says of a split; nats.
+    """What a row of the results says of a split, for an objective that has a bound."""
+    return summary(split(bounds, ROWS_BOUND, config, state, data, key, hp))
 
-    Where the objective has a bound: `distortion` = E[-log p(x|z)] over 64 draws of z,
-    `rate` = KL(q(z|x) || p(z)), `elbo` = -(distortion + rate), `iwae` the bound of Burda et al.
-    (2016), eq. 8, with those draws, and `active_units` the number of latents whose posterior mean
-    varies by more than 0.01 over the data (ibid., section 5.2), where q is a diagonal Gaussian.
-    Elsewhere what `split` says.
+
+def score(measured):
+    """What makes a run or an epoch better than another: its validation ELBO.
+
+    Where an objective has no bound, less distortion; where it has neither, less loss.
     """
-    key, bound_key = jax.random.split(key)
-    terms = split(config, state, data, key, hp)
-    if "elbo" not in terms:
-        return {name: value for name, value in terms.items() if name != "loss"}
-    hp = config.schedule(hp, state.step)
-
-    def bounds(batch, key):
-        draws = jax.vmap(lambda k: config.model.apply(state.params, batch, k, hp))(
-            jax.random.split(key, SAMPLES)
-        )
-        iwae = log_mean_exp(draws.log_px + draws.log_pz - draws.log_qz)
-        terms = bound_terms(draws) | {"iwae": iwae.mean()}
-        if isinstance(draws.q, Normal):
-            mean_BxZ = draws.q.mean[0]
-            terms |= {"mean": mean_BxZ.mean(0), "square": (mean_BxZ**2).mean(0)}
-        return terms
-
-    terms = _mean(bounds, data, bound_key, ROWS_BOUND)
-    if "mean" in terms:
-        variance = terms.pop("square") - terms.pop("mean") ** 2
-        terms["active_units"] = (variance > ACTIVE).sum()
-    return terms
+    for name, sign in (("elbo", 1), ("distortion", -1), ("loss", -1)):
+        value = measured.get(f"validation_{name}")
+        if value is not None:
+            return sign * value
+    return -math.inf
 
 
 def errors(x, image):
@@ -74,27 +154,3 @@ def errors(x, image):
     exact = -x.log_prob(image) if isinstance(x, Bernoulli) else per_example(entropy)
     squared = per_example((x.mean - image) ** 2)
     return {"squared_error": squared.mean(), "cross_entropy": exact.mean()}
-
-
-def _mean(f, data, key, rows):
-    """The mean over the examples of `f(batch, key)`, itself a mean over its batch."""
-    count = len(data["image"])
-    blocks, rest = divmod(count, rows)
-    keys = jax.random.split(key, blocks + 1)
-
-    def at(start, length):
-        cut = {
-            name: jax.lax.dynamic_slice_in_dim(values, start, length)
-            for name, values in data.items()
-        }
-        return cut | {"size": jnp.float32(count)}
-
-    parts = []
-    if blocks:
-        starts = rows * jnp.arange(blocks)
-        each = jax.lax.map(lambda x: f(at(x[0], rows), x[1]), (starts, keys[:blocks]))
-        parts.append(jax.tree.map(lambda v: v.sum(0) * (rows / count), each))
-    if rest:
-        last = f(at(blocks * rows, rest), keys[blocks])
-        parts.append(jax.tree.map(lambda v: v * (rest / count), last))
-    return jax.tree.map(lambda *v: sum(v), *parts)

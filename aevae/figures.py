@@ -6,7 +6,7 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from aevae import results
+from aevae import evaluate, results
 
 PANELS = 12  # in a figure at most
 TELL_APART = ("seed", "run")  # columns that are averaged over, never an axis
@@ -50,8 +50,7 @@ def best_of_each(rows, name):
     """For each value in a column, its row of the greatest validation ELBO or least distortion."""
     found = {}
     for row in rows:
-        value = row["validation_elbo"]
-        value = -row["validation_distortion"] if value is None else value
+        value = evaluate.score(row)
         if np.isfinite(value) and value > found.get(row.get(name), (-np.inf,))[0]:
             found[row.get(name)] = value, row
     return [row for _, row in found.values()]
@@ -96,7 +95,7 @@ def _curves(curves, axis, others, measure):
     )
     values = _values(curves, axis) if axis else [None]
     colours = _colours(values)
-    lasts = []
+    lasts, diverged = [], set()
     for point, panel in itertools.zip_longest(shown, panels.flat):
         if point is None:
             panel.set_axis_off()
@@ -114,6 +113,7 @@ def _curves(curves, axis, others, measure):
                 panel.plot(x, mean, style, color=colour, lw=1.3, label=label)
                 panel.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
                 lasts.extend(np.concatenate(table[len(table) // 10 :]))
+            diverged |= _cross(panel, own, f"test_{measure}", colours[value])
         panel.set_xscale("log")
         panel.xaxis.set_minor_formatter("")
         panel.set_title(
@@ -132,8 +132,21 @@ def _curves(curves, axis, others, measure):
     title = "ELBO at beta = 1" if measure == "elbo" else "distortion"
     figure.supylabel(f"{title} (nats)", fontsize=10)
     _legend(figure, panels.flat[0], [("test", "-"), ("train", "--")])
-    figure.suptitle(f"mean over seeds, band from least to greatest{hidden}", fontsize=9)
+    crosses = f"; × {len(diverged)} runs diverged" if diverged else ""
+    title = f"mean over seeds, band from least to greatest{crosses}{hidden}"
+    figure.suptitle(title, fontsize=9)
     return figure
+
+
+def _cross(panel, rows, name, colour):
+    """Marks the last finite value of each run that diverged; returns the runs."""
+    found = {row["run"]: None for row in rows if row["diverged"] is not None}
+    for row in rows:
+        if row["run"] in found and row[name] is not None and np.isfinite(row[name]):
+            found[row["run"]] = row["samples"], row[name]
+    for place in filter(None, found.values()):
+        panel.plot(*place, "x", color=colour, ms=7, mew=2)
+    return set(found)
 
 
 def _by_samples(rows, name):

@@ -6,13 +6,20 @@ import time
 import numpy as np
 from tqdm import tqdm
 
+from aevae import evaluate
+
+
+def say(text):
+    """A line for who watches, that leaves a bar whole."""
+    tqdm.write(text, file=sys.stderr)
+
 
 class Progress:
     """A bar on a terminal; elsewhere a line every ten seconds and at the end of a group."""
 
-    def __init__(self, groups):
-        self._groups = groups
-        work = sum(len(g.runs) * g.runs[0].epochs * _images(g) for g in groups)
+    def __init__(self, tasks, folder):
+        self._groups = len(folder.groups)
+        work = sum(_images(task) * task.group.runs[0].epochs for task in tasks)
         live = sys.stderr.isatty()
         self._bar = tqdm(
             total=work,
@@ -27,30 +34,44 @@ class Progress:
         self._done = self._before = 0
         self._began = self._spoke = time.perf_counter()
 
-    def begin(self, number, group):
-        self._number, self._group, self._best = number, group, "ELBO -"
+    def begin(self, task):
+        self._task, self._best = task, "ELBO -"
         self._before = self._done
         self._tell("compiling")
 
+    def go_on(self, moment):
+        """What was trained before is no work of now."""
+        self._bar.total -= self._seen(moment)
+        self._before -= self._seen(moment)
+
     def show(self, moment):
-        group = self._group
-        steps = _images(group) // group.runs[0].batch
-        seen = (moment.epoch * steps + moment.step) * group.runs[0].batch
-        done = self._before + seen * len(group.runs)
+        epochs = self._task.group.runs[0].epochs
+        over = moment.results is not None
+        done = self._before + (
+            _images(self._task) * epochs if over else self._seen(moment)
+        )
         self._bar.update(done - self._done)
         self._done = done
         if moment.metrics is not None:
-            self._best = _best(moment.metrics)
-        self._tell(f"epoch {moment.epoch}/{group.runs[0].epochs}, {self._best}", moment)
+            self._best = _best(moment)
+        at = (
+            "evaluating" if moment.epoch == epochs else f"epoch {moment.epoch}/{epochs}"
+        )
+        at = f"epoch {moment.epoch}/{epochs}" if over else at
+        self._tell(f"{at}, {self._best}", over)
 
-    def _tell(self, text, moment=None):
-        group = self._group
+    def _seen(self, moment):
+        """Images that the runs of the group have seen by then."""
+        batch, runs = self._task.group.runs[0].batch, len(self._task.group.runs)
+        return _images(self._task) * moment.epoch + moment.step * batch * runs
+
+    def _tell(self, text, over=False):
+        group = self._task.group
         latent = getattr(group.runs[0].model, "latent", "-")
-        head = f"group {self._number + 1}/{len(self._groups)} (latent {latent})"
+        head = f"group {group.number + 1}/{self._groups} (latent {latent})"
         self._bar.set_description_str(f"{head}: {text}", refresh=False)
         now = time.perf_counter()
-        last = moment is not None and moment.epoch == group.runs[0].epochs
-        if self._bar.disable and (now - self._spoke > 10 or last):
+        if self._bar.disable and (now - self._spoke > 10 or over):
             rate = self._done / (now - self._began)
             left = (self._bar.total - self._done) / rate if rate else float("nan")
             line = f"{head}: {text}, {rate:,.0f} images/s, {left:.0f} s left"
@@ -61,14 +82,16 @@ class Progress:
         self._bar.close()
 
 
-def _images(group):
-    """That a run sees in an epoch."""
-    size, batch = len(group.dataset.train["image"]), group.runs[0].batch
-    return size // batch * batch
+def _images(task):
+    """That the runs of a group see in an epoch."""
+    size, runs = len(task.dataset.train["image"]), task.group.runs
+    return size // runs[0].batch * runs[0].batch * len(runs)
 
 
-def _best(metrics):
-    bound = "validation_elbo" in metrics
-    values = metrics["validation_elbo"] if bound else -metrics["validation_distortion"]
+def _best(moment):
+    values = evaluate.score(moment.metrics)
     best = np.max(values, initial=-np.inf, where=np.isfinite(values))
-    return f"best ELBO {best:.2f}" if bound else f"best distortion {-best:.2f}"
+    if "validation_elbo" in moment.metrics:
+        return f"best ELBO {best:.2f}"
+    name = "distortion" if "validation_distortion" in moment.metrics else "loss"
+    return f"best {name} {-best:.2f}"

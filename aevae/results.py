@@ -3,35 +3,45 @@
 import csv
 import dataclasses
 import functools
+import io
 import json
-import os
 import struct
 import time
+import zipfile
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aevae import InputError, config, data
+from aevae import InputError, config, data, files, plan
 
 IMAGES = 10  # test examples that a folder keeps, to draw reconstructions of
 
 
 class Table:
-    """A CSV file that grows by rows. A cell that a row lacks is blank, never 0."""
+    """A CSV file. A cell that a row lacks is blank, never 0."""
 
     def __init__(self, path, columns):
         self.path, self.columns = Path(path), columns
-        with self.path.open("w", newline="") as file:
-            csv.writer(file, lineterminator="\n").writerow(columns)
+
+    def write(self, rows):
+        """Makes these the rows of the table, at once; the file is not touched if they are."""
+        files.replace_text(
+            self.path, self._text([dict(zip(self.columns, self.columns)), *rows])
+        )
 
     def add(self, rows):
-        with self.path.open("a", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerows(
-                [_cell(row.get(name)) for name in self.columns] for row in rows
-            )
+        """Adds rows at the end."""
+        files.append(self.path, self._text(rows).encode())
+
+    def _text(self, rows):
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows(
+            [_cell(row.get(name)) for name in self.columns] for row in rows
+        )
+        return text.getvalue()
 
 
 def _cell(value):
@@ -40,9 +50,13 @@ def _cell(value):
 
 
 def read(path):
-    """The rows of a table as dicts: numbers where they are numbers, None where blank."""
-    with Path(path).open(newline="") as file:
-        return [{k: _number(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    """The rows of a table as dicts: numbers where they are numbers, None where blank.
+
+    A last row that was being written when the process died is left out.
+    """
+    lines = Path(path).read_text().splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    return [{k: _number(v) for k, v in row.items()} for row in csv.DictReader(whole)]
 
 
 def _number(text):
@@ -57,7 +71,7 @@ def _number(text):
 class Events:
     """TensorBoard's event files: a folder a run, the scalars of the curves by step.
 
-    No file stays open, so that a group may have any number of runs.
+    What was there is written anew. No file stays open, so that a group may have any number of runs.
     """
 
     def __init__(self, path, names):
@@ -65,42 +79,40 @@ class Events:
 
         self._event = Event
         self._files = [Path(path) / name / "events.out.tfevents.0" for name in names]
+        head = _record(Event(wall_time=time.time(), file_version="brain.Event:2"))
         for file in self._files:
-            file.parent.mkdir(parents=True)
-            self._append(
-                file, Event(wall_time=time.time(), file_version="brain.Event:2")
-            )
+            with files.writing(file):
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(head)
 
     def add(self, member, step, scalars):
         event = self._event(wall_time=time.time(), step=step)
         for tag, value in scalars.items():
             event.summary.value.add(tag=tag, simple_value=value)
-        self._append(self._files[member], event)
+        files.append(self._files[member], _record(event))
 
-    @staticmethod
-    def _append(path, event):
-        """A TFRECORD: length, its checksum, the bytes, their checksum."""
-        from tensorboardX.record_writer import masked_crc32c
 
-        content = event.SerializeToString()
-        length = struct.pack("<Q", len(content))
-        with path.open("ab") as file:
-            for part in (length, content):
-                file.write(part + struct.pack("<I", masked_crc32c(part)))
+def _record(event):
+    """A TFRECORD: length, its checksum, the bytes, their checksum."""
+    from tensorboardX.record_writer import masked_crc32c
+
+    content = event.SerializeToString()
+    return b"".join(
+        part + struct.pack("<I", masked_crc32c(part))
+        for part in (struct.pack("<Q", len(content)), content)
+    )
 
 
 def write_json(path, content):
-    Path(path).write_text(json.dumps(content, indent=2) + "\n")
+    files.replace_text(Path(path), json.dumps(content, indent=2) + "\n")
 
 
 def save(path, state, examples):
     """The parameters and step of one run, and some test examples, by name in one .npz file."""
     trees = {"params": state.params, "examples": examples}
     leaves = {_path(path): leaf for path, leaf in jax.tree.leaves_with_path(trees)}
-    partial = Path(path).with_suffix(".partial")
-    with partial.open("wb") as file:
+    with files.whole(Path(path)) as file:
         np.savez(file, step=state.step, **leaves)
-    os.replace(partial, path)
 
 
 def _path(keys):
@@ -167,11 +179,12 @@ class Trained:
         return self._programs[method](self.params, *args)
 
 
-def load(workdir, base=None, **where):
+def load(workdir, base=None, *, last=False, **where):
     """The one run of a folder whose columns are as given, as in `load("runs/digits", beta=4)`.
 
     What is not named must not matter: several runs that match are an error, and so is none.
-    `base` is the Config that the sweep was given, where it was not given a config file.
+    `base` is the Config that the sweep was given, where it was not given a config file. Where a
+    run keeps its best parameters, they are what is loaded, unless the `last` are asked for.
     """
     rows, names = rows_of(workdir), record_of(workdir)["columns"]
     for name in where:
@@ -191,35 +204,58 @@ def load(workdir, base=None, **where):
         raise InputError(
             f"{count} of the runs of {workdir} match {asked}; there are {values}"
         )
-    return open_run(workdir, found[0], base)
+    return open_run(workdir, found[0], base, last)
 
 
-def open_run(workdir, row, base=None):
+def open_run(workdir, row, base=None, last=False):
     """The trained run that a row of results.csv is of."""
     workdir, number = Path(workdir), row["run"]
     run = declared(workdir, base)[number]
-    with np.load(_existing(workdir, f"params/{number:04d}.npz")) as file:
-        leaves = dict(file)
+    path = params_path(workdir, number, last and run.keep == "best")
+    _existing(workdir, path.relative_to(workdir))
+    try:
+        with path.open("rb") as file, np.load(file) as archive:
+            leaves = dict(archive)
+    except (zipfile.BadZipFile, ValueError, EOFError):
+        raise InputError(
+            f"{path} is damaged: delete it, and the sweep's command writes it again"
+        ) from None
     step, trees = leaves.pop("step"), _nested(leaves)
     shape = trees["examples"]["image"].shape[1:]
     run = dataclasses.replace(run, model=run.model.clone(shape=shape))
     return Trained(run, trees["params"], step, row, trees["examples"])
 
 
+def params_path(workdir, number, last=False):
+    """Where a run's parameters are: those that its row describes, or beside them the last."""
+    return Path(workdir) / "params" / f"{number:04d}{'.last' if last else ''}.npz"
+
+
 def declared(workdir, base=None):
-    """The configs of a folder's runs, from its config file, overrides and grid."""
-    workdir, record = Path(workdir), record_of(workdir)
-    if base is None and record["file"] is None:
-        raise InputError(
-            f"{workdir} was trained from a Config, not a file: pass it as base=..."
-        )
-    base = base or config.load(workdir / "config.py")
-    return config.settle(base, record["overrides"], record["grid"])
+    """The configs of a folder's runs, from what its commands asked for."""
+    runs = []
+    for sweep in record_of(workdir)["sweeps"]:
+        if base is None and sweep["file"] is None:
+            raise InputError(
+                f"{workdir} was trained from a Config, not a file: pass it as base=..."
+            )
+        own = base or config.load(Path(workdir) / sweep["file"])
+        more = plan.settle(own, sweep["overrides"], sweep["grid"])
+        names = plan.names(own, sweep["grid"])
+        runs = plan.join(runs, more, names) if runs else more
+    return runs
 
 
 def record_of(workdir):
     """What config.json says."""
-    return json.loads(_existing(workdir, "config.json").read_text())
+    try:
+        record = json.loads(_existing(workdir, "config.json").read_text())
+        record["sweeps"]
+    except (ValueError, KeyError):
+        raise InputError(
+            f"{workdir}/config.json is damaged, or another version's"
+        ) from None
+    return record
 
 
 def rows_of(workdir):
@@ -255,7 +291,7 @@ def summary(workdir):
         name
         for name in list(rows[0])[len(names) :]
         if any(isinstance(row[name], (int, float)) for row in rows)
-        and name not in ("epochs", "diverged", "validation_distortion")
+        and name not in ("epoch", "epochs", "diverged", "validation_distortion")
     ]
     grouped = {}
     for row in rows:

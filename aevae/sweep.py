@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import time
 from typing import Any, NamedTuple
 
@@ -16,19 +17,36 @@ from aevae import InputError, data, evaluate, train
 SPAN = 1.0  # seconds: how long the host waits for the devices at most, about
 SMALL = 50_000  # parameters: below it, a CPU trains several members at a time
 CHUNK = 8  # so many
+TERMS = evaluate.terms, evaluate.ROWS
+BOUNDS = evaluate.bounds, evaluate.ROWS_BOUND
+
+
+class Standing(NamedTuple):
+    """What is known of each run at the end of an epoch, int or float [M]; epoch 0 is the start."""
+
+    score: (
+        np.ndarray
+    )  # the best so far: validation ELBO, or -distortion where there is none
+    best: np.ndarray  # the epoch of it
+    stopped: np.ndarray  # the epoch after which a run was stopped, or 0
+    diverged: np.ndarray  # the first epoch with a number that was not finite, or 0
 
 
 class Moment(NamedTuple):
     """Where a group stands: after `step` steps of epoch `epoch`, both from 0.
 
-    `carry` is (State, sums of the epoch's metrics), every leaf [M + padding, ...]. `metrics`,
-    {part_name: [M]}, is there at the end of an epoch alone.
+    `carry` is (State, sums of the epoch's metrics) and `best` the State of the best epoch, without
+    its optimiser's part, or None if the config keeps the last; every leaf [M + padding, ...].
+    `metrics`, {part_name: [M]}, is there at the end of an epoch alone, `results` at the end of all.
     """
 
     epoch: int
     step: int
     carry: Any
+    best: Any
+    standing: Standing
     metrics: dict[str, np.ndarray] | None = None
+    results: dict[str, np.ndarray] | None = None
 
 
 class Layout(NamedTuple):
@@ -82,8 +100,8 @@ def check(config, dataset):
         batch = train.rows(dataset.train, np.arange(config.batch))
         batch = config.binarization(jax.random.key(0), batch)
         after, metrics = train.step(config, state, batch, jax.random.key(0), hp)
-        held = {name: batch[name] for name in dataset.test}
-        held = evaluate.split(config, state, held, jax.random.key(0), hp)
+        held = {name: batch[name] for name in (*dataset.test, "size")}
+        held = evaluate.terms(config, state, held, jax.random.key(0), hp)
         x = config.model.apply(state.params, batch, None, hp).x
         return (after, metrics["loss"]), state.params, metrics, held, x
 
@@ -165,7 +183,7 @@ class Population:
         devices = jax.devices()[: layout.devices]
         mesh = jax.make_mesh((len(devices),), ("M",), (AxisType.Auto,), devices=devices)
         self._everywhere = NamedSharding(mesh, P())
-        members = NamedSharding(mesh, P("M"))
+        self._members = NamedSharding(mesh, P("M"))
 
         padded = [*runs, *[runs[-1]] * (layout.padded - len(runs))]
         seeds = np.array([run.seed for run in padded], np.int32)
@@ -174,7 +192,7 @@ class Population:
             name: np.array([run.hparams[name] for run in padded], np.float32)
             for name in config.hparams
         }
-        self._given = jax.device_put((which.astype(np.int32), seeds, hp), members)
+        self._given = jax.device_put((which.astype(np.int32), seeds, hp), self._members)
 
         prepare = jax.jit(config.binarization)
         held = {
@@ -190,8 +208,15 @@ class Population:
         start = functools.partial(_start, config, metrics)
         self._start = everyone(start, compiler_options=quick)
         self._run = everyone(functools.partial(_run, config), donate_argnums=0)
-        self._epoch = everyone(functools.partial(_held, evaluate.split, config))
-        self._results = everyone(functools.partial(_held, evaluate.results, config))
+        self._better = jax.jit(_better, donate_argnums=0)
+        self._held_runs = {
+            (measure, most): everyone(
+                functools.partial(_held, measure, most, config), donate_argnums=0
+            )
+            for measure, most in (TERMS, BOUNDS)
+        }
+        self._final = BOUNDS if "elbo" in metrics else TERMS
+        self._paces, self._shapes = {}, {}
 
     @property
     def steps(self):
@@ -200,27 +225,137 @@ class Population:
 
     def start(self):
         """The moment before the first step."""
-        return Moment(0, 0, self._start(None, self._given, self._data))
+        carry = self._start(None, self._given, self._data)
+        best = None
+        if self.config.keep == "best":
+            best = _copy(carry[0]._replace(opt=()))
+        none = np.zeros(len(self.runs), np.int32)
+        score = np.full(len(self.runs), -np.inf, np.float32)
+        return Moment(0, 0, carry, best, Standing(score, none, none, none))
+
+    def dump(self, moment):
+        """The arrays of a moment by name, [M, ...]: with its numbers, all there is to go on from."""
+        count = len(self.runs)
+        leaves = jax.tree.leaves_with_path((moment.carry, moment.best))
+        return {_path(path): np.asarray(leaf)[:count] for path, leaf in leaves}
+
+    def load(self, arrays, epoch, step, standing):
+        """The moment that was dumped, on whatever layout this population has."""
+        carry = self._start.eval_shape(None, self._given, self._data)
+        best = carry[0]._replace(opt=()) if self.config.keep == "best" else None
+        leaves, structure = jax.tree.flatten_with_path((carry, best))
+        names = [_path(path) for path, _ in leaves]
+        if set(names) != set(arrays):
+            odd = ", ".join(sorted(set(names) ^ set(arrays))[:3])
+            raise InputError(
+                f"a checkpoint is of another state than this code's: {odd}"
+            )
+        count, padded = len(self.runs), self.layout.padded
+        spread = [*range(count), *[count - 1] * (padded - count)]
+        placed = [
+            arrays[name].view(leaf.dtype)[spread]
+            for name, (_, leaf) in zip(names, leaves)
+        ]
+        placed = jax.device_put(jax.tree.unflatten(structure, placed), self._members)
+        return Moment(epoch, step, *placed, standing)
 
     def train(self, moment, length=None):
-        """Yields a moment about every second, or every `length` steps, and one at an epoch's end.
+        """Yields a moment about every second, or every `length` units of work, to the results.
 
-        The moment that was yielded before is spent: its arrays now hold the next.
+        A unit is a step, or a block of an evaluation; there is a moment at each epoch's end. The
+        moment that was yielded before is spent: its arrays now hold the next.
         """
-        epoch, step, carry, _ = moment
-        steps = length or 1  # the first span waits for the compiler
-        while epoch < self.config.epochs:
+        epoch, step, carry, best, standing, *_ = moment
+        pace = _Pace(length)
+        while epoch < self.config.epochs and not standing.stopped.all():
             order = jax.device_put(self.order(epoch), self._everywhere)
+            running = self._spread(standing.stopped == 0)
             while step < self.steps:
-                began, stop = time.perf_counter(), min(step + steps, self.steps)
+                stop = pace.begin(step, self.steps)
                 shared = self._data, order, np.int32(step), np.int32(stop)
-                carry = jax.block_until_ready(self._run(carry, self._given, shared))
-                each = (time.perf_counter() - began) / (stop - step)
-                steps, step = length or max(1, int(SPAN / each)), stop
+                carry = self._run(carry, (*self._given, running), shared)
+                step = pace.end(carry)
                 if step < self.steps:
-                    yield Moment(epoch, step, carry)
+                    yield Moment(epoch, step, carry, best, standing)
+            for held in self._measure(TERMS, carry[0], length):
+                if held is None:  # not yet done
+                    yield Moment(epoch, step, carry, best, standing)
+            sums = {f"train_{name}": np.asarray(v) for name, v in carry[1].items()}
+            metrics = {
+                name: v[: len(self.runs)] / self.steps for name, v in sums.items()
+            }
+            metrics |= held
             epoch, step = epoch + 1, 0
-            yield Moment(epoch, step, carry, self._metrics(carry))
+            better, standing = self._judge(epoch, metrics, standing)
+            if best is not None:
+                best = self._better(
+                    best, carry[0]._replace(opt=()), self._spread(better)
+                )
+            yield Moment(epoch, step, carry, best, standing, metrics)
+        judged = carry[0] if best is None else best
+        for held in self._measure(self._final, judged, length):
+            if held is not None:
+                held = {k: v for k, v in held.items() if not k.endswith("_loss")}
+            yield Moment(epoch, step, carry, best, standing, None, held)
+
+    def _measure(self, which, state, length):
+        """Yields None while there is more to do, and then {part_name: [M]}."""
+        (measure, most), run = which, self._held_runs[which]
+        pace = self._paces.setdefault((which, length), _Pace(length))
+        state = state._replace(opt=())
+        blocks = sum(
+            evaluate.count_blocks(split, most) for split in self._held.values()
+        )
+        sums, start = self._zeros(measure, most, state), 0
+        while start < blocks:
+            stop = pace.begin(start, blocks)
+            shared = self._held, np.int32(start), np.int32(stop)
+            sums = run(sums, (*self._given, state), shared)
+            start = pace.end(sums)
+            if start < blocks:
+                yield None
+        yield {
+            f"{part}_{name}": values[: len(self.runs)]
+            for part, terms in jax.device_get(sums).items()
+            for name, values in evaluate.summary(terms).items()
+        }
+
+    def _zeros(self, measure, most, state):
+        """Of the shapes of a measure's means, for every member."""
+        if measure not in self._shapes:
+            one = jax.tree.map(
+                lambda v: jax.ShapeDtypeStruct(v.shape[1:], v.dtype),
+                (state, self._given),
+            )
+            of_one = functools.partial(_held_zeros, measure, most, self.config)
+            self._shapes[measure] = jax.eval_shape(of_one, *one, self._held)
+        padded = self.layout.padded
+        zeros = jax.tree.map(
+            lambda s: np.zeros((padded, *s.shape), s.dtype), self._shapes[measure]
+        )
+        return jax.device_put(zeros, self._members)
+
+    def _judge(self, epoch, metrics, standing):
+        """Which runs are better than ever, and how all of them stand now."""
+        running = standing.stopped == 0
+        score = evaluate.score(metrics)
+        better = running & (score > standing.score)
+        best = np.where(better, epoch, standing.best).astype(np.int32)
+        late = running & (epoch - best >= self.config.patience)
+        sound = np.isfinite(list(metrics.values())).all(0)
+        first = ~sound & (standing.diverged == 0) & running
+        return better, Standing(
+            np.where(better, score, standing.score),
+            best,
+            np.where(late, epoch, standing.stopped).astype(np.int32),
+            np.where(first, epoch, standing.diverged).astype(np.int32),
+        )
+
+    def _spread(self, values):
+        """Values of the members, padded and laid out as they are."""
+        values = np.asarray(values)
+        padding = np.repeat(values[-1:], self.layout.padded - len(values))
+        return jax.device_put(np.concatenate([values, padding]), self._members)
 
     def order(self, epoch):
         """The data order of an epoch for each seed, [S, T, B]: a function of (seed, epoch) alone."""
@@ -237,15 +372,19 @@ class Population:
         """The compiled program that trains, as XLA's text."""
         moment, order = self.start(), jax.device_put(self.order(0), self._everywhere)
         shared = self._data, order, np.int32(0), np.int32(1)
-        return self._run.lower(moment.carry, self._given, shared).compile().as_text()
-
-    def results(self, moment):
-        """{part_name: [M]}: `evaluate.results` on the validation and the test split."""
-        return self._host(self._results(moment.carry[0], self._given, self._held))
+        given = *self._given, self._spread([True] * len(self.runs))
+        return self._run.lower(moment.carry, given, shared).compile().as_text()
 
     def states(self, moment):
-        """The state of every member, as NumPy arrays."""
-        leaves, structure = jax.tree.flatten(jax.device_get(moment.carry[0]))
+        """The state of every member after its last step, as NumPy arrays."""
+        return self._apart(moment.carry[0])
+
+    def judged(self, moment):
+        """The state of every member that the results are of."""
+        return self._apart(moment.carry[0] if moment.best is None else moment.best)
+
+    def _apart(self, state):
+        leaves, structure = jax.tree.flatten(jax.device_get(state))
         members = zip(*leaves, strict=True)  # padding comes last
         return [jax.tree.unflatten(structure, m) for m, _ in zip(members, self.runs)]
 
@@ -253,21 +392,28 @@ class Population:
         """The first test examples, as they are evaluated."""
         return {name: np.asarray(v[:count]) for name, v in self._held["test"].items()}
 
-    def _metrics(self, carry):
-        state, sums = carry
-        train_ = {
-            f"train_{name}": np.asarray(v) / self.steps for name, v in sums.items()
-        }
-        held = self._host(self._epoch(state, self._given, self._held))
-        return {name: v[: len(self.runs)] for name, v in train_.items()} | held
 
-    def _host(self, parts):
-        parts = jax.device_get(parts)
-        return {
-            f"{part}_{name}": values[: len(self.runs)]
-            for part, terms in parts.items()
-            for name, values in terms.items()
-        }
+class _Pace:
+    """Spans of about a second, or of a given length."""
+
+    def __init__(self, length=None):
+        self._length, self._units = (
+            length,
+            length or 1,
+        )  # the first waits for the compiler
+
+    def begin(self, start, end):
+        """Where the span from `start` is to stop."""
+        self._start, self._stop = start, min(start + self._units, end)
+        self._began = time.perf_counter()
+        return self._stop
+
+    def end(self, outputs):
+        """Waits for the span; returns where it stopped."""
+        jax.block_until_ready(outputs)
+        each = (time.perf_counter() - self._began) / (self._stop - self._start)
+        self._units = self._length or max(1, int(SPAN / each))
+        return self._stop
 
 
 def _everyone(mesh, chunk, f, **options):
@@ -294,26 +440,59 @@ def _start(config, metrics, own, given, stored):
 
 
 def _run(config, carry, given, shared):
-    (which, seed, hp), (stored, order_SxTxB, start, stop) = given, shared
+    (which, seed, hp, running), (stored, order_SxTxB, start, stop) = given, shared
+    if config.patience < math.inf:
+        stop = jnp.where(running, stop, start)  # a run that was stopped stays as it is
     return train.span(config, stored, order_SxTxB[which], carry, seed, hp, start, stop)
 
 
-def _held(measure, config, state, given, held):
-    """`measure` of one run on the validation and test data."""
+def _held(measure, most, config, sums, given, shared):
+    """Blocks `start` to `stop` of the validation data and, after them, the test data."""
+    (_, _, hp, state), (held, start, stop) = given, shared
+    found, before = {}, 0
+    for part, split in held.items():
+        key = evaluation_key(part, measure.__name__)
+        own = start - before, stop - before
+        blocks = evaluate.count_blocks(split, most)
+        before += blocks
+        own = (jnp.clip(at, 0, blocks) for at in own)
+        found[part] = evaluate.span(
+            measure, most, config, state, split, sums[part], key, hp, *own
+        )
+    return found
+
+
+def _held_zeros(measure, most, config, state, given, held):
     _, _, hp = given
     return {
-        part: measure(config, state, held[part], evaluation_key(part, "noise"), hp)
-        for part in held
+        part: evaluate.zeros(measure, most, config, state, split, hp)
+        for part, split in held.items()
     }
 
 
+def _better(best, state, better):
+    """The state where it is better, for every member."""
+
+    def choose(old, new):
+        return jnp.where(better.reshape(-1, *[1] * (old.ndim - 1)), new, old)
+
+    return jax.tree.map(choose, best, state)
+
+
+@jax.jit
+def _copy(state):
+    return jax.tree.map(jnp.copy, state)
+
+
+def _path(keys):
+    return jax.tree_util.keystr(keys, simple=True, separator="/")
+
+
 def evaluation_key(part, use):
-    """Of the `binarization` and of the `noise` in evaluating "validation" or "test".
+    """Of the `binarization`, and of the noise of `terms` and `bounds`, on "validation" or "test".
 
     The same for every run and epoch: all meet the same images and the same noise.
     """
-    number = 2 * ("binarization", "noise").index(use) + ("validation", "test").index(
-        part
-    )
+    uses, parts = ("binarization", "terms", "bounds"), ("validation", "test")
     root = jax.random.fold_in(jax.random.key(data.EVALUATION_SEED), 2)
-    return jax.random.fold_in(root, number)
+    return jax.random.fold_in(root, 2 * uses.index(use) + parts.index(part))

@@ -1,10 +1,11 @@
 """What the command lines share: flags for a config's values, faults in one line."""
 
+import signal
 import sys
 
 from absl import app, flags, logging
 
-from aevae import InputError, config
+from aevae import InputError, Interrupted, WriteError, config
 
 FLAGS = flags.FLAGS
 
@@ -12,7 +13,8 @@ FLAGS = flags.FLAGS
 def run(define, main):
     """A program: defines its flags, parses the arguments, and runs `main(FLAGS)`.
 
-    Its exit code is 2 if the input is at fault.
+    Its exit code is what `main` returns; 2 if the input is at fault, 1 if the disk is, 128 and the
+    signal's number if one came.
     """
     define()
     app.run(
@@ -38,9 +40,15 @@ def execute(define, main, arguments):
 def _told(f, *args):
     try:
         return f(*args)
-    except InputError as error:
+    except (InputError, WriteError) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+    except Interrupted as stop:
+        print(f"{stop}; the same command goes on from there", file=sys.stderr)
+        sys.exit(128 + stop.signal)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 def _parse(argv):

@@ -5,7 +5,7 @@ python -m experiments.figures --workdir=runs/digits
 
 from absl import flags
 
-from aevae import InputError, figures, study
+from aevae import InputError, figures, machine
 from experiments import command
 
 
@@ -16,7 +16,7 @@ def define():
 def main(args):
     if not args["workdir"].value:
         raise InputError("name the run folder with --workdir")
-    study.prepare()
+    machine.prepare()
     for path in figures.draw(args["workdir"].value):
         print(path)
 

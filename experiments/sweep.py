@@ -5,15 +5,22 @@
         --config.epochs=20 --config.hparams.lr=3e-4 \\
         --sweep=latent=2,5,10,20 --sweep=beta=0.5,1,2,4 --sweep=seed=0,1,2
 
-Every value of the config is a flag, as --helpfull shows.
+The same command again goes on where it was interrupted. Every value of the config is a flag, as
+--helpfull shows. Exit codes: 0; 1 the disk is full or cannot be written; 2 a fault of the input;
+100 + n: n runs diverged (125: 25 or more); 128 + n: signal n.
 """
 
 from pathlib import Path
 
 from absl import flags
 
-from aevae import InputError, config, figures, results, study
+from aevae import InputError, figures, plan, results, study
 from experiments import command
+
+DIVERGED, MOST = (
+    100,
+    25,
+)  # exit code: 100 and how many runs diverged, 125 for 25 or more
 
 
 def define():
@@ -29,11 +36,15 @@ def define():
     )
     flags.DEFINE_string("data_dir", None, "where TFDS has prepared data sets")
     flags.DEFINE_integer("chunk", None, "runs a device trains at a time", lower_bound=1)
+    flags.DEFINE_float(
+        "checkpoint_seconds", study.INTERVAL, "between checkpoints", lower_bound=0
+    )
+    flags.DEFINE_bool("fresh", False, "start over: the run folder there is renamed")
 
 
 def main(args):
     workdir = args["workdir"].value or f"runs/{Path(args['config'].value).stem}"
-    rows = study.run(
+    rows, trained = study.run(
         args["config"].value,
         workdir,
         overrides={
@@ -44,20 +55,26 @@ def main(args):
         grid=grid(args["sweep"].value),
         data_dir=args["data_dir"].value,
         chunk=args["chunk"].value,
+        interval=args["checkpoint_seconds"].value,
+        fresh=args["fresh"].value,
     )
-    drawn = figures.draw(workdir)
+    folder = Path(workdir)
+    if trained or not (folder / "figures").is_dir():
+        figures.draw(workdir)
+    drawn = sorted((folder / "figures").glob("*.png"))
     print(results.summary(workdir))
-    print(f"\nTest split, nats, mean ± deviation over seeds. Written to {workdir}:")
+    print(f"\nTest split, nats, mean ± deviation over seeds. In {workdir}:")
     print("  results.csv curves.csv timing.csv config.json environment.json")
     print("  params/ tensorboard/", *(path.relative_to(workdir) for path in drawn))
     diverged = sum(row["diverged"] is not None for row in rows)
     if diverged:
         print(f"{diverged} of {len(rows)} runs diverged: column `diverged` says when")
+    return DIVERGED + min(diverged, MOST) if diverged else 0
 
 
 def grid(axes):
     """{name: values} from the texts of --sweep; None without any."""
-    product = dict(config.axis(text) for text in axes or [])
+    product = dict(plan.axis(text) for text in axes or [])
     if len(product) < len(axes or []):
         raise InputError(f"--sweep names a value twice; it names {', '.join(product)}")
     return product or None

@@ -28,14 +28,22 @@ PREPARED = Path(os.environ.pop("AEVAE_DATA_DIR", None) or _beside)
 
 
 def pytest_configure(config):
-    from aevae import study
+    from aevae import machine
 
-    study.prepare()
+    machine.prepare()
     config.addinivalue_line("filterwarnings", "error")
+    config.addinivalue_line("markers", "slow: takes minutes; -m slow runs them")
     # A module of the library's own, deprecated by its next version.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import tensorflow_datasets  # noqa: F401
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.option.markexpr:
+        slow = [item for item in items if item.get_closest_marker("slow")]
+        config.hook.pytest_deselected(items=slow)
+        items[:] = [item for item in items if item not in slow]
 
 
 def pytest_runtest_setup():

@@ -26,7 +26,7 @@ def sweep(*arguments):
 
 def test_a_sweep_ends_with_a_table_and_the_paths(tmp_path, capsys):
     workdir = tmp_path / "run"
-    assert sweep(f"--workdir={workdir}", *QUICK) is None
+    assert sweep(f"--workdir={workdir}", *QUICK) == 0
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert lines[0].split()[:4] == ["beta", "runs", "elbo", "distortion"]
@@ -77,7 +77,10 @@ def draw(*arguments):
         (["--sweep=beta=1", "--sweep=beta=2"], "names a value twice"),
         (["--sweep=lr=0"], "lr must be a number above 0, not 0"),
         (["--chunk=0"], "0 is not a positive integer"),
-        (["--workdir=/proc/x"], "cannot write to /proc/x"),
+        (["--workdir=configs"], "configs is neither empty nor a run folder"),
+        (["--checkpoint_seconds=-1"], "-1.0 is not a non-negative number"),
+        (["--config.keep=first"], "keep must be last or best, not 'first'"),
+        (["--config.patience=0"], "patience must be a whole number of at least 1, or"),
     ],
 )
 def test_a_fault_is_one_line_before_any_work(arguments, says, tmp_path, capfd):

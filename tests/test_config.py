@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from aevae import InputError, config, data, models, objectives, train
+from aevae import InputError, config, data, models, objectives, plan, train
 
 
 def base(**changes):
@@ -52,31 +52,31 @@ def test_an_override_finds_its_value_and_its_kind(name, text, path, value):
 
 
 def test_a_product_has_its_first_name_slowest():
-    runs = config.expand(base(), [{"latent": (2, 3), "beta": (1.0, 4.0)}])
+    runs = plan.expand(base(), [{"latent": (2, 3), "beta": (1.0, 4.0)}])
     assert [(r.model.latent, r.hparams["beta"]) for r in runs] == [
         (2, 1),
         (2, 4),
         (3, 1),
         (3, 4),
     ]
-    assert config.groups(runs) == [[0, 1], [2, 3]]
+    assert plan.groups(runs) == [[0, 1], [2, 3]]
 
 
 def test_a_list_is_a_union_in_which_weights_move_together():
     points = [{"beta": 1.0, "lr": 1e-3}, {"beta": 4.0, "lr": 1e-4}]
-    runs = config.settle(base(), grid=points)
+    runs = plan.settle(base(), grid=points)
     assert [(r.hparams["beta"], r.hparams["lr"]) for r in runs] == [
         (1, 1e-3),
         (4, 1e-4),
     ]
-    assert config.groups(runs) == [[0, 1]]
+    assert plan.groups(runs) == [[0, 1]]
 
 
 def test_what_changes_a_shape_makes_a_group():
     grid = [{"k": (1, 5), "seed": (0, 1), "encoder.widths": ((8,), (8, 8))}]
-    runs = config.expand(base(), grid)
-    assert sorted(map(len, config.groups(runs))) == [2, 2, 2, 2]
-    for group in config.groups(runs):
+    runs = plan.expand(base(), grid)
+    assert sorted(map(len, plan.groups(runs))) == [2, 2, 2, 2]
+    for group in plan.groups(runs):
         assert (
             len(
                 {
@@ -89,10 +89,10 @@ def test_what_changes_a_shape_makes_a_group():
 
 
 def test_columns_tell_the_runs_apart_by_short_names():
-    runs = config.expand(base(), [{"k": (1, 5), "latent": (2,), "seed": (0, 1)}])
-    paths = config.swept(base(), runs)
+    runs = plan.expand(base(), [{"k": (1, 5), "latent": (2,), "seed": (0, 1)}])
+    paths = plan.swept(base(), runs)
     assert list(paths) == ["latent", "k", "lr", "beta", "seed"]
-    rows = [tuple(config.columns(r, paths).items()) for r in runs]
+    rows = [tuple(plan.columns(r, paths).items()) for r in runs]
     assert len(set(rows)) == 4
     assert dict(rows[3]) == {
         "latent": "2",
@@ -104,12 +104,12 @@ def test_columns_tell_the_runs_apart_by_short_names():
 
 
 def test_axis_reads_numbers_tuples_and_names():
-    assert config.axis("beta=0.5,1e-3,4") == ("beta", [0.5, 1e-3, 4])
-    assert config.axis("encoder.widths=(8,),(8, 8)") == (
+    assert plan.axis("beta=0.5,1e-3,4") == ("beta", [0.5, 1e-3, 4])
+    assert plan.axis("encoder.widths=(8,),(8, 8)") == (
         "encoder.widths",
         [(8,), (8, 8)],
     )
-    assert config.axis("binarization=none,threshold") == (
+    assert plan.axis("binarization=none,threshold") == (
         "binarization",
         ["none", "threshold"],
     )
@@ -148,22 +148,20 @@ def test_canonical_names_functions_and_modules():
 )
 def test_a_bad_grid_is_one_line(grid, says):
     with pytest.raises(InputError, match=says) as fault:
-        config.settle(base(), grid=grid)
+        plan.settle(base(), grid=grid)
     assert "\n" not in str(fault.value)
 
 
 def test_what_is_set_cannot_be_swept_as_well():
     with pytest.raises(InputError, match="latent is set and swept as well"):
-        config.settle(base(grid={"latent": (2, 4)}), overrides={"model.latent": "3"})
-    runs = config.settle(
-        base(grid={"latent": (2, 4)}), {"batch": "7"}, {"beta": (1, 2)}
-    )
+        plan.settle(base(grid={"latent": (2, 4)}), overrides={"model.latent": "3"})
+    runs = plan.settle(base(grid={"latent": (2, 4)}), {"batch": "7"}, {"beta": (1, 2)})
     assert [(r.model.latent, r.batch) for r in runs] == [(4, 7), (4, 7)]
 
 
 def test_a_value_cannot_be_set_twice_under_two_names():
     with pytest.raises(InputError, match="set twice: lr, hparams.lr"):
-        config.settle(base(), {"lr": "1e-3", "hparams.lr": "1e-2"})
+        plan.settle(base(), {"lr": "1e-3", "hparams.lr": "1e-2"})
 
 
 def test_hyperparameters_are_numbers_however_written():

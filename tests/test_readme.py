@@ -58,7 +58,7 @@ def test_training_and_using_a_run_from_python(root, capsys):
 
 def test_the_variant_trains_as_a_sweep_over_its_weight(root):
     arguments = ["--config=sparse.py", "--config.epochs=30", "--workdir=runs/sparse"]
-    assert command.execute(sweep_command.define, sweep_command.main, arguments) is None
+    assert command.execute(sweep_command.define, sweep_command.main, arguments) == 0
     rows = results.rows_of("runs/sparse")
     assert [(row["gamma"], row["seed"]) for row in rows] == [
         (gamma, seed) for gamma in (0, 0.3, 1) for seed in (0, 1)

@@ -12,11 +12,13 @@ import pytest
 
 from aevae import (
     InputError,
+    WriteError,
     config,
     data,
     evaluate,
     figures,
     objectives,
+    plan,
     results,
     study,
     sweep,
@@ -90,10 +92,11 @@ def test_the_same_again_gives_the_same_bytes(folder, tmp_path):
 
 def test_a_folder_says_what_made_it(folder, digits):
     record = results.record_of(folder)
-    assert record["overrides"] == SMALL and record["grid"]["beta"] == [1, 4]
+    (asked,) = record["sweeps"]
+    assert asked["overrides"] == SMALL and asked["grid"]["beta"] == [1, 4]
     assert record["config"]["model"]["encoder"]["widths"] == [16]
     assert (folder / "config.py").read_text() == Path(CONFIG).read_text()
-    made = json.loads((folder / "environment.json").read_text())
+    (made,) = json.loads((folder / "environment.json").read_text())
     assert made["versions"]["jax"] == jax.__version__
     assert made["data"][0]["sha256"] == digits.digest
     timing = results.read(folder / "timing.csv")
@@ -148,7 +151,7 @@ def test_a_loaded_run_is_the_run_that_was_trained(folder, digits):
         lambda p, rows, key: evaluate.results(
             run.config, state._replace(params=p), rows, key, run.hp
         )
-    )(run.params, held, sweep.evaluation_key("test", "noise"))
+    )(run.params, held, sweep.evaluation_key("test", "bounds"))
     for name in ("elbo", "distortion", "rate", "iwae"):
         assert float(terms[name]) == pytest.approx(run.row[name], rel=1e-5)
 
@@ -172,9 +175,9 @@ def test_swept_shapes_functions_and_lengths_are_loaded_back(tmp_path):
     assert run.config.model.encoder.widths == (4, 4)
     assert run.config.binarization is data.threshold
     assert run.encode(run.examples).mean.shape == (10, 2)
-    runs = config.settle(config.load(CONFIG), small, grid)
+    runs = plan.settle(config.load(CONFIG), small, grid)
     again = json.loads(json.dumps([config.canonical(x) for x in (small, grid)]))
-    assert config.settle(config.load(CONFIG), *again) == runs
+    assert plan.settle(config.load(CONFIG), *again) == runs
 
 
 def test_images_of_a_wrong_shape_are_named(folder):
@@ -241,7 +244,7 @@ def test_the_best_run_is_the_validation_splits():
 
 def test_a_diverged_run_is_named_and_the_rest_is_drawn(tmp_path):
     grid = {"latent": (2,), "lr": (1e-3, 1e30), "seed": (0, 1)}
-    rows = study.run(CONFIG, tmp_path / "run", overrides=SMALL, grid=grid)
+    rows, _ = study.run(CONFIG, tmp_path / "run", overrides=SMALL, grid=grid)
     assert [row["diverged"] for row in rows] == [None, None, 1, 1]
     assert math.isnan(rows[2]["elbo"]) and math.isfinite(rows[0]["elbo"])
     lines = results.summary(tmp_path / "run").splitlines()
@@ -249,13 +252,15 @@ def test_a_diverged_run_is_named_and_the_rest_is_drawn(tmp_path):
     assert len(figures.draw(tmp_path / "run")) == 4
 
 
-def test_a_folder_in_use_and_one_that_cannot_be_written(folder, tmp_path):
-    with pytest.raises(InputError, match="is not empty"):
-        study.run(CONFIG, folder, overrides=SMALL, grid=GRID)
+def test_a_folder_of_something_else_and_one_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
-    for path in (tmp_path / "file" / "run", "/proc/nothing"):
-        with pytest.raises(InputError, match="cannot write to"):
-            study.run(CONFIG, path, overrides=SMALL, grid=GRID)
+    asked = {"overrides": SMALL, "grid": GRID}
+    with pytest.raises(InputError, match="is neither empty nor a run folder"):
+        study.run(CONFIG, tmp_path, **asked)
+    with pytest.raises(InputError, match="cannot write to"):
+        study.run(CONFIG, tmp_path / "file" / "run", **asked)
+    with pytest.raises(WriteError, match="cannot write to /proc/nothing: No such"):
+        study.run(CONFIG, "/proc/nothing", **asked)
 
 
 def test_reading_a_folder_that_is_none_is_one_line(tmp_path):

@@ -1,0 +1,169 @@
+"""Files that are whole or not there, whatever moment the process or the disk ends at."""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+
+from aevae import InputError, WriteError
+
+SUMS = "SHA256SUMS"  # as `sha256sum --check` reads it
+KEPT = 2  # checkpoints of a group
+
+
+@contextlib.contextmanager
+def writing(path):
+    """Tells what goes wrong with the disk in one line; a fault is a WriteError."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(f"cannot write to {path}: {reason}") from error
+
+
+@contextlib.contextmanager
+def whole(path):
+    """A file to write in the place of `path`: there once it is complete and on the disk."""
+    partial = path.with_name(f"{path.name}.partial")
+    with writing(path):
+        try:
+            with partial.open("wb") as file:
+                yield file
+                _flush(file)
+            os.replace(partial, path)
+            _sync(path.parent)
+        except OSError:
+            partial.unlink(missing_ok=True)
+            raise
+
+
+def append(path, content):
+    """Adds bytes to the end of a file: all of them, or none if the disk has no room."""
+    with writing(path), path.open("ab", buffering=0) as file:
+        size = file.tell()
+        try:
+            while content:
+                content = content[file.write(content) :]
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def replace_text(path, text):
+    """Makes `text` the content of `path`, which is left alone if it is that already."""
+    try:
+        same = path.read_bytes() == text.encode()
+    except OSError:
+        same = False
+    if not same:
+        with whole(path) as file:
+            file.write(text.encode())
+
+
+def lock(folder):
+    """Keeps other processes out of a folder until the file that is returned is closed.
+
+    The system lets go of the lock when the process dies, however it dies.
+    """
+    path = Path(folder) / ".lock"
+    with writing(folder):
+        file = path.open("a+")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.seek(0)
+        owner = file.read().strip()
+        file.close()
+        raise InputError(
+            f"{folder} is in use by another process{owner and f' ({owner})'}"
+        ) from None
+    file.truncate(0)
+    file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+    file.flush()
+    return file
+
+
+class Broken(Exception):
+    """A checkpoint that cannot be used, and why."""
+
+
+def save(place, name, parts):
+    """Writes the checkpoint `place`/`name`: of {part: {name: array}} a `part`.npz each, and sums.
+
+    It appears whole, or not at all; older ones but the newest are then removed.
+    """
+    target, partial = place / name, place / f"{name}.partial"
+    with writing(target):
+        try:
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
+            sums = ""
+            for part, arrays in parts.items():
+                path = partial / f"{part}.npz"
+                with path.open("wb") as file:
+                    np.savez(file, **arrays)
+                    _flush(file)
+                sums += f"{_digest(path)}  {path.name}\n"
+            with (partial / SUMS).open("wb") as file:
+                file.write(sums.encode())
+                _flush(file)
+            _sync(partial)
+            shutil.rmtree(target, ignore_errors=True)
+            os.replace(partial, target)
+            _sync(place)
+        except OSError:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+    keep = checkpoints(place)[:KEPT]
+    for path in place.iterdir():
+        if path not in keep:
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def checkpoints(place):
+    """The complete checkpoints of a place, newest first."""
+    found = place.iterdir() if place.is_dir() else ()
+    numbered = [p for p in found if p.name.replace("-", "").isdigit()]
+    return sorted(numbered, key=lambda p: [*map(int, p.name.split("-"))], reverse=True)
+
+
+def read(path, parts):
+    """The arrays of some parts of a checkpoint, {part: {name: array}}, or Broken."""
+    try:
+        sums = (path / SUMS).read_bytes().decode()
+    except (OSError, UnicodeDecodeError):
+        raise Broken(f"{path / SUMS} cannot be read") from None
+    arrays = {}
+    for part in parts:
+        file = path / f"{part}.npz"
+        try:
+            if f"{_digest(file)}  {file.name}\n" not in sums:
+                raise Broken(f"{file} is not what was saved: its sha256 differs")
+            with np.load(file) as archive:
+                arrays[part] = dict(archive)
+        except OSError as error:
+            raise Broken(f"{file} cannot be read: {error.strerror}") from None
+    return arrays
+
+
+def _digest(path):
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _flush(file):
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sync(folder):
+    """Makes the names in a folder durable."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
