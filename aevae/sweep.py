@@ -216,7 +216,7 @@ class Population:
             for measure, most in (TERMS, BOUNDS)
         }
         self._final = BOUNDS if "elbo" in metrics else TERMS
-        self._paces, self._shapes = {}, {}
+        self._paces, self._sums = {}, {}
 
     @property
     def steps(self):
@@ -306,12 +306,14 @@ class Population:
         blocks = sum(
             evaluate.count_blocks(split, most) for split in self._held.values()
         )
-        sums, start = self._zeros(measure, most, state), 0
+        if which not in self._sums:
+            self._sums[which] = self._zeros(measure, most, state)
+        sums, start = self._sums[which], 0  # what is in them is not counted
         while start < blocks:
             stop = pace.begin(start, blocks)
             shared = self._held, np.int32(start), np.int32(stop)
             sums = run(sums, (*self._given, state), shared)
-            start = pace.end(sums)
+            start, self._sums[which] = pace.end(sums), sums
             if start < blocks:
                 yield None
         yield {
@@ -322,17 +324,13 @@ class Population:
 
     def _zeros(self, measure, most, state):
         """Of the shapes of a measure's means, for every member."""
-        if measure not in self._shapes:
-            one = jax.tree.map(
-                lambda v: jax.ShapeDtypeStruct(v.shape[1:], v.dtype),
-                (state, self._given),
-            )
-            of_one = functools.partial(_held_zeros, measure, most, self.config)
-            self._shapes[measure] = jax.eval_shape(of_one, *one, self._held)
-        padded = self.layout.padded
-        zeros = jax.tree.map(
-            lambda s: np.zeros((padded, *s.shape), s.dtype), self._shapes[measure]
+        one = jax.tree.map(
+            lambda v: jax.ShapeDtypeStruct(v.shape[1:], v.dtype), (state, self._given)
         )
+        of_one = functools.partial(_held_zeros, measure, most, self.config)
+        shapes = jax.eval_shape(of_one, *one, self._held)
+        padded = self.layout.padded
+        zeros = jax.tree.map(lambda s: np.zeros((padded, *s.shape), s.dtype), shapes)
         return jax.device_put(zeros, self._members)
 
     def _judge(self, epoch, metrics, standing):

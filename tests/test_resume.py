@@ -219,11 +219,14 @@ def test_spans_and_checkpoints_change_no_bit(straight, tmp_path, monkeypatch):
 
 
 def test_another_number_of_devices_is_said_and_close(
-    straight, stopped, tmp_path, monkeypatch, capsys
+    straight, tmp_path, monkeypatch, capsys
 ):
-    shutil.copytree(stopped, tmp_path / "run")
+    with monkeypatch.context() as patch:
+        kill_at(patch, 2)
+        with pytest.raises(Killed):
+            train(tmp_path / "run", {"latent": (2,), "seed": (0, 1)})
     monkeypatch.setattr(jax, "device_count", lambda: 1)
-    train(tmp_path / "run")
+    train(tmp_path / "run", {"latent": (2,), "seed": (0, 1)})
     assert re.search(
         r"devices 2 in use is now 1; chunk 1 in use is now 2: equal to rounding",
         capsys.readouterr().err,
@@ -231,7 +234,7 @@ def test_another_number_of_devices_is_said_and_close(
     ours, theirs = (
         results.read(p / "curves.csv") for p in (tmp_path / "run", straight)
     )
-    for row, other in zip(ours, theirs, strict=True):
+    for row, other in zip(ours, theirs[: len(ours)], strict=True):
         for name in set(row) - {"diverged"}:
             assert row[name] == pytest.approx(other[name], rel=2e-5)
 
@@ -255,16 +258,20 @@ def test_more_epochs_continue_the_runs(straight, tmp_path):
 
 def test_new_points_and_seeds_are_new_groups(straight, tmp_path):
     shutil.copytree(straight, tmp_path / "run")
-    grid = {"latent": (2, 4), "seed": (1, 2)}
-    assert train(tmp_path / "run", grid).trained == 2
+    grid = {"latent": (2,), "seed": (1, 2, 3)}
+    assert train(tmp_path / "run", grid).trained == 1
     rows = results.rows_of(tmp_path / "run")
     known = [(0, 2, 0), (1, 2, 1), (2, 3, 0), (3, 3, 1)]
-    new = [(4, 2, 2), (5, 4, 1), (6, 4, 2)]
+    new = [(4, 2, 2), (5, 2, 3)]
     assert [(r["run"], r["latent"], r["seed"]) for r in rows] == known + new
     ours, before = contents(tmp_path / "run"), contents(straight)
     for name, content in before.items():
         assert ours[name].startswith(content), f"{name}: an old run has changed"
-    assert results.load(tmp_path / "run", latent=4, seed=2).config.model.latent == 4
+    assert results.load(tmp_path / "run", seed=3).config.seed == 3
+    record = json.loads((tmp_path / "run" / "config.json").read_text())
+    asked = [sweep["grid"] for sweep in record["sweeps"]]
+    assert [grid["seed"] for grid in asked] == [[0, 1], [1, 2, 3]]
+    assert record["groups"] == [[0, 1], [2, 3], [4, 5]]
     # And the first command again finds all of its runs there.
     assert train(tmp_path / "run").trained == 0
 
@@ -372,43 +379,43 @@ def test_a_full_disk_ends_the_sweep_in_a_line_and_it_goes_on(
 
 def test_the_best_parameters_are_those_of_the_best_epoch(tmp_path):
     """Against the curves, and against a run that ends at that epoch."""
-    grid = {"latent": (8,), "lr": (3e-2, 1e-4), "seed": (0,)}
-    quick = {"epochs": 12, "batch": 100, "keep": "best"}
+    grid = {"latent": (2,), "lr": (1.0, 1e-4), "seed": (0,)}
+    quick = {"epochs": 6, "keep": "best"}
     train(tmp_path / "run", grid, **quick)
     curves = results.read(tmp_path / "run" / "curves.csv")
     rows = results.rows_of(tmp_path / "run")
     for row in rows:
         elbos = [r["validation_elbo"] for r in curves if r["run"] == row["run"]]
         assert row["epoch"] == 1 + int(np.argmax(elbos))
-        assert (row["parameters"], row["epochs"]) == ("best", 12)
-    assert rows[0]["epoch"] < 12 and rows[1]["epoch"] == 12
+        assert (row["parameters"], row["epochs"]) == ("best", 6)
+    assert rows[0]["epoch"] < 6 and rows[1]["epoch"] == 6
     quick |= {"epochs": rows[0]["epoch"], "keep": "last"}
     train(tmp_path / "until", grid, **quick)
-    best = results.load(tmp_path / "run", lr=3e-2)
-    until = results.load(tmp_path / "until", lr=3e-2)
+    best = results.load(tmp_path / "run", lr=1.0)
+    until = results.load(tmp_path / "until", lr=1.0)
     jax.tree.map(np.testing.assert_array_equal, best.params, until.params)
     assert best.row["elbo"] == until.row["elbo"] and until.row["parameters"] == "last"
-    last = results.load(tmp_path / "run", lr=3e-2, last=True)
+    last = results.load(tmp_path / "run", lr=1.0, last=True)
     gap = jax.tree.map(lambda a, b: float(abs(a - b).max()), best.params, last.params)
     assert max(jax.tree.leaves(gap)) > 0
 
 
 def test_patience_ends_a_run_and_not_its_neighbours(tmp_path, monkeypatch):
-    grid = {"latent": (8,), "lr": (1e-1, 1e-4), "seed": (0,)}
-    quick = {"epochs": 9, "batch": 100, "patience": 1, "keep": "best"}
+    grid = {"latent": (2,), "lr": (0.3, 1e-4), "seed": (0,)}
+    quick = {"epochs": 5, "patience": 1, "keep": "best"}
     train(tmp_path / "run", grid, **quick)
     first, second = results.rows_of(tmp_path / "run")
     curves = results.read(tmp_path / "run" / "curves.csv")
-    assert first["epochs"] == first["epoch"] + 1 < 9
-    assert second["epochs"] == second["epoch"] == 9
+    assert first["epochs"] == first["epoch"] + 1 < 5
+    assert second["epochs"] == second["epoch"] == 5
     for row in (first, second):
         epochs = [r["epoch"] for r in curves if r["run"] == row["run"]]
         assert epochs == list(range(1, row["epochs"] + 1))
     # The parameters stay where the run was stopped.
     free = quick | {"patience": float("inf"), "epochs": first["epochs"]}
     train(tmp_path / "free", grid, **free | {"keep": "last"})
-    stopped = results.load(tmp_path / "run", lr=1e-1, last=True)
-    alone = results.load(tmp_path / "free", lr=1e-1)
+    stopped = results.load(tmp_path / "run", lr=0.3, last=True)
+    alone = results.load(tmp_path / "free", lr=0.3)
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
         stopped.params,
@@ -416,7 +423,7 @@ def test_patience_ends_a_run_and_not_its_neighbours(tmp_path, monkeypatch):
     )
     # Killed and gone on with, it is the same.
     monkeypatch.setattr(sweep, "SPAN", 0.0)
-    for saves in (30, 60):
+    for saves in (6, 9):
         with monkeypatch.context() as patch:
             kill_at(patch, saves, "after")
             with pytest.raises(Killed):
@@ -432,7 +439,8 @@ def launch(path, *arguments):
     ]
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.sweep", f"--workdir={path}", *values]
-        + ["--checkpoint_seconds=0", "--sweep=latent=2,3", *arguments],
+        + ["--checkpoint_seconds=0", "--sweep=latent=2,3", "--sweep=seed=0,1"]
+        + ["--config.batch=100", *arguments],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -459,7 +467,7 @@ def kill_at_random(tmp_path, kills, dice, *arguments):
     for _ in range(kills):
         process = launch(tmp_path / "run", *arguments)
         wait_for(tmp_path / "run", process)
-        time.sleep(dice.uniform(0, 4))
+        time.sleep(dice.uniform(0, 3))
         process.kill()
         process.communicate()
     finish(launch(tmp_path / "run", *arguments))
@@ -467,7 +475,7 @@ def kill_at_random(tmp_path, kills, dice, *arguments):
 
 
 def test_killed_by_the_system_at_random_moments(tmp_path):
-    arguments = ["--config.epochs=40", "--config.batch=100", "--sweep=seed=0,1"]
+    arguments = ["--config.epochs=15"]
     kill_at_random(tmp_path, 2, random.Random(1), *arguments)
 
 
@@ -475,7 +483,7 @@ def test_killed_by_the_system_at_random_moments(tmp_path):
 def test_killed_by_the_system_at_20_random_moments(tmp_path):
     seed = int(os.environ.get("AEVAE_SEED") or time.time())
     print(f"AEVAE_SEED={seed}")
-    arguments = ["--config.epochs=300", "--config.batch=100", "--sweep=seed=0,1,2,3"]
+    arguments = ["--config.epochs=300"]
     kill_at_random(tmp_path, 20, random.Random(seed), *arguments)
 
 
@@ -571,12 +579,3 @@ def test_interrupted_is_a_keyboard_interrupt():
     assert issubclass(
         Interrupted, KeyboardInterrupt
     )  # a notebook stops as it always does
-
-
-def test_the_record_tells_all_commands(straight, tmp_path):
-    shutil.copytree(straight, tmp_path / "run")
-    train(tmp_path / "run", {"latent": (2,), "seed": (5,)}, epochs=4)
-    record = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert [sweep["grid"]["seed"] for sweep in record["sweeps"]] == [[0, 1], [5]]
-    assert record["sweeps"][1]["overrides"]["epochs"] == 4
-    assert record["groups"] == [[0, 1], [2, 3], [4]]

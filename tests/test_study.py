@@ -158,18 +158,17 @@ def test_a_loaded_run_is_the_run_that_was_trained(folder, digits):
 
 def test_swept_shapes_functions_and_lengths_are_loaded_back(tmp_path):
     """What JSON makes of a grid, tuples and functions among it, is the grid again."""
-    grid = {
-        "encoder.widths": ((4,), (4, 4)),
-        "binarization": (data.none, data.threshold),
-        "epochs": (1, 2),
-    }
+    grid = [
+        {"encoder.widths": ((4,),), "binarization": (data.none,), "epochs": (1, 2)},
+        {"encoder.widths": ((4, 4),), "binarization": (data.threshold,), "epochs": 1},
+    ]
     small = {
         "latent": 2,
         "batch": 600,
         "decoder.widths": (4,),
         "schedule": train.constant,
     }
-    study.run(CONFIG, tmp_path / "run", overrides=small, grid=[grid | {"epochs": 1}])
+    study.run(CONFIG, tmp_path / "run", overrides=small, grid=grid)
     where = {"encoder.widths": (4, 4), "binarization": data.threshold}
     run = results.load(tmp_path / "run", **where)
     assert run.config.model.encoder.widths == (4, 4)
