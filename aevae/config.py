@@ -125,14 +125,20 @@ def load(path):
 
 
 def code(text):
-    """What a config file runs but for the values in `get_config`: comments change nothing."""
+    """What a config file runs but for the values in `get_config`: comments change nothing.
+
+    Functions within `get_config` may use its values, and then all of it is code.
+    """
     body = ast.parse(text).body
     if ast.get_docstring(ast.Module(body, [])) is not None:
         body = body[1:]
-    values = [n for n in body if getattr(n, "name", None) == "get_config"]
-    inner = [n for top in values for n in ast.walk(top) if n is not top]
-    inner = [n for n in inner if isinstance(n, (ast.Lambda, ast.FunctionDef))]
-    return [ast.dump(node) for node in (*(n for n in body if n not in values), *inner)]
+    inner = (ast.Lambda, ast.FunctionDef, ast.ClassDef)
+    return [
+        ast.dump(node)
+        for node in body
+        if getattr(node, "name", None) != "get_config"
+        or any(isinstance(n, inner) for n in ast.walk(node) if n is not node)
+    ]
 
 
 def leaves(node, path=""):
@@ -273,7 +279,8 @@ def describe(value):
 def canonical(node):
     """A config as JSON: modules by class and fields, functions as module:name."""
     if isinstance(node, functools.partial):
-        return {"partial": canonical(node.func), **_canonical_children(node)}
+        args = {"args": canonical(node.args)} if node.args else {}
+        return {"partial": canonical(node.func), **args, **_canonical_children(node)}
     if isinstance(node, Mapping):
         return _canonical_children(node)
     if _is_tree(node):

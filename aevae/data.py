@@ -188,6 +188,7 @@ def stochastic(key, batch):
     if x.dtype != jnp.uint8:
         raise InputError(f"binarization `stochastic` needs uint8 images, not {x.dtype}")
     words = jax.random.bits(key, ((x.size + 1) // 2,), "uint32")
-    u = jnp.concatenate([words & 0xFFFF, words >> 16])[: x.size].reshape(x.shape)
-    x = x.astype(jnp.uint32)
-    return batch | {"image": (u < 257 * x + (x >> 7)).astype(jnp.float32)}
+    u = jnp.concatenate([words & 0xFFFF, words >> 16])[: x.size]
+    level = x.reshape(-1).astype(jnp.uint32)
+    ink = (u < 257 * level + (level >> 7)).astype(jnp.float32)
+    return batch | {"image": ink.reshape(x.shape)}

@@ -24,7 +24,7 @@ class Normal(NamedTuple):
         return self.mean + self.std * jax.random.normal(key, shape)
 
     def log_prob(self, x):
-        return per_example(norm.logpdf(x, self.mean, self.std))
+        return per_example(norm.logpdf(flat(x), flat(self.mean), flat(self.std)))
 
     def draw(self, key):
         """One reparameterised sample of each row and its log-probability."""
@@ -50,7 +50,8 @@ class Bernoulli(NamedTuple):
 
     def log_prob(self, x):
         """x·l - softplus(l): finite at any logit, and the cross-entropy where 0 < x < 1."""
-        return per_example(x * self.logits - jax.nn.softplus(self.logits))
+        x, logits = flat(x), flat(self.logits)
+        return per_example(x * logits - jax.nn.softplus(logits))
 
 
 def kl(q, p):
@@ -72,7 +73,12 @@ def log_mean_exp(log_w):
 
 def per_example(values):
     """Sums every axis but the first."""
-    return values.reshape(len(values), -1).sum(-1)
+    return flat(values).sum(-1)
+
+
+def flat(values):
+    """[B, ...] as [B, P]: a CPU's loops are fast along a long last axis, and slow along C = 1."""
+    return values.reshape(len(values), -1)
 
 
 def bernoulli(out, hp):

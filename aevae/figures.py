@@ -6,8 +6,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from aevae import evaluate, results
+from aevae import evaluate, files, results
 
+DRAWN = ".drawn"  # a file that says when the figures were last all drawn
 PANELS = 12  # in a figure at most
 TELL_APART = ("seed", "run")  # columns that are averaged over, never an axis
 
@@ -24,7 +25,8 @@ def draw(workdir, base=None):
     names = [n for n in results.record_of(workdir)["columns"] if n not in TELL_APART]
     axes = [n for n in names if len(_values(rows, n)) > 1]
     folder = Path(workdir) / "figures"
-    folder.mkdir(exist_ok=True)
+    with files.writing(folder):
+        folder.mkdir(exist_ok=True)
     paths = []
     bounded = [row for row in rows if row["elbo"] is not None]
     measure = "elbo" if bounded else "distortion"
@@ -39,11 +41,23 @@ def draw(workdir, base=None):
     best = [
         results.open_run(workdir, row, base) for row in best_of_each(rows, "latent")
     ]
-    paths.append(_save(_reconstructions(best), folder / "reconstructions.png"))
+    if best:
+        paths.append(_save(_reconstructions(best), folder / "reconstructions.png"))
     generative = [run for run in best if run.row["elbo"] is not None]
     if generative:
         paths.append(_save(_samples(generative), folder / "samples.png"))
+    with files.writing(folder):
+        (folder / DRAWN).write_bytes(b"")
     return paths
+
+
+def current(workdir):
+    """Whether all figures were drawn since the tables were last written."""
+    drawn = Path(workdir) / "figures" / DRAWN
+    tables = (Path(workdir) / f"{name}.csv" for name in ("curves", "results"))
+    return drawn.is_file() and all(
+        drawn.stat().st_mtime_ns >= table.stat().st_mtime_ns for table in tables
+    )
 
 
 def best_of_each(rows, name):
@@ -61,7 +75,8 @@ def _values(rows, name):
 
 
 def _save(figure, path):
-    figure.savefig(path, dpi=120)
+    with files.whole(path) as file:
+        figure.savefig(file, dpi=120, format="png")
     return path
 
 
@@ -197,7 +212,8 @@ def _rate_distortion(rows, axes):
     _equal_elbo(panel)
     joined = f", joined along {along}" if along else ""
     panel.set_title(f"test split, a point a run{joined}; grey: equal ELBO", fontsize=9)
-    panel.legend(fontsize=8)
+    if panel.lines or panel.collections:
+        panel.legend(fontsize=8)
     return figure
 
 

@@ -72,18 +72,23 @@ def lock(folder):
     path = Path(folder) / ".lock"
     with writing(folder):
         file = path.open("a+")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.seek(0)
-        owner = file.read().strip()
-        file.close()
-        raise InputError(
-            f"{folder} is in use by another process{owner and f' ({owner})'}"
-        ) from None
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
-    file.flush()
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            owner = file.read().strip()
+            file.close()
+            raise InputError(
+                f"{folder} is in use by another process{owner and f' ({owner})'}"
+            ) from None
+        if not path.exists() or not os.path.samestat(
+            os.fstat(file.fileno()), path.stat()
+        ):
+            file.close()
+            raise InputError(f"{folder} is being renamed by another process")
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+        file.flush()
     return file
 
 

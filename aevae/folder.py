@@ -56,7 +56,7 @@ class Folder:
         self._texts, changed = {}, True
         if indices:
             try:
-                self._check_code(text)
+                self._check_code(base, text)
                 before = results.declared(self.path, base if text is None else None)
                 runs = plan.join(before, runs, plan.names(base, grid))
             except InputError as error:
@@ -66,7 +66,10 @@ class Folder:
             explicit = base.grid if text is None and grid is None else grid
             sweep = {"file": text and self._file_of(text)}
             sweep |= {"overrides": config.canonical(overrides or {})}
-            sweep |= {"grid": config.canonical(explicit)}
+            sweep |= {"grid": config.canonical(explicit if text else explicit or {})}
+            if text is None:
+                sweep["base"] = config.canonical(base)
+            _check_written(base, sweep, overrides, grid)
             new = plan.groups(runs[len(before) :])
             indices = indices + [[n + len(before) for n in own] for own in new]
             self._record = self._record | {
@@ -93,21 +96,33 @@ class Folder:
                 self.journals[group.number] = journal.Journal.load(arrays)
                 break
 
-    def _check_code(self, text):
-        known = {sweep["file"] for sweep in self._record["sweeps"]}
-        if (text is None) != (None in known):
+    def _check_code(self, base, text):
+        sweeps = self._record["sweeps"]
+        if (text is None) != (sweeps[0]["file"] is None):
             raise InputError("one came from a config file, the other from a Config")
         if text is None:
-            return
-        own = config.code((self.path / "config.py").read_text())
-        if own != config.code(text):
+            now = json.loads(json.dumps(config.canonical(base)))
+            for name, old, new in plan.differences(sweeps[0]["base"], now):
+                raise InputError(
+                    f"{name} of its Config was {old}, and now is {new}: what changes goes into "
+                    "overrides or the grid"
+                )
+        elif config.code(self._known_text("config.py")) != config.code(text):
             raise InputError("the config file's code is not that of config.py in it")
+
+    def _known_text(self, name):
+        try:
+            text = (self.path / name).read_text()
+            config.code(text)
+        except (OSError, ValueError, SyntaxError):
+            raise InputError(f"{name} in it is damaged or missing") from None
+        return text
 
     def _file_of(self, text):
         """The name under which the folder keeps a config file: one that it has, or a new one."""
         names = dict.fromkeys(sweep["file"] for sweep in self._record["sweeps"])
         for name in names:
-            if (self.path / name).read_text() == text:
+            if self._known_text(name) == text:
                 return name
         name = f"config.{len(names)}.py" if names else "config.py"
         self._texts[name] = text
@@ -120,8 +135,9 @@ class Folder:
             known is not None
             and known.finished(group)
             and all(
-                results.params_path(self.path, number).is_file()
+                results.params_path(self.path, number, last).is_file()
                 for number in group.numbers
+                for last in {False, group.runs[0].keep == "best"}
             )
         )
 
@@ -137,7 +153,7 @@ class Folder:
             self._move_aside()
         if not self._lock:
             with files.writing(self.path):
-                self.path.mkdir(parents=True, exist_ok=True)
+                self.path.resolve().mkdir(parents=True, exist_ok=True)
             self._lock = files.lock(self.path)
             if (self.path / "config.json").exists():
                 raise InputError(f"another process has just begun in {self.path}")
@@ -148,8 +164,11 @@ class Folder:
         self.mend(metrics, held)
 
     def _move_aside(self):
-        whole = self.path.resolve()
-        number = 1
+        whole, number = self.path.resolve(), 1
+        if Path.cwd().is_relative_to(whole):
+            raise InputError(
+                f"--fresh cannot rename {self.path}: this process is within it"
+            )
         while (aside := whole.with_name(f"{whole.name}.{number}")).exists():
             number += 1
         with files.writing(whole):
@@ -160,7 +179,11 @@ class Folder:
 
     def _add_environment(self, sets):
         path = self.path / "environment.json"
-        known = json.loads(path.read_text()) if path.is_file() else []
+        try:
+            known = json.loads(path.read_text()) if path.is_file() else []
+        except ValueError:
+            say(f"{path} was damaged: it is begun anew")
+            known = []
         now = machine.describe() | {
             "data": [
                 {
@@ -257,13 +280,18 @@ class Folder:
         return None
 
     def check_data(self, group, dataset):
-        """A group goes on with the data that it began with."""
-        known = self.journals.get(group.number)
-        if known and known.data != dataset.digest:
-            raise InputError(
-                f"{self.path} was trained on other data: the sha256 of {dataset.name} was "
-                f"{known.data[:12]}..., and now is {dataset.digest[:12]}..."
+        """All groups of the same splits are trained on the same data, whenever they are."""
+        for other in self.groups:
+            known = self.journals.get(other.number)
+            same = all(
+                getattr(other.runs[0], name) == getattr(group.runs[0], name)
+                for name in ("dataset", *PARTS)
             )
+            if known and same and known.data != dataset.digest:
+                raise InputError(
+                    f"{self.path} was trained on other data: the sha256 of {dataset.name} was "
+                    f"{known.data[:12]}..., and now is {dataset.digest[:12]}..."
+                )
 
     def add_epoch(self, group, known):
         """The rows of the epoch that has ended."""
@@ -275,7 +303,8 @@ class Folder:
     def save(self, group, population, moment, known):
         """A checkpoint of the group."""
         parts = {"record": known.dump(), "state": population.dump(moment)}
-        files.save(self._place(group), f"{known.epoch}-{known.step}", parts)
+        name = f"{known.epoch}-{known.step}{'-1' if known.results else ''}"
+        files.save(self._place(group), name, parts)
 
     def finish(self, group, population, moment, known):
         """The parameters of a group's runs, a last checkpoint, and the rows: it is finished."""
@@ -309,6 +338,23 @@ class Folder:
     def _add_event(self, member, epoch, values, known):
         scalars = {name.replace("_", "/", 1): value for name, value in values.items()}
         self._events.add(member, epoch * known.steps, scalars)
+
+
+def _check_written(base, sweep, overrides, grid):
+    """What config.json says of a command must be the command again."""
+    written = json.loads(json.dumps([sweep["overrides"], sweep["grid"]]))
+    runs = plan.settle(base, overrides, grid)
+    try:
+        same = [*map(plan.identity, plan.settle(base, *written))] == [
+            *map(plan.identity, runs)
+        ]
+    except InputError:
+        same = False
+    if not same:
+        raise InputError(
+            "the grid or an override holds what config.json cannot name: functions must be those "
+            "of a module, not a partial, a lambda or a local one"
+        )
 
 
 def _check_unused(path):

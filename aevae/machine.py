@@ -6,6 +6,7 @@ import platform
 import sys
 import time
 import zlib
+from pathlib import Path
 
 import jax
 
@@ -14,14 +15,14 @@ from aevae import __version__, data
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
 
 
-def prepare():
+def prepare(programs=None):
     """Makes every CPU core a device and turns JAX's cache of compiled programs on.
 
     To be called before the first JAX operation: a process that has used JAX keeps its devices.
-    What the user has set stays.
+    What the user has set stays, but for a folder for the `programs` that is given here.
     """
-    if jax.config.jax_compilation_cache_dir is None:
-        programs = data.cache_dir() / "programs"
+    if programs or jax.config.jax_compilation_cache_dir is None:
+        programs = programs or data.cache_dir() / "programs"
         _remove_broken(programs)
         jax.config.update("jax_compilation_cache_dir", str(programs))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -70,6 +71,16 @@ def cores():
     return len(os.sched_getaffinity(0)) if known else os.cpu_count()
 
 
+def processor():
+    """The model of the CPU, which decides the code that is compiled for it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    names = [line.partition(":")[2] for line in lines if line.startswith("model name")]
+    return names[0].strip() if names else platform.processor()
+
+
 def describe():
     """Versions and hardware."""
     device = jax.devices()[0]
@@ -79,6 +90,7 @@ def describe():
         | {name: importlib.metadata.version(name) for name in PACKAGES},
         "hardware": {
             "machine": platform.machine(),
+            "processor": processor(),
             "cores": cores(),
             "platform": device.platform,
             "device": device.device_kind,

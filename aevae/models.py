@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from aevae import InputError
-from aevae.distributions import Normal, bernoulli, kl
+from aevae.distributions import Normal, bernoulli, flat, kl
 
 
 class Draw(NamedTuple):
@@ -129,8 +129,8 @@ class VAE(nn.Module):
 
     def decode(self, z, batch, hp):
         """p(x|z), [B, H, W, C]. `batch` may carry what x depends on beside z, never x itself."""
-        out = self.decoder(z, self.shape) + self.bias(batch)[None]
-        return self.likelihood(out, hp)
+        out = flat(self.decoder(z, self.shape)) + self.bias(batch).reshape(1, -1)
+        return self.likelihood(out.reshape(-1, *self.shape), hp)
 
     def log_joint(self, z, batch, hp):
         """log p(x, z) at a given z, [B] nats."""

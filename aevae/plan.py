@@ -149,16 +149,16 @@ def join(runs, more, names):
     """
     first, other = runs[0], more[0]
     axes = {find(other, name) for name in names}
-    axes |= {p for p in leaves(first) if len({_text(run, p) for run in runs}) > 1}
+    for path in leaves(first):
+        if len({str(canonical(leaves(run).get(path))) for run in runs}) > 1:
+            axes.add(path)
     fixed = "epochs" not in axes
-    for path in dict.fromkeys([*leaves(first), *leaves(other)]):
-        old, new = _text(first, path), _text(other, path)
-        if old != new and path not in axes and path != "epochs":
-            name = path.rpartition(".")[-1]
-            raise InputError(
-                f"it was trained with {name} {old}, and now {name} is {new}: name it in a "
-                "--sweep to add runs, or take another --workdir, or start over with --fresh"
-            )
+    axes.add("epochs")
+    for name, old, new in differences(canonical(first), canonical(other), axes):
+        raise InputError(
+            f"it was trained with {name} {old}, and now {name} is {new}: name it in a "
+            "--sweep to add runs, or take another --workdir, or start over with --fresh"
+        )
     if fixed and other.epochs < first.epochs:
         raise InputError(
             f"it was trained for {first.epochs} epochs; epochs can be more, not {other.epochs}"
@@ -169,7 +169,20 @@ def join(runs, more, names):
     return runs + [run for run in more if identity(run) not in known]
 
 
-def _text(run, path):
-    """The value at a path for comparing and telling, or that there is none."""
-    there = leaves(run)
-    return str(canonical(there[path])) if path in there else "absent"
+def differences(old, new, axes=()):
+    """Yields (name, old value, new value) where two canonical configs differ, but for `axes`."""
+    old, new = dict(_facts(old)), dict(_facts(new))
+    for path in dict.fromkeys([*old, *new]):
+        was, now = old.get(path, "absent"), new.get(path, "absent")
+        if was != now and not any(f"{path}.".startswith(f"{a}.") for a in axes):
+            what = path.removesuffix(".class").removesuffix(".partial")
+            yield what.rpartition(".")[-1], was, now
+
+
+def _facts(node, path=""):
+    """Every value of a canonical config by its path, classes and functions among them."""
+    if isinstance(node, dict):
+        for name, value in node.items():
+            yield from _facts(value, f"{path}.{name}" if path else name)
+    else:
+        yield path, str(node)

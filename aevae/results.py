@@ -305,8 +305,12 @@ def summary(workdir):
             mean = f"{np.mean(values):.2f}" if values else ""
             spread = f" ±{np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
             lines[-1].append(mean + spread)
-    widths = [max(map(len, column)) for column in zip(*lines)]
+    return aligned(lines)
+
+
+def aligned(rows):
+    """Rows of texts as a table, each column to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join(
-        "  ".join(cell.rjust(width) for cell, width in zip(line, widths))
-        for line in lines
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows
     )

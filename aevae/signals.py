@@ -14,13 +14,15 @@ class Signals:
     """Within the block, `caught` is the first signal that came, or None.
 
     A second one ends the process at once. The main thread may be inside a compiler that knows
-    nothing of signals: if it has not said by `heed` within GRACE seconds that it is about to save
-    and leave, a thread of ours ends the process, which loses what is not saved yet and no more.
+    nothing of signals: if it has not left the block within GRACE seconds, and is not `saving`
+    something, a thread of ours ends the process, which loses what is not saved yet and no more.
+    `again` is what goes on from there.
     """
 
-    def __init__(self):
-        self.caught = None
-        self._heeded = threading.Event()
+    def __init__(self, again="the same command"):
+        self.caught, self.again = None, again
+        self.saving = threading.Lock()  # held while a file is written
+        self._left = threading.Event()
 
     def __enter__(self):
         self._active = threading.current_thread() is threading.main_thread()
@@ -35,17 +37,13 @@ class Signals:
         return self
 
     def __exit__(self, *_):
-        self._heeded.set()
+        self._left.set()
         if self._active:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(self._wakeup)
             self._its.close()
             self._thread.join()
-
-    def heed(self):
-        """Says that the process is about to save and leave, however long that takes."""
-        self._heeded.set()
 
     def _watch(self):
         """The system writes the number of a signal to our socket when it comes."""
@@ -59,12 +57,16 @@ class Signals:
                 threading.Thread(target=self._wait, daemon=True).start()
 
     def _wait(self):
-        if not self._heeded.wait(GRACE):
+        if self._left.wait(GRACE):
+            return
+        with self.saving:
+            pass
+        if not self._left.wait(1.0):
             self._leave("left without saving: it was busy compiling or reading")
 
     def _leave(self, how):
         print(
-            f"{self.caught.name}: {how}; the same command goes on from the last checkpoint",
+            f"{self.caught.name}: {how}; {self.again} goes on from the last checkpoint",
             file=sys.stderr,
             flush=True,
         )

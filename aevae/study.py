@@ -75,11 +75,12 @@ def run(
         if tasks:
             metrics, held = ([n for t in tasks for n in t[i]] for i in (3, 4))
             folder.claim(metrics, held, [task.dataset for task in tasks])
-            _train_all(tasks, folder, chunk, interval)
+            again = f"the same command{' without --fresh' if fresh else ''}"
+            _train_all(tasks, folder, chunk, interval, Signals(again))
         else:
             folder.mend()
             say(f"{workdir} is finished: nothing to do")
-    return Outcome(results.rows_of(workdir), len(tasks))
+        return Outcome(results.rows_of(workdir), len(tasks))
 
 
 def _tasks(folder, data_dir):
@@ -97,14 +98,15 @@ def _tasks(folder, data_dir):
     return tasks
 
 
-def _train_all(tasks, folder, chunk, interval):
+def _train_all(tasks, folder, chunk, interval, signals):
     progress = Progress(tasks, folder)
     try:
-        with Signals() as signals:
+        with signals:
             for task in tasks:
                 _train(task, folder, chunk, interval, progress, signals)
                 if signals.caught:
-                    raise Interrupted(f"{folder.path} is saved", signals.caught)
+                    text = f"{folder.path} is saved; {signals.again} goes on from there"
+                    raise Interrupted(text, signals.caught)
     finally:
         progress.close()
 
@@ -125,12 +127,13 @@ def _train(task, folder, chunk, interval, progress, signals):
             folder.add_epoch(group, known)
         progress.show(moment)
         if moment.results:
-            folder.finish(group, population, moment, known)
-        elif signals.caught:
-            signals.heed()
-            folder.save(group, population, moment, known)
-            at = f"group {group.number + 1}, epoch {moment.epoch}, step {moment.step}"
-            raise Interrupted(f"{folder.path} is saved at {at}", signals.caught)
-        elif now - saved >= interval:
-            folder.save(group, population, moment, known)
+            with signals.saving:
+                folder.finish(group, population, moment, known)
+        elif signals.caught or now - saved >= interval:
+            with signals.saving:
+                folder.save(group, population, moment, known)
             saved = time.perf_counter()
+            if signals.caught:
+                at = f"group {group.number + 1}, epoch {moment.epoch}, step {moment.step}"
+                text = f"{folder.path} is saved at {at}; {signals.again} goes on from there"
+                raise Interrupted(text, signals.caught)

@@ -15,8 +15,8 @@ from jax.sharding import PartitionSpec as P
 from aevae import InputError, data, evaluate, train
 
 SPAN = 1.0  # seconds: how long the host waits for the devices at most, about
-SMALL = 50_000  # parameters: below it, a CPU trains several members at a time
-CHUNK = 8  # so many
+SMALL = 30_000  # parameters: below it, a CPU trains several members at a time ...
+CHUNK = 8  # ... so many: experiments.benchmark, on digits and MNIST networks by width
 TERMS = evaluate.terms, evaluate.ROWS
 BOUNDS = evaluate.bounds, evaluate.ROWS_BOUND
 
@@ -266,14 +266,12 @@ class Population:
         moment that was yielded before is spent: its arrays now hold the next.
         """
         epoch, step, carry, best, standing, *_ = moment
-        pace = _Pace(length)
+        pace = Pace(length)
         while epoch < self.config.epochs and not standing.stopped.all():
-            order = jax.device_put(self.order(epoch), self._everywhere)
-            running = self._spread(standing.stopped == 0)
+            order, running = self.order(epoch), self._spread(standing.stopped == 0)
             while step < self.steps:
                 stop = pace.begin(step, self.steps)
-                shared = self._data, order, np.int32(step), np.int32(stop)
-                carry = self._run(carry, (*self._given, running), shared)
+                carry = self.span(carry, order, step, stop, running)
                 step = pace.end(carry)
                 if step < self.steps:
                     yield Moment(epoch, step, carry, best, standing)
@@ -296,12 +294,13 @@ class Population:
         for held in self._measure(self._final, judged, length):
             if held is not None:
                 held = {k: v for k, v in held.items() if not k.endswith("_loss")}
+                standing = _marked(standing, held, epoch)
             yield Moment(epoch, step, carry, best, standing, None, held)
 
     def _measure(self, which, state, length):
         """Yields None while there is more to do, and then {part_name: [M]}."""
         (measure, most), run = which, self._held_runs[which]
-        pace = self._paces.setdefault((which, length), _Pace(length))
+        pace = self._paces.setdefault((which, length), Pace(length))
         state = state._replace(opt=())
         blocks = sum(
             evaluate.count_blocks(split, most) for split in self._held.values()
@@ -337,17 +336,13 @@ class Population:
         """Which runs are better than ever, and how all of them stand now."""
         running = standing.stopped == 0
         score = evaluate.score(metrics)
-        better = running & (score > standing.score)
+        better = running & np.isfinite(score) & (score > standing.score)
         best = np.where(better, epoch, standing.best).astype(np.int32)
         late = running & (epoch - best >= self.config.patience)
-        sound = np.isfinite(list(metrics.values())).all(0)
-        first = ~sound & (standing.diverged == 0) & running
-        return better, Standing(
-            np.where(better, score, standing.score),
-            best,
-            np.where(late, epoch, standing.stopped).astype(np.int32),
-            np.where(first, epoch, standing.diverged).astype(np.int32),
-        )
+        stopped = np.where(late, epoch, standing.stopped).astype(np.int32)
+        score = np.where(better, score, standing.score)
+        marked = _marked(standing, metrics, epoch)
+        return better, marked._replace(score=score, best=best, stopped=stopped)
 
     def _spread(self, values):
         """Values of the members, padded and laid out as they are."""
@@ -364,14 +359,23 @@ class Population:
             ]
             for seed in self._seeds
         ]
-        return np.stack(shuffled).reshape(-1, self.steps, batch).astype(np.int32)
+        order = np.stack(shuffled).reshape(-1, self.steps, batch).astype(np.int32)
+        return jax.device_put(order, self._everywhere)
+
+    def span(self, carry, order, start, stop, running=None):
+        """Steps `start` to `stop` of an epoch of that order; `carry` is spent."""
+        return self._run(carry, *self._inputs(order, start, stop, running))
+
+    def _inputs(self, order, start, stop, running):
+        if running is None:
+            running = self._spread([True] * len(self.runs))
+        shared = self._data, order, np.int32(start), np.int32(stop)
+        return (*self._given, running), shared
 
     def compiled_text(self):
         """The compiled program that trains, as XLA's text."""
-        moment, order = self.start(), jax.device_put(self.order(0), self._everywhere)
-        shared = self._data, order, np.int32(0), np.int32(1)
-        given = *self._given, self._spread([True] * len(self.runs))
-        return self._run.lower(moment.carry, given, shared).compile().as_text()
+        inputs = self._inputs(self.order(0), 0, 1, None)
+        return self._run.lower(self.start().carry, *inputs).compile().as_text()
 
     def states(self, moment):
         """The state of every member after its last step, as NumPy arrays."""
@@ -391,7 +395,15 @@ class Population:
         return {name: np.asarray(v[:count]) for name, v in self._held["test"].items()}
 
 
-class _Pace:
+def _marked(standing, metrics, epoch):
+    """Marks runs that have a number which is not finite, at the first such epoch of theirs."""
+    sound = np.isfinite(list(metrics.values())).all(0)
+    first = ~sound & (standing.diverged == 0)
+    diverged = np.where(first, epoch, standing.diverged).astype(np.int32)
+    return standing._replace(diverged=diverged)
+
+
+class Pace:
     """Spans of about a second, or of a given length."""
 
     def __init__(self, length=None):
@@ -415,18 +427,42 @@ class _Pace:
 
 
 def _everyone(mesh, chunk, f, **options):
-    """`f(own, given, shared)` of one run, for all: over the devices, then in chunks."""
+    """`f(own, given, shared)` of one run, for all: over the devices, then in chunks.
+
+    Where there is an `own`, what `f` returns takes its place, without a copy of the whole.
+    """
 
     def of_all(own, given, shared):
-        def one(both):
-            return f(*both, shared)
+        if own is None:
+            size = chunk if chunk > 1 else None
+            return jax.lax.map(lambda g: f(None, g, shared), given, batch_size=size)
+        each = jax.vmap(f, in_axes=(0, 0, None)) if chunk > 1 else f
 
-        return jax.lax.map(one, (own, given), batch_size=chunk if chunk > 1 else None)
+        def turn(i, own):
+            now = [
+                jax.tree.map(lambda v: _at(v, i, chunk), tree) for tree in (own, given)
+            ]
+            new = each(*now, shared)
+            return jax.tree.map(lambda v, part: _put(v, part, i, chunk), own, new)
+
+        turns = len(jax.tree.leaves(given)[0]) // chunk
+        return jax.lax.fori_loop(0, turns, turn, own)
 
     specs = {"in_specs": (P("M"), P("M"), P()), "out_specs": P("M")}
     return jax.jit(
         jax.shard_map(of_all, mesh=mesh, check_vma=False, **specs), **options
     )
+
+
+def _at(values, i, chunk):
+    """Turn `i`'s members: [chunk, ...], or the one there is."""
+    part = jax.lax.dynamic_slice_in_dim(values, i * chunk, chunk)
+    return part if chunk > 1 else part[0]
+
+
+def _put(values, part, i, chunk):
+    part = part if chunk > 1 else part[None]
+    return jax.lax.dynamic_update_slice_in_dim(values, part, i * chunk, 0)
 
 
 def _start(config, metrics, own, given, stored):

@@ -82,5 +82,8 @@ def span(config, data, order_TxB, carry, seed, hp, start, stop):
 
 def rows(data, index):
     """Those rows of every array, and `size`: how many examples they were drawn from."""
-    batch = {name: values[index] for name, values in data.items()}
+    batch = {
+        name: values.reshape(len(values), -1)[index].reshape(-1, *values.shape[1:])
+        for name, values in data.items()
+    }
     return batch | {"size": jnp.float32(len(data["image"]))}

@@ -5,8 +5,8 @@ draw at each visit.
 
     python -m experiments.sweep
 
-Measured on two cores of an Intel Xeon, Python 3.11, jax 0.10.2, flax 0.12.8: 48 runs in 64 s
-with nothing cached. Test ELBO at beta = 1, mean of seeds 0, 1, 2: -25.39, -24.20, -23.16,
+Measured on two cores of an Intel Xeon, Python 3.11, jax 0.10.2, flax 0.12.8: 48 runs in 46 s
+with nothing cached. Test ELBO at beta = 1, mean of seeds 0, 1, 2: -25.39, -24.20, -23.15,
 -23.12 nats for 1, 2, 4, 8 latents.
 """
 

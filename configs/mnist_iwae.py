@@ -7,8 +7,8 @@ for 5 passes, where theirs has 3,280.
     python -m experiments.sweep --config=configs/mnist_iwae.py --data_dir=DIR
 
 Measured on two cores of an Intel Xeon, Python 3.11, jax 0.10.2, flax 0.12.8, seed 0,
-train[:50000]: 64-sample bound on the test split -102.28, -101.52, -101.75 nats for K = 1,
-5, 50: so short a run does not yet favour K = 50. 260 s of training in all, compilation
+train[:50000]: 64-sample bound on the test split -102.25, -101.45, -102.11 nats for K = 1,
+5, 50: so short a run does not yet favour K = 50. 215 s of training in all, compilation
 included.
 """
 

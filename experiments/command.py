@@ -22,6 +22,18 @@ def run(define, main):
     )
 
 
+def define_config():
+    """The flags of whatever trains a config."""
+    flags.DEFINE_string("config", "configs/digits.py", "file of the base run and grid")
+    flags.DEFINE_string("data_dir", None, "where TFDS has prepared data sets")
+
+
+def overrides(args):
+    """What the command line says of the config's values, {name: text}."""
+    given = [name for name in args if name.startswith("config.") and args[name].present]
+    return {name.removeprefix("config."): args[name].value for name in given}
+
+
 def execute(define, main, arguments):
     """The same within a process, any number of times; returns the exit code."""
     before = set(FLAGS)
@@ -44,7 +56,7 @@ def _told(f, *args):
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
     except Interrupted as stop:
-        print(f"{stop}; the same command goes on from there", file=sys.stderr)
+        print(stop, file=sys.stderr)
         sys.exit(128 + stop.signal)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -24,7 +24,7 @@ DIVERGED, MOST = (
 
 
 def define():
-    flags.DEFINE_string("config", "configs/digits.py", "file of the base run and grid")
+    command.define_config()
     flags.DEFINE_string(
         "workdir", None, "run folder; by default runs/ and config's name"
     )
@@ -34,7 +34,6 @@ def define():
         "name=value,value,...: an axis of the grid. All of them take the place of the "
         "config's own grid. A name is a hyperparameter's, seed, or another value's",
     )
-    flags.DEFINE_string("data_dir", None, "where TFDS has prepared data sets")
     flags.DEFINE_integer("chunk", None, "runs a device trains at a time", lower_bound=1)
     flags.DEFINE_float(
         "checkpoint_seconds", study.INTERVAL, "between checkpoints", lower_bound=0
@@ -47,11 +46,7 @@ def main(args):
     rows, trained = study.run(
         args["config"].value,
         workdir,
-        overrides={
-            name.removeprefix("config."): args[name].value
-            for name in args
-            if name.startswith("config.") and args[name].present
-        },
+        overrides=command.overrides(args),
         grid=grid(args["sweep"].value),
         data_dir=args["data_dir"].value,
         chunk=args["chunk"].value,
@@ -59,7 +54,7 @@ def main(args):
         fresh=args["fresh"].value,
     )
     folder = Path(workdir)
-    if trained or not (folder / "figures").is_dir():
+    if trained or not figures.current(workdir):
         figures.draw(workdir)
     drawn = sorted((folder / "figures").glob("*.png"))
     print(results.summary(workdir))

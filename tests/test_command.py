@@ -42,6 +42,22 @@ def test_a_sweep_ends_with_a_table_and_the_paths(tmp_path, capsys):
     assert (workdir / "figures" / "elbo_by_beta.png").is_file()
 
 
+def test_figures_that_were_not_finished_are_drawn_and_divergence_is_counted(
+    tmp_path, capsys
+):
+    given = [f"--workdir={tmp_path / 'run'}", *QUICK[:3], "--sweep=lr=1e-3,1e30"]
+    given.append("--sweep=seed=0,1")
+    assert sweep(*given) == 102
+    assert "2 of 4 runs diverged" in capsys.readouterr().out.splitlines()[-1]
+    figure = tmp_path / "run" / "figures" / "rate_distortion.png"
+    figure.unlink()
+    (figure.parent / ".drawn").unlink()
+    assert sweep(*given) == 102
+    drawn = figure.stat().st_mtime_ns
+    assert sweep(*given) == 102
+    assert figure.stat().st_mtime_ns == drawn
+
+
 def draw(*arguments):
     return command.execute(figures_command.define, figures_command.main, arguments)
 

@@ -1,5 +1,6 @@
 """What the README tells a user to type."""
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aevae import results
-from experiments import command
+from experiments import benchmark, command
 from experiments import figures as figures_command
 from experiments import sweep as sweep_command
 
@@ -36,15 +37,29 @@ def test_two_commands_do_the_set_up():
 
 def test_every_command_line_is_one(root):
     lines = [line for line in SHELL.splitlines() if "-m experiments." in line]
-    assert len(lines) == 5
+    assert len(lines) == 8
     for line in lines:
         words = shlex.split(line.split(" && ")[-1])
         module = {
             "experiments.sweep": sweep_command,
             "experiments.figures": figures_command,
+            "experiments.benchmark": benchmark,
         }
         name, *arguments = words[2:]
         assert command.execute(module[name].define, lambda args: 0, arguments) == 0
+
+
+def test_no_module_imports_one_to_its_right():
+    order = re.findall(r"\w+", re.search(r"\n    config → [^`]*?\n\n", TEXT).group())
+    files = {path.stem: path for path in (ROOT / "aevae").glob("*.py")}
+    assert sorted(order) == sorted(files.keys() - {"__init__", "digits"})
+    for number, name in enumerate(order):
+        for node in ast.walk(ast.parse(files[name].read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module == "aevae":
+                right = {alias.name for alias in node.names} & set(order[number:])
+                assert not right, f"{name} imports {right}"
+            if isinstance(node, ast.ImportFrom) and node.module.startswith("aevae."):
+                assert node.module.removeprefix("aevae.") not in order[number:]
 
 
 def test_training_and_using_a_run_from_python(root, capsys):

@@ -1,6 +1,8 @@
 """A sweep that is interrupted, damaged, extended or asked for twice: the bits are those of one
 that never was."""
 
+import dataclasses
+import functools
 import json
 import os
 import random
@@ -22,6 +24,7 @@ from aevae import (
     WriteError,
     config,
     files,
+    objectives,
     results,
     study,
     sweep,
@@ -337,6 +340,76 @@ def test_other_code_and_other_data_are_refused(straight, tmp_path, monkeypatch):
         train(straight, epochs=4)
 
 
+def test_a_class_and_a_function_within_are_code_too(straight, tmp_path):
+    text = Path(CONFIG).read_text()
+    asked = {"overrides": SMALL, "grid": GRID}
+    other = tmp_path / "other.py"
+    other.write_text(text.replace("models.MLPEncoder(", "models.MLPDecoder("))
+    says = "trained with encoder aevae.models:MLPEncoder, and now encoder is aevae"
+    with pytest.raises(InputError, match=says):
+        study.run(other, straight, **asked)
+    closed = "    scale = {}\n    schedule = lambda hp, step: hp | {{'lr': scale * hp['lr']}}\n"
+    for scale in (1, 2):
+        inner = text.replace("train.constant", "schedule")
+        inner = inner.replace(
+            "    return config", closed.format(scale) + "    return config"
+        )
+        other.write_text(inner)
+        if scale == 1:
+            study.run(other, tmp_path / "run", overrides=SMALL, grid={"latent": (2,)})
+    with pytest.raises(InputError, match="the config file's code is not that of"):
+        study.run(other, tmp_path / "run", overrides=SMALL, grid={"latent": (2,)})
+
+
+def test_a_folder_of_a_config_guards_itself_too(tmp_path):
+    base = dataclasses.replace(config.load(CONFIG), grid=None)
+    asked = {"overrides": SMALL | {"latent": 2}}
+    assert study.run(base, tmp_path / "run", **asked).trained == 1
+    other = config.replace(base, "hparams", {"beta": 1.0, "lr": 0.01})
+    says = (
+        "lr of its Config was 0.003, and now is 0.01: what changes goes into overrides"
+    )
+    with pytest.raises(InputError, match=says):
+        study.run(other, tmp_path / "run", **asked)
+    more = dataclasses.replace(base, grid={"seed": (0, 1)})
+    assert study.run(more, tmp_path / "run", **asked).trained == 1
+    assert [row["seed"] for row in results.rows_of(tmp_path / "run")] == [0, 1]
+    more = asked["overrides"] | {"epochs": 4}
+    assert study.run(base, tmp_path / "run", overrides=more).trained == 2
+    assert results.load(tmp_path / "run", base, seed=1).config.epochs == 4
+
+
+def test_what_cannot_be_written_down_is_refused_before_training(tmp_path):
+    for grid in (
+        {"objective": (functools.partial(objectives.beta_vae),)},
+        {"schedule": (lambda hp, step: hp,)},
+    ):
+        with pytest.raises(InputError, match="holds what config.json cannot name"):
+            train(tmp_path / "run", grid)
+    assert not (tmp_path / "run").exists()
+
+
+def test_new_points_on_other_data_are_refused(straight, monkeypatch):
+    load = study.data.load
+    monkeypatch.setattr(
+        study.data, "load", lambda *args: load(*args)._replace(digest="0" * 64)
+    )
+    with pytest.raises(InputError, match="trained on other data"):
+        train(straight, {"latent": (2,), "seed": (7,)})
+
+
+def test_damage_to_what_a_folder_says_of_itself(straight, tmp_path, capsys):
+    shutil.copytree(straight, tmp_path / "run")
+    (tmp_path / "run" / "environment.json").write_text("[{")
+    train(tmp_path / "run", epochs=4)
+    assert "environment.json was damaged: it is begun anew" in capsys.readouterr().err
+    for damage in (b"def", b"\xff", None):
+        path = tmp_path / "run" / "config.py"
+        path.unlink() if damage is None else path.write_bytes(damage)
+        with pytest.raises(InputError, match="config.py in it is damaged or missing"):
+            train(tmp_path / "run", epochs=5)
+
+
 def test_a_second_process_is_refused(straight):
     held = files.lock(straight)
     with pytest.raises(InputError, match="is in use by another process"):
@@ -344,13 +417,20 @@ def test_a_second_process_is_refused(straight):
     held.close()
 
 
-def test_fresh_starts_over_and_keeps_the_old(straight, tmp_path, capsys):
+def test_fresh_starts_over_and_keeps_the_old(straight, tmp_path, capsys, monkeypatch):
     shutil.copytree(straight, tmp_path / "run")
     asked = {"overrides": SMALL | {"batch": 300}, "grid": {"latent": (2,)}}
     study.run(CONFIG, tmp_path / "run", **asked, fresh=True)
     assert f"what was there is now in {tmp_path / 'run.1'}" in capsys.readouterr().err
     assert_same(tmp_path / "run.1", straight)
     assert len(results.rows_of(tmp_path / "run")) == 1
+    (tmp_path / "link").symlink_to(tmp_path / "run")
+    study.run(CONFIG, tmp_path / "link", **asked, fresh=True)
+    assert (tmp_path / "run.2").is_dir() and (tmp_path / "link").is_symlink()
+    with monkeypatch.context() as patch:
+        patch.chdir(tmp_path / "run")
+        with pytest.raises(InputError, match="this process is within it"):
+            study.run(ROOT / CONFIG, ".", **asked, fresh=True)
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("")
     with pytest.raises(InputError, match="neither empty nor a run folder"):
@@ -396,6 +476,10 @@ def test_the_best_parameters_are_those_of_the_best_epoch(tmp_path):
     jax.tree.map(np.testing.assert_array_equal, best.params, until.params)
     assert best.row["elbo"] == until.row["elbo"] and until.row["parameters"] == "last"
     last = results.load(tmp_path / "run", lr=1.0, last=True)
+    params = contents(tmp_path / "run")
+    results.params_path(tmp_path / "run", 1, last=True).unlink()
+    train(tmp_path / "run", grid, epochs=6, keep="best")
+    assert contents(tmp_path / "run") == params
     gap = jax.tree.map(lambda a, b: float(abs(a - b).max()), best.params, last.params)
     assert max(jax.tree.leaves(gap)) > 0
 
@@ -501,7 +585,7 @@ def test_a_signal_saves_and_leaves(number, tmp_path):
         r"is saved at group 1, epoch \d+, step \d+; the same command", line
     )
     epoch, step = map(int, re.findall(r"epoch (\d+), step (\d+)", line)[0])
-    newest, _ = files.checkpoints(tmp_path / "run" / "checkpoints" / "0000")
+    newest = files.checkpoints(tmp_path / "run" / "checkpoints" / "0000")[0]
     assert newest.name == f"{epoch}-{step}"
 
 

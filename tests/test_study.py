@@ -251,6 +251,14 @@ def test_a_diverged_run_is_named_and_the_rest_is_drawn(tmp_path):
     assert len(figures.draw(tmp_path / "run")) == 4
 
 
+def test_figures_without_any_run_that_has_not_diverged(tmp_path):
+    grid = {"latent": (2,), "lr": (1e30,), "seed": (0, 1)}
+    rows, _ = study.run(CONFIG, tmp_path / "run", overrides=SMALL, grid=grid)
+    assert [row["diverged"] for row in rows] == [1, 1]
+    names = {path.name for path in figures.draw(tmp_path / "run")}
+    assert names == {"elbo.png", "rate_distortion.png"}
+
+
 def test_a_folder_of_something_else_and_one_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     asked = {"overrides": SMALL, "grid": GRID}

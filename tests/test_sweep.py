@@ -190,7 +190,7 @@ def test_initial_weights_and_order_depend_on_the_seed(tiny):
     parameters, metrics, _ = sweep.check(runs[0], tiny)
     layout = sweep.layout(4, parameters, 1, 2)
     population = sweep.Population(runs, tiny, layout, metrics)
-    first, second = population.order(0), population.order(1)
+    first, second = (np.asarray(population.order(epoch)) for epoch in (0, 1))
     assert sorted(first[0].ravel()) == list(range(48))
     assert (first != second).any() and (first[0] != first[1]).any()
 
