@@ -212,7 +212,7 @@ def _rate_distortion(rows, axes):
     _equal_elbo(panel)
     joined = f", joined along {along}" if along else ""
     panel.set_title(f"test split, a point a run{joined}; grey: equal ELBO", fontsize=9)
-    if panel.lines or panel.collections:
+    if panel.get_legend_handles_labels()[0]:
         panel.legend(fontsize=8)
     return figure
 
