@@ -5,7 +5,16 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aevae import InputError, Interrupted, config, data, machine, results, sweep
+from aevae import (
+    InputError,
+    Interrupted,
+    config,
+    data,
+    machine,
+    preflight,
+    results,
+    sweep,
+)
 from aevae.folder import PARTS, Folder
 from aevae.progress import Progress, say
 from aevae.signals import Signals
@@ -94,7 +103,7 @@ def _tasks(folder, data_dir):
         if name not in sets:
             sets[name] = data.load(*name, data_dir)
         folder.check_data(group, sets[name])
-        tasks.append(Task(group, sets[name], *sweep.check(first, sets[name])))
+        tasks.append(Task(group, sets[name], *preflight.check(first, sets[name])))
     return tasks
 
 

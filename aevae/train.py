@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from aevae import data
+
 INIT_ROWS = 10_000  # training examples that initial values may depend on
 
 
@@ -37,11 +39,11 @@ def ramp(hp, step, *, name, length):
     return hp | {name: hp[name] * jnp.minimum(1.0, step / hp[length])}
 
 
-def init(config, data, seed, hp):
-    """The first state. `data` is scaled training data: initial values may come from it."""
+def init(config, scaled, seed, hp):
+    """The first state. `scaled` is training data: initial values may come from it."""
     hp = config.schedule(hp, jnp.int32(0))
     params = config.model.init(
-        jax.random.fold_in(jax.random.key(seed), 0), data, None, hp
+        jax.random.fold_in(jax.random.key(seed), 0), scaled, None, hp
     )
     return State(params, config.optimizer(hp).init(params), jnp.int32(0))
 
@@ -59,7 +61,7 @@ def step(config, state, batch, key, hp):
     return State(params, opt, state.step + 1), metrics | {"loss": loss}
 
 
-def span(config, data, order_TxB, carry, seed, hp, start, stop):
+def span(config, stored, order_TxB, carry, seed, hp, start, stop):
     """Steps `start` to `stop` (traced) of an epoch whose batches are the rows of `order_TxB`.
 
     `carry` is (state, sums of the epoch's metrics so far). Cutting an epoch into spans changes
@@ -73,17 +75,22 @@ def span(config, data, order_TxB, carry, seed, hp, start, stop):
     def body(t, carry):
         state, sums = carry
         key, noise_key = jax.random.split(jax.random.fold_in(root, state.step))
-        batch = config.binarization(key, rows(data, order_TxB[t]))
+        batch = config.binarization(key, rows(stored, order_TxB[t]))
         state, metrics = step(config, state, batch, noise_key, hp)
         return state, jax.tree.map(jnp.add, sums, metrics)
 
     return jax.lax.fori_loop(start, stop, body, (state, sums))
 
 
-def rows(data, index):
+def rows(stored, index):
     """Those rows of every array, and `size`: how many examples they were drawn from."""
     batch = {
         name: values.reshape(len(values), -1)[index].reshape(-1, *values.shape[1:])
-        for name, values in data.items()
+        for name, values in stored.items()
     }
-    return batch | {"size": jnp.float32(len(data["image"]))}
+    return batch | {"size": jnp.float32(len(stored["image"]))}
+
+
+def everything(split):
+    """Scaled training data, for initial values that come from it."""
+    return data.none(None, rows(split, slice(INIT_ROWS)))

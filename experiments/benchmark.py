@@ -40,6 +40,7 @@ from aevae import (
     files,
     machine,
     plan,
+    preflight,
     results,
     study,
     sweep,
@@ -97,7 +98,7 @@ def whole_numbers(texts, name):
 
 def measure(run, dataset, sizes, chunks, args, place):
     """All that is measured within this process."""
-    parameters, metrics, _ = sweep.check(run, dataset)
+    parameters, metrics, _ = preflight.check(run, dataset)
     products = step_products(run, dataset)
     layouts = {
         sweep.layout(size, parameters, chunk=chunk): None
@@ -250,7 +251,7 @@ def speed(products, budget):
 
 def step_products(run, dataset):
     """The matrix products of one step of a run, and how often each is done: [(product, times)]."""
-    run = sweep.shaped(run, dataset)
+    run = preflight.shaped(run, dataset)
     hp = {name: jnp.float32(value) for name, value in run.hparams.items()}
     key = jax.random.key(0)
 

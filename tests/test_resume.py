@@ -628,8 +628,11 @@ def test_a_signal_on_mnist_in_a_group_of_16(mnist, tmp_path):
     command = [sys.executable, *arguments]
     run = {"cwd": ROOT, "stderr": subprocess.PIPE, "text": True}
     for wait in (5, 0.5, 12):
+        launched = time.time()
         process = subprocess.Popen([*command, f"--workdir={tmp_path / 'run'}"], **run)
-        while not (tmp_path / "run" / "config.json").exists():
+        events = (tmp_path / "run" / "tensorboard").glob
+        while not any(path.stat().st_mtime > launched for path in events("*/*")):
+            assert process.poll() is None, process.communicate()[1]
             time.sleep(0.1)
         time.sleep(wait)
         began = time.monotonic()

@@ -14,6 +14,7 @@ from aevae import (
     evaluate,
     models,
     objectives,
+    preflight,
     sweep,
     train,
 )
@@ -51,7 +52,7 @@ def run(name="beta_vae", *, seed=0, lr=1e-3, epochs=2, **hparams):
 
 def together(runs, dataset, devices=1, chunk=2, length=None, evaluated=False):
     """The states, the metrics of every epoch, and the results, of runs trained as one group."""
-    parameters, metrics, _ = sweep.check(runs[0], dataset)
+    parameters, metrics, _ = preflight.check(runs[0], dataset)
     layout = sweep.layout(len(runs), parameters, devices, chunk)
     population = sweep.Population(runs, dataset, layout, metrics)
     curves = []
@@ -79,11 +80,11 @@ def test_a_member_equals_the_run_alone(name, tiny):
     """The run alone is plain jit of `train`: no group, no vmap, no devices."""
     runs = [run(name, seed=s, lr=lr) for s in (0, 1) for lr in (1e-3, 3e-3)]
     states, curves, _ = together(runs, tiny, devices=2)
-    config = sweep.shaped(runs[3], tiny)
+    config = preflight.shaped(runs[3], tiny)
     hp = {k: jnp.float32(v) for k, v in config.hparams.items()}
     start = jax.jit(functools.partial(train.init, config))
     state = start(data.none(None, train.rows(tiny.train, slice(None))), 1, hp)
-    sums = dict.fromkeys(sweep.check(runs[3], tiny)[1], jnp.float32(0))
+    sums = dict.fromkeys(preflight.check(runs[3], tiny)[1], jnp.float32(0))
     span = jax.jit(functools.partial(train.span, config))
     for epoch in range(2):
         order = np.random.default_rng([1, epoch]).permutation(48).reshape(3, 16)
@@ -131,7 +132,7 @@ def test_a_moment_in_mid_epoch_can_be_gone_on_from(tiny):
     """All that a checkpoint will hold is the moment: what follows depends on nothing else."""
     runs = [run(seed=s) for s in range(4)]
     straight, _, _ = together(runs, tiny)
-    parameters, metrics, _ = sweep.check(runs[0], tiny)
+    parameters, metrics, _ = preflight.check(runs[0], tiny)
     layout = sweep.layout(4, parameters, 1, 2)
     population = sweep.Population(runs, tiny, layout, metrics)
     for moment in population.train(population.start(), length=2):
@@ -154,7 +155,7 @@ def test_four_devices_give_the_result_of_one(tiny):
 
 def test_the_program_has_no_collective(tiny):
     runs = [run(seed=s) for s in range(4)]
-    parameters, metrics, _ = sweep.check(runs[0], tiny)
+    parameters, metrics, _ = preflight.check(runs[0], tiny)
     population = sweep.Population(
         runs, tiny, sweep.layout(4, parameters, 4, 1), metrics
     )
@@ -187,7 +188,7 @@ def test_initial_weights_and_order_depend_on_the_seed(tiny):
     states, _, _ = together(runs, tiny)
     kernels = [s.params["params"]["encoder"]["Dense_0"]["kernel"] for s in states]
     assert (kernels[0] != kernels[1]).mean() > 0.9
-    parameters, metrics, _ = sweep.check(runs[0], tiny)
+    parameters, metrics, _ = preflight.check(runs[0], tiny)
     layout = sweep.layout(4, parameters, 1, 2)
     population = sweep.Population(runs, tiny, layout, metrics)
     first, second = (np.asarray(population.order(epoch)) for epoch in (0, 1))
@@ -226,7 +227,7 @@ def test_results_are_the_bounds(tiny):
     assert (results["test_iwae"] > results["test_elbo"]).all()
     # One draw a point against 64 of them.
     np.testing.assert_allclose(results["test_elbo"], curves[-1]["test_elbo"], rtol=0.03)
-    config = sweep.shaped(runs[0], tiny)
+    config = preflight.shaped(runs[0], tiny)
     batch = {"image": data.none(None, {"image": tiny.test["image"]})["image"]}
     q = jax.jit(functools.partial(config.model.apply, method="encode"))(
         states[0].params, batch
@@ -240,7 +241,7 @@ def test_results_are_the_bounds(tiny):
 
 def test_active_units_are_counted_by_the_variance_of_the_mean(tiny):
     """Against float64 NumPy, with one latent cut off by hand."""
-    config = sweep.shaped(run(), tiny)
+    config = preflight.shaped(run(), tiny)
     rows = data.threshold(None, {"image": tiny.test["image"]})
     hp = {"beta": jnp.float32(1), "lr": jnp.float32(1)}
     state = jax.jit(functools.partial(train.init, config))(
@@ -302,7 +303,7 @@ def test_a_fault_shows_before_training(change, says, tiny):
     import dataclasses
 
     with pytest.raises(InputError, match=says) as fault:
-        sweep.check(dataclasses.replace(run(), **change), tiny)
+        preflight.check(dataclasses.replace(run(), **change), tiny)
     assert "\n" not in str(fault.value)
 
 
@@ -319,7 +320,7 @@ def test_a_hyperparameter_that_only_a_schedule_touches_is_not_read(tiny):
     with pytest.raises(
         InputError, match="nothing reads hyperparameter beta; it reads lr"
     ):
-        sweep.check(lost, tiny)
+        preflight.check(lost, tiny)
 
 
 def test_data_outside_the_likelihoods_range_is_refused():
@@ -331,9 +332,9 @@ def test_data_outside_the_likelihoods_range_is_refused():
     with pytest.raises(
         InputError, match="mine, train: pixels from -1 to 1 lie outside .* 0 to 1"
     ):
-        sweep.check(config, dataset)
+        preflight.check(config, dataset)
     config = dataclasses.replace(run("autoencoder"), binarization=data.none)
-    sweep.check(config, dataset)  # a Gaussian takes any
+    preflight.check(config, dataset)  # a Gaussian takes any
 
 
 def test_a_ramp_grows_to_the_value():
