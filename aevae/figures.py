@@ -123,9 +123,8 @@ def _curves(curves, axis, others, measure):
                 if not len(x):
                     continue
                 low, mean, high = zip(*[(min(v), np.mean(v), max(v)) for v in table])
-                label = f"{axis} {value}" if axis and part == "test" else None
                 colour = colours[value]
-                panel.plot(x, mean, style, color=colour, lw=1.3, label=label)
+                panel.plot(x, mean, style, color=colour, lw=1.3)
                 panel.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
                 lasts.extend(np.concatenate(table[len(table) // 10 :]))
             diverged |= _cross(panel, own, f"test_{measure}", colours[value])
@@ -146,7 +145,7 @@ def _curves(curves, axis, others, measure):
     figure.supxlabel("samples seen", fontsize=10)
     title = "ELBO at beta = 1" if measure == "elbo" else "distortion"
     figure.supylabel(f"{title} (nats)", fontsize=10)
-    _legend(figure, panels.flat[0], [("test", "-"), ("train", "--")])
+    _legend(figure, colours if axis else {}, axis)
     crosses = f"; × {len(diverged)} runs diverged" if diverged else ""
     title = f"mean over seeds, band from least to greatest{crosses}{hidden}"
     figure.suptitle(title, fontsize=9)
@@ -154,14 +153,18 @@ def _curves(curves, axis, others, measure):
 
 
 def _cross(panel, rows, name, colour):
-    """Marks the last finite value of each run that diverged; returns the runs."""
-    found = {row["run"]: None for row in rows if row["diverged"] is not None}
-    for row in rows:
-        if row["run"] in found and row[name] is not None and np.isfinite(row[name]):
-            found[row["run"]] = row["samples"], row[name]
-    for place in filter(None, found.values()):
-        panel.plot(*place, "x", color=colour, ms=7, mew=2)
-    return set(found)
+    """Marks the last finite value of each run that diverged; returns the runs.
+
+    A run without any is marked at the foot of the panel.
+    """
+    runs = {row["run"] for row in rows if row["diverged"] is not None}
+    for run in runs:
+        own = [row for row in rows if row["run"] == run]
+        sound = [r for r in own if r[name] is not None and np.isfinite(r[name])]
+        place = (sound or own[:1])[-1]["samples"], sound[-1][name] if sound else 0.03
+        where = panel.transData if sound else panel.get_xaxis_transform()
+        panel.plot(*place, "x", color=colour, ms=7, mew=2, transform=where)
+    return runs
 
 
 def _by_samples(rows, name):
@@ -178,13 +181,18 @@ def _by_samples(rows, name):
     return x, [found[samples] for samples in x]
 
 
-def _legend(figure, panel, styles):
+def _legend(figure, colours, axis):
     from matplotlib.lines import Line2D
 
-    handles, labels = panel.get_legend_handles_labels()
-    handles += [Line2D([], [], color="grey", linestyle=style) for _, style in styles]
-    labels += [name for name, _ in styles]
-    figure.legend(handles, labels, fontsize=8, loc="outside right center")
+    handles = [
+        Line2D([], [], color=colour, label=f"{axis} {value}")
+        for value, colour in colours.items()
+    ]
+    handles += [
+        Line2D([], [], color="grey", linestyle=style, label=part)
+        for part, style in (("test", "-"), ("train", "--"))
+    ]
+    figure.legend(handles=handles, fontsize=8, loc="outside right center")
 
 
 def _rate_distortion(rows, axes):

@@ -341,3 +341,19 @@ def test_a_ramp_grows_to_the_value():
     schedule = functools.partial(train.ramp, name="beta", length="warmup")
     hp = {"beta": 4.0, "warmup": 10.0}
     assert [float(schedule(hp, s)["beta"]) for s in (0, 5, 10, 20)] == [0, 2, 4, 4]
+
+
+def test_what_is_not_finite_is_marked_and_never_the_best(tiny):
+    runs = [run(seed=s) for s in range(3)]
+    parameters, metrics, _ = preflight.check(runs[0], tiny)
+    layout = sweep.layout(3, parameters, 1, 1)
+    population = sweep.Population(runs, tiny, layout, metrics)
+    standing = population.start().standing
+    scores = {"validation_elbo": np.array([-9.0, np.inf, np.nan], np.float32)}
+    better, standing = population._judge(1, scores, standing)
+    assert better.tolist() == [True, False, False]
+    assert standing.best.tolist() == [1, 0, 0]
+    assert standing.diverged.tolist() == [0, 1, 1]
+    # The results alone may show it, and what was marked before stays.
+    after = sweep._marked(standing, {"test_iwae": np.array([np.nan, 1, np.nan])}, 7)
+    assert after.diverged.tolist() == [7, 1, 1]
