@@ -12,7 +12,7 @@ setup(
     description="Autoencoders and variational autoencoders in JAX, swept many at a time",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=["aevae"],
+    packages=["aevae", "aevae.sets"],
     install_requires=[
         "jax>=0.10.2",
         "flax>=0.12.8",
@@ -22,13 +22,19 @@ setup(
         "numpy>=2.0",
         "importlib_resources>=6.0",  # tensorflow-datasets uses it and does not declare it
         "pillow>=11.0",  # decodes images for tensorflow-datasets
-        "array_record>=0.8.1",  # the format of prepared data
+        "array_record>=0.8.1",  # the format of prepared data ...
+        "google-crc32c>=1.5",  # ... and the checksums of the other one
         "tensorboardX>=2.6.4",
         "tqdm>=4.66",
         "matplotlib>=3.10",
         "scikit-learn>=1.6",
     ],
     extras_require={
-        "test": ["pytest>=8.0", "numpyro>=0.22", "scipy>=1.14", "tensorboard>=2.19"]
+        "tf": [
+            "tensorflow-cpu>=2.19",
+            "h5py>=3.10",
+            "scipy>=1.14",
+        ],  # prepare stock sets
+        "test": ["pytest>=8.0", "numpyro>=0.22", "scipy>=1.14", "tensorboard>=2.19"],
     },
 )

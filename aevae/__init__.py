@@ -1,8 +1,8 @@
 """Autoencoders and variational autoencoders in JAX: pure functions, swept many at a time.
 
 The way of the data, and of every import:
-config, data, distributions, models, objectives, train, evaluate, preflight, sweep, machine, files, plan,
-results, journal, progress, signals, folder, study, figures.
+files, config, sets, data, distributions, models, objectives, train, evaluate, feed, preflight, sweep,
+machine, plan, results, journal, progress, signals, folder, study, figures.
 
 Letters in names and docstrings: B batch, H W C image height, width and channels,
 F features, Z latents, K importance samples, M members of a group (runs trained together),

@@ -1,29 +1,26 @@
-"""Data sets, read through TFDS into arrays, and what turns stored pixels into a batch."""
+"""Data sets as arrays, and what turns stored pixels into a batch."""
 
-import contextlib
-import difflib
+import functools
 import hashlib
-import io
-import os
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from absl import logging
 
 from aevae import InputError
+from aevae.sets import cached, own, prepared
+from aevae.sets.source import first_line
 
-EMBEDDED = ("digits",)  # prepared on first use, from what is installed
-PREPARED = ("mnist",)  # read from a folder that TFDS has prepared
+PARTS = ("train", "validation", "test")
 
 
 class DataSet(NamedTuple):
     """Arrays of the three splits, and where they come from.
 
-    A split is a dict of arrays with N rows: `image`, uint8 [N, H, W, C] or float32, and `label`
-    where the set has them.
+    A split is a dict of arrays with N rows: `image`, [N, H, W, C] or, of vectors, [N, P]; where
+    the set has them `label` [N] and ground-truth `factors` [N, F], int32 from 0. The type of the
+    images says what they are: uint8 grey levels, of which 255 is 1; bool, binary; float32, values.
     """
 
     name: str
@@ -32,144 +29,128 @@ class DataSet(NamedTuple):
     train: dict[str, np.ndarray]
     validation: dict[str, np.ndarray]
     test: dict[str, np.ndarray]
+    range: tuple[float, float]  # of the images as they are stored
+    factors: dict[str, int]  # how many values each has, in the order of `factors`
 
     @property
     def shape(self):
         """Of one image."""
         return self.train["image"].shape[1:]
 
-
-def cache_dir():
-    """The folder for what can be made again: prepared data sets, compiled programs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "aevae"
+    @property
+    def parts(self):
+        """The three splits by name."""
+        return {part: getattr(self, part) for part in PARTS}
 
 
 def load(name, train, validation, test, data_dir=None):
     """A data set by name; `train`, `validation`, `test` are TFDS splits, as in `train[:50000]`.
 
-    `digits` is prepared on first use. The others are read from a folder that TFDS has prepared as
-    array_record; `data_dir`, or the environment variable AEVAE_DATA_DIR, says where it is.
+    Args:
+      name: an embedded set (`digits`, `sprites`, `sprites/64x64`, `gaussian`, ...), prepared on
+        first use; a set that TFDS has prepared in a folder as array_record or TFRECORD (`mnist`,
+        `emnist/letters`, your own); an .npz or .npy file; or `module:Class`, a TFDS builder.
+      data_dir: the folder in which sets are prepared; by default AEVAE_DATA_DIR, or else
+        `~/.cache/aevae/tfds` and where TFDS keeps them by itself.
+    Raises:
+      InputError: what cannot be found, read or used, in one line.
     """
-    if name not in EMBEDDED + PREPARED:
-        known = EMBEDDED + PREPARED
-        near = difflib.get_close_matches(name, known, cutoff=0.4) or known
-        raise InputError(
-            f"unknown data set {name!r}: did you mean {' or '.join(near)}?"
-        )
-    chosen = data_dir or os.environ.get("AEVAE_DATA_DIR")
+    if own.is_file(name):
+        source = own.load(name)
+    else:
+        source = cached.load(prepared.find(name, data_dir))
     splits = {"train": train, "validation": validation, "test": test}
-    with _quiet():
-        builder = _builder(name, Path(chosen).expanduser() if chosen else None)
-        parts = {part: _read(builder, split) for part, split in splits.items()}
-    return arrays(**parts, name=name, version=str(builder.version))
+    parts = {part: _slice(source, split) for part, split in splits.items()}
+    return arrays(
+        **parts, name=name, version=source.version, factors=dict(source.factors)
+    )
 
 
-def arrays(train, validation, test, name="arrays", version="0"):
+def _slice(source, split):
+    """The rows of a split as TFDS understands it: `train`, `train[:80%]`, `train+test`."""
+    if split in source.splits:
+        return source.splits[split]
+    import tensorflow_datasets as tfds
+
+    sizes = {name: len(fields["image"]) for name, fields in source.splits.items()}
+    infos = {
+        name: tfds.core.SplitInfo(
+            name=name, shard_lengths=[size], num_bytes=0, filename_template=None
+        )
+        for name, size in sizes.items()
+    }
+    known = ", ".join(f"{name} ({size})" for name, size in sizes.items())
+    try:
+        instruction = tfds.core.ReadInstruction.from_spec(split)
+        pieces = instruction.to_absolute(tfds.core.SplitDict(infos.values()))
+        found = [
+            {k: v[piece.from_ : piece.to] for k, v in fields.items()}
+            for piece in pieces
+            for fields in [source.splits[piece.splitname]]
+        ]
+    except Exception as error:  # noqa: BLE001, TFDS raises whatever the text leads to
+        raise InputError(
+            f"cannot read split {split!r} of {source.name} ({first_line(error)}); "
+            f"its splits are {known}"
+        ) from None
+    if len(found) == 1:
+        return found[0]
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+
+
+def arrays(train, validation, test, name="arrays", version="0", factors=None):
     """A data set of the caller's own arrays: dicts of `image` [N, ...] and perhaps `label`.
 
-    Images are uint8, or float32 as the likelihood wants them.
+    Images are uint8, bool or float32, as `DataSet` says. Images of another type or of none, with
+    NaN or infinities, or of one value alone are an InputError.
     """
-    digest = hashlib.sha256()
+    digest, ends = hashlib.sha256(), []
     parts = {"train": train, "validation": validation, "test": test}
     for part, split in parts.items():
-        image = split["image"]
-        if (
-            image.dtype not in (np.uint8, np.float32)
-            or image.ndim < 2
-            or not len(image)
-        ):
-            raise InputError(
-                f"{name}, {part}: images must be uint8 or float32 with one row or more, "
-                f"not {image.dtype} of shape {image.shape}"
-            )
+        ends.append(_range(split["image"], f"{name}, {part}"))
         for field in sorted(split):
             values = np.ascontiguousarray(split[field])
             digest.update(f"{part} {field} {values.dtype} {values.shape}".encode())
-            digest.update(values.tobytes())
-    return DataSet(name, version, digest.hexdigest(), **parts)
-
-
-def _builder(name, folder):
-    import tensorflow_datasets as tfds
-
-    where = folder or cache_dir() / "tfds"
-    if name in EMBEDDED:
-        from aevae.digits import Digits
-
-        where = cache_dir() / "tfds"  # never among somebody's stock sets
-        try:
-            builder = Digits(data_dir=where, file_format="array_record")
-            builder.download_and_prepare()
-        except OSError as error:
-            raise InputError(f"cannot prepare {name} in {where}: {error}") from None
-        return builder
-
-    fault = f"{name} is not readable in {where}: "
-    hint = (
-        "--data_dir or AEVAE_DATA_DIR must name a folder in which TFDS has prepared it with "
-        "file_format='array_record'"
+            digest.update(values.data)
+    low, high = zip(*ends)
+    found = min(low), max(high)
+    return DataSet(
+        name, version, digest.hexdigest(), **parts, range=found, factors=factors or {}
     )
-    if not (where / name).is_dir():
-        raise InputError(f"{fault}there is no folder {name}; {hint}")
-    try:
-        builder = tfds.builder(name, data_dir=where)
-        builder.as_data_source(split="train[:1]")[0]
-    except Exception as error:  # noqa: BLE001, TFDS raises whatever the damage leads to
-        raise InputError(f"{fault}{_line(error)}; {hint}") from None
-    return builder
 
 
-def _read(builder, split):
-    known = ", ".join(f"{k} ({v.num_examples})" for k, v in builder.info.splits.items())
-    try:
-        source = builder.as_data_source(split=split)
-        rows = source.__getitems__(range(len(source)))  # one call: a third of the time
-    except Exception as error:  # noqa: BLE001, as above
+def _range(image, where):
+    """The least and the greatest value, if the images can be trained on."""
+    good = image.dtype in (np.uint8, np.bool_, np.float32)
+    if not good or image.ndim < 2 or not image.size:
         raise InputError(
-            f"cannot read split {split!r} of {builder.name} ({_line(error)}); "
-            f"its splits are {known}"
-        ) from None
-    if not rows:
-        raise InputError(f"split {split!r} of {builder.name} is empty; it has {known}")
-    return {
-        "image": np.stack([row["image"] for row in rows]),
-        "label": np.array([row["label"] for row in rows], np.int32),
-    }
+            f"{where}: images must be uint8, bool or float32 with one row or more, "
+            f"not {image.dtype} of shape {list(image.shape)}"
+        )
+    low, high = float(image.min()), float(image.max())
+    if not np.isfinite([low, high]).all():
+        count = int((~np.isfinite(image)).sum())
+        raise InputError(f"{where}: {count} pixels are NaN or infinite")
+    if low == high:
+        raise InputError(f"{where}: every pixel is {low:g}")
+    return low, high
 
 
-def _line(error):
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
-
-
-@contextlib.contextmanager
-def _quiet():
-    """TFDS reports preparation, and the lack of OpenCV, at length."""
-    import tensorflow_datasets as tfds
-
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    tfds.disable_progress_bar()
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):
-            yield
-    finally:
-        logging.set_verbosity(verbosity)
-        tfds.enable_progress_bar()
-
-
-# Binarisation: (key, stored batch) -> batch, inside the compiled span. Fresh keys make fresh
-# draws in training; test data are drawn once, with EVALUATION_SEED.
+# Binarisation: (key, stored batch) -> batch, inside the compiled span. What is binary already
+# stays as it is under each of them. Fresh keys make fresh draws in training; validation and test
+# data are drawn once, with EVALUATION_SEED.
 
 EVALUATION_SEED = 0
+BLOCK = 10_000  # rows that are drawn at a time on the host
 
 
 def none(key, batch):
-    """Pixels as numbers: uint8 becomes [0, 1], float32 stays as it is."""
+    """Pixels as numbers: grey levels become [0, 1], floats stay as they are."""
     del key
     image = batch["image"]
     if image.dtype == jnp.uint8:
         image = image / jnp.float32(255)
-    return batch | {"image": image}
+    return batch | {"image": image.astype(jnp.float32)}
 
 
 def threshold(key, batch):
@@ -179,16 +160,99 @@ def threshold(key, batch):
 
 
 def stochastic(key, batch):
-    """One Bernoulli draw a pixel with P(1) = x/255, as in Burda et al. (2016).
+    """One Bernoulli draw a pixel with P(1) = x/255, as in Burda et al. (2016); fresh at each visit.
 
     From 16 random bits u a pixel: u < 257x + (x >> 7) has probability x/255 to 8e-6, and
-    exactly 0 and 1 at the ends. Two pixels share a word of random bits.
+    exactly 0 and 1 at the ends. Two pixels share a word of random bits. Floats in [0, 1] are
+    probabilities themselves.
     """
     x = batch["image"]
+    if x.dtype == jnp.bool_:
+        return none(key, batch)
     if x.dtype != jnp.uint8:
-        raise InputError(f"binarization `stochastic` needs uint8 images, not {x.dtype}")
+        ink = jax.random.uniform(key, x.shape) < x
+        return batch | {"image": ink.astype(jnp.float32)}
     words = jax.random.bits(key, ((x.size + 1) // 2,), "uint32")
     u = jnp.concatenate([words & 0xFFFF, words >> 16])[: x.size]
     level = x.reshape(-1).astype(jnp.uint32)
     ink = (u < 257 * level + (level >> 7)).astype(jnp.float32)
     return batch | {"image": ink.reshape(x.shape)}
+
+
+def fixed(key, batch, *, seed=0):
+    """One Bernoulli draw a pixel with P(1) = x/255, the same at every visit and in every run.
+
+    Drawn by `binarized` with NumPy's generator of (seed, split) before training. Another seed is
+    `functools.partial(fixed, seed=1)`. It is not the draw of Larochelle and Murray (2011), which is
+    the set `binarized_mnist`.
+    """
+    del seed
+    if batch["image"].dtype != jnp.bool_:
+        raise InputError(
+            "binarization `fixed` is drawn before training, by data.binarized"
+        )
+    return none(key, batch)
+
+
+OURS = none, threshold, stochastic, fixed
+
+
+def binarized(dataset, binarization):
+    """The data set as it is stored for a binarisation: `fixed` and `threshold` are applied to it.
+
+    Once, so that a visit costs nothing, and so that every run meets the same draw. Probabilities
+    outside [0, 1] are an InputError.
+    """
+    base = getattr(binarization, "func", binarization)
+    if base not in OURS[1:] or dataset.train["image"].dtype == np.bool_:
+        return dataset
+    low, high = dataset.range
+    if dataset.train["image"].dtype == np.float32 and not 0 <= low <= high <= 1:
+        raise InputError(
+            f"{dataset.name}: pixels from {low:g} to {high:g} lie outside [0, 1], and "
+            f"binarization {base.__name__} takes probabilities"
+        )
+    if base is stochastic:
+        return dataset
+    seed = getattr(binarization, "keywords", {}).get("seed", 0)
+    parts = {}
+    for number, (part, split) in enumerate(dataset.parts.items()):
+        image, random = split["image"], np.random.default_rng([seed, number])
+        ink = np.empty(image.shape, bool)
+        for start in range(0, len(image), BLOCK):
+            x = image[start : start + BLOCK]
+            if base is threshold:
+                ink[start : start + BLOCK] = x > (127 if x.dtype == np.uint8 else 0.5)
+            elif x.dtype == np.uint8:
+                u = random.integers(
+                    0, 255, x.shape, np.uint8
+                )  # 0 to 254: u < x is exact
+                ink[start : start + BLOCK] = u < x
+            else:
+                ink[start : start + BLOCK] = random.random(x.shape, np.float32) < x
+        parts[part] = split | {"image": ink}
+    return arrays(
+        **parts, name=dataset.name, version=dataset.version, factors=dataset.factors
+    )
+
+
+def held_out(binarization, key, split):
+    """Validation or test data as they are evaluated: binarised once, and stored as small as can be.
+
+    What is 0 and 1 becomes bool. `none` makes the batch of it.
+    """
+    base = getattr(binarization, "func", binarization)
+    if base is none or (base in OURS and split["image"].dtype == np.bool_):
+        return split
+    batch = {
+        name: np.asarray(v) for name, v in _drawn(binarization)(key, split).items()
+    }
+    image = batch["image"]
+    if np.array_equal(image, image.astype(bool)):
+        batch["image"] = image.astype(bool)
+    return batch
+
+
+@functools.cache
+def _drawn(binarization):
+    return jax.jit(binarization)

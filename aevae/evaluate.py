@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 
+from aevae import data
 from aevae.distributions import Bernoulli, Normal, log_mean_exp, per_example
 from aevae.objectives import bound_terms
 
@@ -59,42 +60,42 @@ def summary(means):
     return means
 
 
-def blocks(data, most):
+def blocks(held, most):
     """How a split is cut: whole blocks, the rows of one, and of a last one that is smaller or 0.
 
     Into equal blocks if there are some of at most `most` and at least half as many rows: what is
     left over would be compiled apart.
     """
-    count = len(data["image"])
+    count = len(held["image"])
     equal = [r for r in range(most, most // 2, -1) if count % r == 0]
     rows = equal[0] if equal else min(most, count)
     return count // rows, rows, count % rows
 
 
-def count_blocks(data, most):
+def count_blocks(held, most):
     """Of how many blocks a split consists."""
-    full, _, rest = blocks(data, most)
+    full, _, rest = blocks(held, most)
     return full + (rest > 0)
 
 
-def span(measure, most, config, state, data, sums, key, hp, start, stop):
+def span(measure, most, config, state, held, sums, key, hp, start, stop):
     """Adds blocks `start` to `stop` (traced) of a split to `sums`, the means so far.
 
     `measure(config, state, batch, key, hp)` is `terms` or `bounds`, a mean over its batch, at the
-    schedule's present point. `data` are prepared. Cutting a split into spans changes no bit. All
+    schedule's present point. `held` is what `data.held_out` gives. Cutting a split into spans changes no bit. All
     runs and epochs are given one `key`, and so meet the same noise.
     """
     hp = config.schedule(hp, state.step)
-    count = len(data["image"])
-    full, rows, rest = blocks(data, most)
+    count = len(held["image"])
+    full, rows, rest = blocks(held, most)
     sums = jax.tree.map(lambda s: jnp.where(start == 0, 0.0, s), sums)
 
     def add(sums, block, length):
         batch = {
             name: jax.lax.dynamic_slice_in_dim(values, block * rows, length)
-            for name, values in data.items()
+            for name, values in held.items()
         }
-        batch |= {"size": jnp.float32(count)}
+        batch = data.none(None, batch) | {"size": jnp.float32(count)}
         found = measure(config, state, batch, jax.random.fold_in(key, block), hp)
         return jax.tree.map(lambda s, v: s + v * (length / count), sums, found)
 
@@ -107,10 +108,10 @@ def span(measure, most, config, state, data, sums, key, hp, start, stop):
     return sums
 
 
-def zeros(measure, most, config, state, data, hp):
+def zeros(measure, most, config, state, held, hp):
     """The sums of no block yet."""
-    batch = {name: values[:most] for name, values in data.items()}
-    batch |= {"size": jnp.float32(len(data["image"]))}
+    batch = {name: values[:most] for name, values in held.items()}
+    batch = data.none(None, batch) | {"size": jnp.float32(len(held["image"]))}
 
     def means(state, batch, hp):
         return measure(config, state, batch, jax.random.key(0), hp)
@@ -119,16 +120,16 @@ def zeros(measure, most, config, state, data, hp):
     return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
 
 
-def split(measure, most, config, state, data, key, hp):
+def split(measure, most, config, state, held, key, hp):
     """The means of a measure over a whole split."""
-    sums = zeros(measure, most, config, state, data, hp)
-    stop = count_blocks(data, most)
-    return span(measure, most, config, state, data, sums, key, hp, 0, stop)
+    sums = zeros(measure, most, config, state, held, hp)
+    stop = count_blocks(held, most)
+    return span(measure, most, config, state, held, sums, key, hp, 0, stop)
 
 
-def results(config, state, data, key, hp):
+def results(config, state, held, key, hp):
     """What a row of the results says of a split, for an objective that has a bound."""
-    return summary(split(bounds, ROWS_BOUND, config, state, data, key, hp))
+    return summary(split(bounds, ROWS_BOUND, config, state, held, key, hp))
 
 
 def score(measured):

@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,11 @@ from aevae import InputError, WriteError
 
 SUMS = "SHA256SUMS"  # as `sha256sum --check` reads it
 KEPT = 2  # checkpoints of a group
+
+
+def cache_dir():
+    """The folder for what can be made again: prepared data sets, their arrays, programs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "aevae"
 
 
 @contextlib.contextmanager
@@ -92,26 +98,41 @@ def lock(folder):
     return file
 
 
+@contextlib.contextmanager
+def alone(path):
+    """Waits until no other process holds the lock `path`, and holds it; tells if it must wait."""
+    with writing(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print(f"waiting for another process, which has {path}", file=sys.stderr)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 class Broken(Exception):
-    """A checkpoint that cannot be used, and why."""
+    """Files that cannot be used, and why."""
 
 
-def save(place, name, parts):
-    """Writes the checkpoint `place`/`name`: of {part: {name: array}} a `part`.npz each, and sums.
+@contextlib.contextmanager
+def folder(target):
+    """A folder to fill in the place of `target`: there once it is complete and on the disk.
 
-    It appears whole, or not at all; older ones but the newest are then removed.
+    Yields one beside it. The sums of its files are added, which `verify` checks.
     """
-    target, partial = place / name, place / f"{name}.partial"
+    partial = target.with_name(f"{target.name}.partial")
     with writing(target):
         try:
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir(parents=True)
+            yield partial
             sums = ""
-            for part, arrays in parts.items():
-                path = partial / f"{part}.npz"
-                with path.open("wb") as file:
-                    np.savez(file, **arrays)
-                    _flush(file)
+            for path in sorted(partial.iterdir()):
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
                 sums += f"{_digest(path)}  {path.name}\n"
             with (partial / SUMS).open("wb") as file:
                 file.write(sums.encode())
@@ -119,10 +140,21 @@ def save(place, name, parts):
             _sync(partial)
             shutil.rmtree(target, ignore_errors=True)
             os.replace(partial, target)
-            _sync(place)
-        except OSError:
+            _sync(target.parent)
+        except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+
+
+def save(place, name, parts):
+    """Writes the checkpoint `place`/`name`: of {part: {name: array}} a `part`.npz each, and sums.
+
+    It appears whole, or not at all; older ones but the newest are then removed.
+    """
+    with folder(place / name) as partial:
+        for part, arrays in parts.items():
+            with (partial / f"{part}.npz").open("wb") as file:
+                np.savez(file, **arrays)
     keep = checkpoints(place)[:KEPT]
     for path in place.iterdir():
         if path not in keep:
@@ -136,22 +168,29 @@ def checkpoints(place):
     return sorted(numbered, key=lambda p: [*map(int, p.name.split("-"))], reverse=True)
 
 
+def verify(folder, names):
+    """Broken, unless these files of a `folder` are what was written, bit by bit."""
+    try:
+        sums = (folder / SUMS).read_bytes().decode()
+    except (OSError, UnicodeDecodeError):
+        raise Broken(f"{folder / SUMS} cannot be read") from None
+    for name in names:
+        try:
+            if f"{_digest(folder / name)}  {name}\n" not in sums:
+                fault = "is not what was saved: its sha256 differs"
+                raise Broken(f"{folder / name} {fault}")
+        except OSError as error:
+            fault = f"cannot be read: {error.strerror}"
+            raise Broken(f"{folder / name} {fault}") from None
+
+
 def read(path, parts):
     """The arrays of some parts of a checkpoint, {part: {name: array}}, or Broken."""
-    try:
-        sums = (path / SUMS).read_bytes().decode()
-    except (OSError, UnicodeDecodeError):
-        raise Broken(f"{path / SUMS} cannot be read") from None
+    verify(path, [f"{part}.npz" for part in parts])
     arrays = {}
     for part in parts:
-        file = path / f"{part}.npz"
-        try:
-            if f"{_digest(file)}  {file.name}\n" not in sums:
-                raise Broken(f"{file} is not what was saved: its sha256 differs")
-            with np.load(file) as archive:
-                arrays[part] = dict(archive)
-        except OSError as error:
-            raise Broken(f"{file} cannot be read: {error.strerror}") from None
+        with np.load(path / f"{part}.npz") as archive:
+            arrays[part] = dict(archive)
     return arrays
 
 

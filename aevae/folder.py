@@ -5,10 +5,9 @@ import json
 import os
 from pathlib import Path
 
-from aevae import InputError, config, files, journal, machine, plan, results
+from aevae import InputError, config, data, files, journal, machine, plan, results
 from aevae.progress import say
 
-PARTS = ("train", "validation", "test")
 TERMS = (  # first in every table, blank where a run has none
     "elbo",
     "distortion",
@@ -191,7 +190,11 @@ class Folder:
                     "version": dataset.version,
                     "sha256": dataset.digest,
                     "shape": list(dataset.shape),
-                    "examples": {p: len(getattr(dataset, p)["image"]) for p in PARTS},
+                    "stored": str(dataset.train["image"].dtype),
+                    "range": list(dataset.range),
+                    "examples": {
+                        p: len(getattr(dataset, p)["image"]) for p in data.PARTS
+                    },
                 }
                 for dataset in {dataset.digest: dataset for dataset in sets}.values()
             ]
@@ -210,7 +213,7 @@ class Folder:
         tables = {
             "curves": [*identity, "epoch", "step", "samples"]
             + [f"train_{name}" for name in train]
-            + [f"{part}_{name}" for part in PARTS[1:] for name in held]
+            + [f"{part}_{name}" for part in data.PARTS[1:] for name in held]
             + ["diverged"],
             "results": [*dict.fromkeys([*identity, *MEASURES, *errors, *TAIL])],
             "timing": TIMING,
@@ -284,8 +287,9 @@ class Folder:
         for other in self.groups:
             known = self.journals.get(other.number)
             same = all(
-                getattr(other.runs[0], name) == getattr(group.runs[0], name)
-                for name in ("dataset", *PARTS)
+                config.canonical(getattr(other.runs[0], name))
+                == config.canonical(getattr(group.runs[0], name))
+                for name in ("dataset", *data.PARTS, "binarization")
             )
             if known and same and known.data != dataset.digest:
                 raise InputError(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jax
 
-from aevae import __version__, data
+from aevae import __version__, files
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
 
@@ -22,7 +22,7 @@ def prepare(programs=None):
     What the user has set stays, but for a folder for the `programs` that is given here.
     """
     if programs or jax.config.jax_compilation_cache_dir is None:
-        programs = programs or data.cache_dir() / "programs"
+        programs = programs or files.cache_dir() / "programs"
         _remove_broken(programs)
         jax.config.update("jax_compilation_cache_dir", str(programs))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

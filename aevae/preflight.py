@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aevae import InputError, evaluate, train
+from aevae import InputError, data, evaluate, train
 
 
 def check(config, dataset):
@@ -53,7 +53,7 @@ def check(config, dataset):
         raise InputError(
             f"{names}: nothing reads hyperparameter {', '.join(unread)}; it reads {read}"
         )
-    _check_range(dataset, getattr(x, "support", None), type(x).__name__)
+    _check_range(dataset, config.binarization, x)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     return parameters, sorted(metrics), sorted(held)
 
@@ -80,14 +80,47 @@ def _read(jaxpr, outputs):
     return [id(var) in needed for var in jaxpr.jaxpr.invars]
 
 
-def _check_range(dataset, support, name):
+def _check_range(dataset, binarization, x):
+    """Whether a likelihood p(x|z) gives every image a probability.
+
+    It may declare `support`, the least and the greatest value it can score, and `levels`, if it has
+    so many equally spaced values within these and none between.
+    """
+    support, levels = getattr(x, "support", None), getattr(x, "levels", None)
     if support is None:
         return
-    for part in ("train", "validation", "test"):
-        image = getattr(dataset, part)["image"]
-        low, high = (0, 1) if image.dtype == np.uint8 else (image.min(), image.max())
-        if not (low >= support[0] and high <= support[1]):
+    least, most = support
+    for part, split in dataset.parts.items():
+        low, high, between = _met(split["image"], binarization, least, most, levels)
+        where = f"{dataset.name}, {part}: pixels"
+        if not (low >= least and high <= most):
             raise InputError(
-                f"{dataset.name}, {part}: pixels from {low:g} to {high:g} lie outside the "
-                f"{name} likelihood's range, {support[0]:g} to {support[1]:g}"
+                f"{where} from {low:g} to {high:g} lie outside the {type(x).__name__} "
+                f"likelihood's range, {least:g} to {most:g}"
             )
+        if between:
+            raise InputError(
+                f"{where} lie between the {levels} levels of the {type(x).__name__} "
+                f"likelihood from {least:g} to {most:g}: {between} of them"
+            )
+
+
+def _met(image, binarization, least, most, levels):
+    """The least and greatest value that a likelihood meets, and how many are between its levels."""
+    ours = getattr(binarization, "func", binarization) in data.OURS
+    if ours and image.dtype != np.float32 and levels in (None, 256):
+        return 0.0, 1.0, 0
+    low, high, between = np.inf, -np.inf, 0
+    scale = (levels - 1) / (most - least) if levels else 0.0
+
+    @jax.jit
+    def ends(key, rows):
+        values = binarization(key, {"image": rows})["image"]
+        place = (values - least) * scale
+        return values.min(), values.max(), (abs(place - jnp.round(place)) > 1e-3).sum()
+
+    for start in range(0, len(image), data.BLOCK):
+        found = ends(jax.random.key(start), image[start : start + data.BLOCK])
+        low, high = min(low, float(found[0])), max(high, float(found[1]))
+        between += int(found[2])
+    return low, high, between

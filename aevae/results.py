@@ -132,7 +132,7 @@ def _nested(leaves):
 class Trained:
     """A trained run: what its folder says of it, and its model as functions of data.
 
-    Images are [N, H, W, C]: uint8, or float32 in [0, 1]; or a batch, a dict of `image` and what
+    Images are [N, H, W, C]: uint8, bool, or float32 in [0, 1]; or a batch, a dict of `image` and what
     else the model reads. To build on, there are `config`, `params`, `hp` (at the last step), `row`
     (of results.csv) and `examples`, the first test examples as they were evaluated.
     """
@@ -164,10 +164,10 @@ class Trained:
     def _batch(self, images):
         batch = images if isinstance(images, dict) else {"image": images}
         image, shape = np.asarray(batch["image"]), tuple(self.config.model.shape)
-        known = image.dtype == np.uint8 or image.dtype.kind == "f"
+        known = image.dtype == np.uint8 or image.dtype.kind in "bf"
         if image.shape[1:] != shape or not known:
             raise InputError(
-                f"images must be uint8 or floats, [N, {', '.join(map(str, shape))}], "
+                f"images must be uint8, bool or floats, [N, {', '.join(map(str, shape))}], "
                 f"not {image.dtype} {list(image.shape)}"
             )
         return data.none(None, batch | {"image": jnp.asarray(image)})

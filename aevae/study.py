@@ -10,12 +10,13 @@ from aevae import (
     Interrupted,
     config,
     data,
+    feed,
     machine,
     preflight,
     results,
     sweep,
 )
-from aevae.folder import PARTS, Folder
+from aevae.folder import Folder
 from aevae.progress import Progress, say
 from aevae.signals import Signals
 
@@ -49,6 +50,7 @@ def run(
     chunk=None,
     interval=INTERVAL,
     fresh=False,
+    memory=None,
 ):
     """Trains every run of a grid into the folder `workdir`, or goes on with it; an Outcome.
 
@@ -65,6 +67,8 @@ def run(
       chunk: how many members a device trains at a time; by default `sweep.layout` decides.
       interval: seconds between checkpoints. SIGTERM and Ctrl-C make one, too.
       fresh: start over; a run folder that is there is renamed.
+      memory: bytes of each device's memory that data may take, by default half of it. Training data
+        that do not fit are fed window by window; no bit depends on it.
     Raises:
       InputError: whatever is wrong with the input, before any training.
       WriteError: the disk is full or cannot be written. What was saved is sound.
@@ -73,6 +77,8 @@ def run(
     machine.prepare()
     if chunk is not None and chunk < 1:
         raise InputError(f"chunk must be a whole number of at least 1, not {chunk}")
+    if memory is not None and not memory > 0:
+        raise InputError(f"memory for data must be above 0 bytes, not {memory}")
     if not 0 <= interval < math.inf:
         raise InputError(f"interval must be 0 seconds or more, not {interval}")
     text = None
@@ -80,39 +86,45 @@ def run(
         base, text = config.load(base), Path(base).read_text()
     with Folder(workdir, fresh) as folder:
         folder.join(base, text, overrides, grid)
-        tasks = _tasks(folder, data_dir)
+        tasks = _tasks(folder, data_dir, memory)
         if tasks:
             metrics, held = ([n for t in tasks for n in t[i]] for i in (3, 4))
             folder.claim(metrics, held, [task.dataset for task in tasks])
             again = f"the same command{' without --fresh' if fresh else ''}"
-            _train_all(tasks, folder, chunk, interval, Signals(again))
+            how = chunk, interval, memory
+            _train_all(tasks, folder, how, Signals(again))
         else:
             folder.mend()
             say(f"{workdir} is finished: nothing to do")
         return Outcome(results.rows_of(workdir), len(tasks))
 
 
-def _tasks(folder, data_dir):
+def _tasks(folder, data_dir, memory):
     """Reads the data and traces one step of every open group: what is wrong shows here."""
     sets, tasks = {}, []
     for group in folder.groups:
         if folder.finished(group):
             continue
         first = group.runs[0]
-        name = (first.dataset, *(getattr(first, part) for part in PARTS))
+        name = (first.dataset, *(getattr(first, part) for part in data.PARTS))
         if name not in sets:
             sets[name] = data.load(*name, data_dir)
-        folder.check_data(group, sets[name])
-        tasks.append(Task(group, sets[name], *preflight.check(first, sets[name])))
+        stored = (*name, str(config.canonical(first.binarization)))
+        if stored not in sets:
+            sets[stored] = data.binarized(sets[name], first.binarization)
+        folder.check_data(group, sets[stored])
+        feed.room([sets[stored].validation, sets[stored].test], memory)
+        checked = preflight.check(first, sets[stored])
+        tasks.append(Task(group, sets[stored], *checked))
     return tasks
 
 
-def _train_all(tasks, folder, chunk, interval, signals):
+def _train_all(tasks, folder, how, signals):
     progress = Progress(tasks, folder)
     try:
         with signals:
             for task in tasks:
-                _train(task, folder, chunk, interval, progress, signals)
+                _train(task, folder, *how, progress, signals)
                 if signals.caught:
                     text = f"{folder.path} is saved; {signals.again} goes on from there"
                     raise Interrupted(text, signals.caught)
@@ -120,12 +132,19 @@ def _train_all(tasks, folder, chunk, interval, signals):
         progress.close()
 
 
-def _train(task, folder, chunk, interval, progress, signals):
+def _train(task, folder, chunk, interval, memory, progress, signals):
     group = task.group
     progress.begin(task)
     began = time.perf_counter()
     layout = sweep.layout(len(group.runs), task.parameters, chunk=chunk)
-    population = sweep.Population(group.runs, task.dataset, layout, task.metrics)
+    population = sweep.Population(
+        group.runs, task.dataset, layout, task.metrics, memory
+    )
+    if not population.feed.resident:
+        say(
+            f"group {group.number + 1}: its training data do not fit on the devices; they are fed "
+            f"in windows of {population.feed.length} of {population.steps} steps"
+        )
     start, known = folder.begin(group, population, task.dataset)
     progress.go_on(start)
     saved = time.perf_counter()

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from aevae import InputError, data, evaluate, preflight, train
+from aevae import InputError, data, evaluate, feed, preflight, train
 
 SPAN = 1.0  # seconds: how long the host waits for the devices at most, about
 SMALL = 30_000  # parameters: below it, a CPU trains several members at a time ...
@@ -87,7 +87,7 @@ class Population:
     same run alone to rounding, and its bits do not depend on its neighbours.
     """
 
-    def __init__(self, runs, dataset, layout, metrics):
+    def __init__(self, runs, dataset, layout, metrics, memory=None):
         self.runs, self.layout = runs, layout
         self.config = config = preflight.shaped(runs[0], dataset)
         devices = jax.devices()[: layout.devices]
@@ -104,12 +104,18 @@ class Population:
         }
         self._given = jax.device_put((which.astype(np.int32), seeds, hp), self._members)
 
-        prepare = jax.jit(config.binarization)
         held = {
-            part: prepare(evaluation_key(part, "binarization"), getattr(dataset, part))
+            part: data.held_out(
+                config.binarization,
+                evaluation_key(part, "binarization"),
+                getattr(dataset, part),
+            )
             for part in ("validation", "test")
         }
-        self._data = jax.device_put(dataset.train, self._everywhere)
+        self._first = {k: v[: train.INIT_ROWS] for k, v in dataset.train.items()}
+        room = feed.room(held.values(), memory)
+        where = config.batch, self._seeds, self._everywhere, room
+        self.feed = feed.Feed(dataset.train, *where)
         self._held = jax.device_put(held, self._everywhere)
 
         everyone = functools.partial(_everyone, mesh, layout.chunk)
@@ -130,12 +136,13 @@ class Population:
 
     @property
     def steps(self):
-        """In an epoch; a last batch that is not full is left out."""
-        return len(self._data["image"]) // self.config.batch
+        """In an epoch."""
+        return self.feed.steps
 
     def start(self):
         """The moment before the first step."""
-        carry = self._start(None, self._given, self._data)
+        first = jax.device_put(self._first, self._everywhere)
+        carry = self._start(None, self._given, first)
         best = None
         if self.config.keep == "best":
             best = _copy(carry[0]._replace(opt=()))
@@ -151,7 +158,7 @@ class Population:
 
     def load(self, arrays, epoch, step, standing):
         """The moment that was dumped, on whatever layout this population has."""
-        carry = self._start.eval_shape(None, self._given, self._data)
+        carry = self._start.eval_shape(None, self._given, self._first)
         best = carry[0]._replace(opt=()) if self.config.keep == "best" else None
         leaves, structure = jax.tree.flatten_with_path((carry, best))
         names = [_path(path) for path, _ in leaves]
@@ -178,13 +185,14 @@ class Population:
         epoch, step, carry, best, standing, *_ = moment
         pace = Pace(length)
         while epoch < self.config.epochs and not standing.stopped.all():
-            order, running = self.order(epoch), self._spread(standing.stopped == 0)
-            while step < self.steps:
-                stop = pace.begin(step, self.steps)
-                carry = self.span(carry, order, step, stop, running)
-                step = pace.end(carry)
-                if step < self.steps:
-                    yield Moment(epoch, step, carry, best, standing)
+            running = self._spread(standing.stopped == 0)
+            for window in self.feed.windows(epoch, step):
+                while step < self.feed.end(window):
+                    stop = pace.begin(step, self.feed.end(window))
+                    carry = self.span(carry, window, step, stop, running)
+                    step = pace.end(carry)
+                    if step < self.steps:
+                        yield Moment(epoch, step, carry, best, standing)
             for held in self._measure(TERMS, carry[0], length):
                 if held is None:  # not yet done
                     yield Moment(epoch, step, carry, best, standing)
@@ -260,31 +268,18 @@ class Population:
         padding = np.repeat(values[-1:], self.layout.padded - len(values))
         return jax.device_put(np.concatenate([values, padding]), self._members)
 
-    def order(self, epoch):
-        """The data order of an epoch for each seed, [S, T, B]: a function of (seed, epoch) alone."""
-        size, batch = len(self._data["image"]), self.config.batch
-        shuffled = [
-            np.random.default_rng([int(seed), epoch]).permutation(size)[
-                : self.steps * batch
-            ]
-            for seed in self._seeds
-        ]
-        order = np.stack(shuffled).reshape(-1, self.steps, batch).astype(np.int32)
-        return jax.device_put(order, self._everywhere)
+    def span(self, carry, window, start, stop, running=None):
+        """Steps `start` to `stop` of an epoch, within a window of it; `carry` is spent."""
+        return self._run(carry, *self._inputs(window, start, stop, running))
 
-    def span(self, carry, order, start, stop, running=None):
-        """Steps `start` to `stop` of an epoch of that order; `carry` is spent."""
-        return self._run(carry, *self._inputs(order, start, stop, running))
-
-    def _inputs(self, order, start, stop, running):
+    def _inputs(self, window, start, stop, running):
         if running is None:
             running = self._spread([True] * len(self.runs))
-        shared = self._data, order, np.int32(start), np.int32(stop)
-        return (*self._given, running), shared
+        return (*self._given, running), (window, np.int32(start), np.int32(stop))
 
     def compiled_text(self):
         """The compiled program that trains, as XLA's text."""
-        inputs = self._inputs(self.order(0), 0, 1, None)
+        inputs = self._inputs(next(self.feed.windows(0)), 0, 1, None)
         return self._run.lower(self.start().carry, *inputs).compile().as_text()
 
     def states(self, moment):
@@ -302,7 +297,8 @@ class Population:
 
     def examples(self, count):
         """The first test examples, as they are evaluated."""
-        return {name: np.asarray(v[:count]) for name, v in self._held["test"].items()}
+        first = {name: v[:count] for name, v in self._held["test"].items()}
+        return {k: np.asarray(v) for k, v in data.none(None, first).items()}
 
 
 def _marked(standing, metrics, epoch):
@@ -384,10 +380,11 @@ def _start(config, metrics, own, given, stored):
 
 
 def _run(config, carry, given, shared):
-    (which, seed, hp, running), (stored, order_SxTxB, start, stop) = given, shared
+    (which, seed, hp, running), (window, start, stop) = given, shared
     if config.patience < math.inf:
         stop = jnp.where(running, stop, start)  # a run that was stopped stays as it is
-    return train.span(config, stored, order_SxTxB[which], carry, seed, hp, start, stop)
+    window = window._replace(order=window.order[which])
+    return train.span(config, window, carry, seed, hp, start, stop)
 
 
 def _held(measure, most, config, sums, given, shared):

@@ -61,11 +61,23 @@ def step(config, state, batch, key, hp):
     return State(params, opt, state.step + 1), metrics | {"loss": loss}
 
 
-def span(config, stored, order_TxB, carry, seed, hp, start, stop):
-    """Steps `start` to `stop` (traced) of an epoch whose batches are the rows of `order_TxB`.
+class Window(NamedTuple):
+    """Steps of an epoch, from `first` on, and the rows that they visit.
 
-    `carry` is (state, sums of the epoch's metrics so far). Cutting an epoch into spans changes
-    no bit of either, so the host may look, save or leave between any two steps. The keys come
+    Of a set that is on the device as a whole the window is the epoch, and `stored` the set.
+    """
+
+    stored: dict[str, jax.Array]  # arrays of rows
+    order: jax.Array  # [T, B]: which rows of `stored` each batch has
+    first: int  # the step that order[0] is of
+    size: float  # of the set that the rows are of
+
+
+def span(config, window, carry, seed, hp, start, stop):
+    """Steps `start` to `stop` (traced) of an epoch, within a window of it.
+
+    `carry` is (state, sums of the epoch's metrics so far). Cutting an epoch into spans, or into
+    windows, changes no bit of either, so the host may look, save or leave between any two steps. The keys come
     from the seed and the step alone: nothing random is stored, any step can be replayed.
     """
     root = jax.random.fold_in(jax.random.key(seed), 1)
@@ -75,20 +87,23 @@ def span(config, stored, order_TxB, carry, seed, hp, start, stop):
     def body(t, carry):
         state, sums = carry
         key, noise_key = jax.random.split(jax.random.fold_in(root, state.step))
-        batch = config.binarization(key, rows(stored, order_TxB[t]))
+        batch = rows(window.stored, window.order[t - window.first], window.size)
+        # What comes after is then compiled alike, whatever shape the window has.
+        batch = jax.lax.optimization_barrier(batch)
+        batch = config.binarization(key, batch)
         state, metrics = step(config, state, batch, noise_key, hp)
         return state, jax.tree.map(jnp.add, sums, metrics)
 
     return jax.lax.fori_loop(start, stop, body, (state, sums))
 
 
-def rows(stored, index):
+def rows(stored, index, size=None):
     """Those rows of every array, and `size`: how many examples they were drawn from."""
     batch = {
         name: values.reshape(len(values), -1)[index].reshape(-1, *values.shape[1:])
         for name, values in stored.items()
     }
-    return batch | {"size": jnp.float32(len(stored["image"]))}
+    return batch | {"size": jnp.float32(len(stored["image"]) if size is None else size)}
 
 
 def everything(split):

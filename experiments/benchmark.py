@@ -79,6 +79,7 @@ def main(args):
         machine.prepare(Path(place) / "programs")
         splits = run.train, run.validation, run.test
         dataset = data.load(run.dataset, *splits, args["data_dir"].value)
+        dataset = data.binarized(dataset, run.binarization)
         soon = {"launch": launch(args, Path(place))} if args["launch"].value else {}
         found = measure(run, dataset, sizes, chunks, args, Path(place)) | soon
     found = {"config": file, "overrides": command.overrides(args)} | found
@@ -176,10 +177,10 @@ class Timed:
     def span(self):
         """Images of the first steps of an epoch, and seconds with their share of its order's."""
         population, began = self._population, time.perf_counter()
-        order = jax.block_until_ready(population.order(self._epoch))
+        window = jax.block_until_ready(next(population.feed.windows(self._epoch)))
         ordered = time.perf_counter()
-        stop = self._pace.begin(0, population.steps)
-        self._carry = population.span(self._carry, order, 0, stop)
+        stop = self._pace.begin(0, population.feed.end(window))
+        self._carry = population.span(self._carry, window, 0, stop)
         self._pace.end(self._carry)
         ended, self._epoch = time.perf_counter(), self._epoch + 1
         images = stop * population.config.batch * len(population.runs)

@@ -38,10 +38,18 @@ def define():
     flags.DEFINE_float(
         "checkpoint_seconds", study.INTERVAL, "between checkpoints", lower_bound=0
     )
+    flags.DEFINE_float(
+        "data_gb",
+        None,
+        "of each device's memory that data may take; by default half of it. More "
+        "training data are fed from the host",
+        lower_bound=0,
+    )
     flags.DEFINE_bool("fresh", False, "start over: the run folder there is renamed")
 
 
 def main(args):
+    memory = args["data_gb"].value
     workdir = args["workdir"].value or f"runs/{Path(args['config'].value).stem}"
     rows, trained = study.run(
         args["config"].value,
@@ -52,6 +60,7 @@ def main(args):
         chunk=args["chunk"].value,
         interval=args["checkpoint_seconds"].value,
         fresh=args["fresh"].value,
+        memory=memory and memory * 1e9,
     )
     folder = Path(workdir)
     if trained or not figures.current(workdir):

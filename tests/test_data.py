@@ -1,11 +1,14 @@
 """The embedded set, the stock path, and what becomes of a pixel."""
 
+import functools
+from typing import NamedTuple
+
 import jax
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from aevae import InputError, data
+from aevae import InputError, config, data, models, objectives, preflight, train
 
 ALL = np.arange(256, dtype=np.uint8)
 
@@ -31,17 +34,18 @@ def test_digits_keep_their_labels(digits):
 
 
 def test_splits_share_no_image_and_digest_knows_the_arrays(digits):
-    sets = [{bytes(i) for i in part["image"]} for part in digits[3:]]
+    sets = [{bytes(i) for i in part["image"]} for part in digits.parts.values()]
     assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
     other = digits.train | {"image": digits.train["image"].copy()}
     other["image"][0, 0, 0, 0] ^= 1
-    same = data.arrays(*digits[3:])
-    assert same.digest == digits.digest != data.arrays(other, *digits[4:]).digest
+    same = data.arrays(**digits.parts)
+    changed = data.arrays(**digits.parts | {"train": other})
+    assert same.digest == digits.digest != changed.digest
 
 
 def test_slices_are_tfdss():
     cut = data.load("digits", "train[:50%]", "train[50%:]", "test[:7]")
-    assert [len(part["image"]) for part in cut[3:]] == [600, 600, 7]
+    assert [len(part["image"]) for part in cut.parts.values()] == [600, 600, 7]
 
 
 def test_mnist_is_read_from_a_prepared_folder(mnist):
@@ -49,7 +53,7 @@ def test_mnist_is_read_from_a_prepared_folder(mnist):
     assert found.shape == (28, 28, 1)
     assert found.train["image"].dtype == np.uint8
     assert found.train["image"].max() == 255
-    assert [len(part["image"]) for part in found[3:]] == [100, 50, 10]
+    assert [len(part["image"]) for part in found.parts.values()] == [100, 50, 10]
 
 
 def test_environment_names_the_folder_too(mnist, monkeypatch):
@@ -99,9 +103,93 @@ def test_none_and_threshold():
     np.testing.assert_array_equal(data.none(None, {"image": floats})["image"], floats)
 
 
-def test_stochastic_needs_grey_levels():
-    with pytest.raises(InputError, match="uint8"):
-        data.stochastic(jax.random.key(0), {"image": np.zeros((2, 2), np.float32)})
+def test_floats_are_probabilities():
+    chance = np.linspace(0, 1, 9, dtype=np.float32)
+    batch = {"image": np.tile(chance, (40_000, 1))}
+    drawn = np.asarray(data.stochastic(jax.random.key(3), batch)["image"])
+    error = 5 * np.sqrt(chance * (1 - chance) / len(drawn))
+    assert (abs(drawn.mean(0) - chance) <= error).all()
+
+
+@pytest.mark.parametrize("binarization", data.OURS)
+def test_what_is_binary_stays_as_it_is(binarization):
+    image = np.random.default_rng(0).integers(0, 2, (3, 4, 4, 1)).astype(bool)
+    out = binarization(jax.random.key(0), {"image": image})["image"]
+    np.testing.assert_array_equal(out, image)
+    assert out.dtype == np.float32
+
+
+def levels(kind):
+    """A set in which each part has every grey level 400 times."""
+    image = np.tile(ALL, (400, 1))
+    if kind == "floats":
+        image = (image / 255).astype(np.float32)
+    return data.arrays(*[{"image": image}] * 3)
+
+
+@pytest.mark.parametrize("kind", ["grey", "floats"])
+def test_fixed_is_one_draw_of_the_same_chance(kind):
+    dataset = levels(kind)
+    drawn = data.binarized(dataset, data.fixed)
+    assert drawn.train["image"].dtype == bool and drawn.digest != dataset.digest
+    ink, chance = drawn.train["image"], ALL / 255
+    error = 5 * np.sqrt(chance * (1 - chance) / len(ink)) + 1e-9
+    assert (abs(ink.mean(0) - chance) <= error).all()
+    batches = [data.fixed(jax.random.key(k), {"image": ink})["image"] for k in (0, 1)]
+    np.testing.assert_array_equal(*batches)  # whatever the key of the step
+    again = data.binarized(dataset, functools.partial(data.fixed, seed=0))
+    other = data.binarized(dataset, functools.partial(data.fixed, seed=1))
+    assert drawn.digest == again.digest != other.digest
+    assert (drawn.train["image"] != drawn.test["image"]).any()
+
+
+def test_fixed_draws_the_same_of_a_shorter_split(monkeypatch):
+    monkeypatch.setattr(data, "BLOCK", 100)  # 400 rows are several blocks
+    dataset = levels("grey")
+    short = data.arrays(**dataset.parts | {"train": {"image": np.tile(ALL, (150, 1))}})
+    all_, some = (
+        data.binarized(d, data.fixed).train["image"] for d in (dataset, short)
+    )
+    np.testing.assert_array_equal(all_[:100], some[:100])
+
+
+def test_fixed_must_be_drawn_before():
+    with pytest.raises(InputError, match="drawn before training"):
+        data.fixed(jax.random.key(0), {"image": ALL[None]})
+
+
+@pytest.mark.parametrize("kind", ["grey", "floats"])
+def test_threshold_once_is_threshold_at_each_visit(kind):
+    dataset = levels(kind)
+    once = data.binarized(dataset, data.threshold).train["image"]
+    visit = data.threshold(None, {"image": dataset.train["image"]})["image"]
+    np.testing.assert_array_equal(once, visit)
+
+
+def test_what_needs_no_drawing_is_left_alone():
+    dataset = levels("grey")
+    for binarization in (data.none, data.stochastic, lambda key, batch: batch):
+        assert data.binarized(dataset, binarization) is dataset
+
+
+@pytest.mark.parametrize("name", ["stochastic", "fixed", "threshold"])
+def test_probabilities_are_in_0_to_1(name):
+    x = {"image": np.float32([[0.0, 1.5]])}
+    with pytest.raises(InputError, match=f"from 0 to 1.5 .* {name} takes prob"):
+        data.binarized(data.arrays(x, x, x), getattr(data, name))
+
+
+def test_held_out_data_are_drawn_once_and_kept_small():
+    split = {"image": np.tile(ALL, (50, 1)), "label": np.arange(50, dtype=np.int32)}
+    key = jax.random.key(5)
+    held = data.held_out(data.stochastic, key, split)
+    assert held["image"].dtype == bool
+    drawn = data.stochastic(jax.random.key(5), split)["image"]
+    np.testing.assert_array_equal(held["image"], drawn)
+    np.testing.assert_array_equal(held["label"], split["label"])
+    assert data.held_out(data.none, key, split) is split
+    half = data.held_out(lambda k, b: b | {"image": b["image"] / 2}, None, split)
+    assert half["image"].dtype == np.float32 and half["image"].max() == 127.5
 
 
 @pytest.mark.parametrize(
@@ -111,13 +199,19 @@ def test_stochastic_needs_grey_levels():
             ("digit", "train", "train", "test"),
             "unknown data set 'digit': did you mean digits",
         ),
-        (("cifar", "train", "train", "test"), "did you mean digits or mnist"),
+        (("cifar", "train", "train", "test"), "did you mean cifar10"),
+        (("xyz", "train", "train", "test"), "it may be digits, .*celeb_a.* or any set"),
+        (
+            ("sprites/16x16", "train", "train", "test"),
+            "no config '16x16'; it has 32x32",
+        ),
         (("digits", "trian", "train", "test"), "Unknown split .* its splits are train"),
-        (("digits", "train[:0]", "train", "test"), "its splits are train"),
+        (("digits", "train[:0]", "train", "test"), "digits, train: images must be"),
         (("digits", "train[", "train", "test"), "its splits are train"),
+        (("digits", "train[5:9", "train", "test"), "its splits are train"),
         (
             ("mnist", "train", "train", "test", "/nowhere"),
-            "no folder mnist; --data_dir",
+            "not prepared in /nowhere: .*experiments.prepare --dataset=mnist.* copy",
         ),
     ],
 )
@@ -127,28 +221,76 @@ def test_a_fault_is_one_line(arguments, says):
     assert "\n" not in str(fault.value)
 
 
-@pytest.mark.parametrize("damage", ["empty", "info", "records"])
-def test_an_unreadable_folder_is_one_line(damage, mnist, tmp_path):
-    import shutil
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (np.eye(2), "must be uint8, bool or float32 .* not float64"),
+        (np.eye(2, dtype=np.float32)[0], "with one row or more, .* shape .2."),
+        (np.zeros((0, 2), np.uint8), "with one row or more, .* shape .0, 2."),
+        (np.float32([[0, np.nan, np.inf]]), "arrays, train: 2 pixels are NaN or inf"),
+        (np.full((3, 2), 7, np.uint8), "arrays, train: every pixel is 7"),
+    ],
+)
+def test_arrays_that_nothing_can_be_learnt_from_are_refused(image, says):
+    good = {"image": np.eye(2, dtype=np.float32)}
+    with pytest.raises(InputError, match=says):
+        data.arrays({"image": image}, good, good)
 
-    copy = tmp_path / "tfds"
-    shutil.copytree(mnist, copy, copy_function=shutil.copyfile)
-    version = next((copy / "mnist").iterdir())
-    for path in copy.rglob("*"):
-        path.chmod(0o755 if path.is_dir() else 0o644)
-    if damage == "empty":
-        shutil.rmtree(version)
-    elif damage == "info":
-        (version / "dataset_info.json").write_text("{")
-    else:
-        records = next(version.glob("mnist-train*"))
-        records.write_bytes(records.read_bytes()[: 2**20])
-    with pytest.raises(InputError, match="mnist is not readable in") as fault:
-        data.load("mnist", "train", "train", "test", copy)
+
+class Levels(NamedTuple):
+    """A likelihood of 5 levels from 0 to 1."""
+
+    mean: jax.Array
+    support = (0.0, 1.0)
+    levels = 5
+
+    def log_prob(self, x):
+        return -((x - self.mean) ** 2).sum(-1)
+
+
+def squared(out, hp):
+    del hp
+    return Levels(out)
+
+
+@pytest.mark.parametrize(
+    ("values", "binarization", "likelihood", "says"),
+    [
+        ([0, 1, 2], data.none, None, "from 0 to 2 lie outside the Bernoulli"),
+        ([-1, 0, 1], data.none, None, "from -1 to 1 lie outside the Bernoulli"),
+        ([0, 0.5, 1], data.none, None, None),
+        ([0, 0.25, 1], data.none, squared, None),
+        ([0, 0.3, 1], data.none, squared, "between the 5 levels .*: 1 of them"),
+        ([0, 0.3, 1], data.threshold, squared, None),
+        ([0, 0.5, 2], lambda k, b: b | {"image": b["image"] / 2}, None, None),
+        (
+            [0, 0.5, 1],
+            lambda k, b: b | {"image": 3 * b["image"]},
+            None,
+            "train: pixels from 0 to 3 lie outside",
+        ),
+    ],
+)
+def test_data_must_be_in_the_likelihoods_range(values, binarization, likelihood, says):
+    part = {"image": np.float32([values])}
+    dataset = data.binarized(data.arrays(part, part, part), binarization)
+    run = config.Config(
+        model=models.VAE(
+            2,
+            models.MLPEncoder(()),
+            models.MLPDecoder(()),
+            *([likelihood] if likelihood else []),
+        ),
+        objective=objectives.beta_vae,
+        hparams={"beta": 1.0, "lr": 1e-3},
+        optimizer=train.adam,
+        schedule=train.constant,
+        binarization=binarization,
+        batch=1,
+    )
+    if says is None:
+        preflight.check(run, dataset)
+        return
+    with pytest.raises(InputError, match=says) as fault:
+        preflight.check(run, dataset)
     assert "\n" not in str(fault.value)
-
-
-def test_arrays_of_a_wrong_kind_are_refused():
-    images = {"image": np.zeros((3, 2), np.float64)}
-    with pytest.raises(InputError, match="uint8 or float32"):
-        data.arrays(images, images, images)

@@ -204,7 +204,8 @@ def test_a_linear_vae_reaches_the_likelihood_of_ppca():
     sums = dict.fromkeys(("loss", "elbo", "distortion", "rate"), jnp.float32(0))
     order = jnp.tile(jnp.arange(n), (4000, 1))
     span = jax.jit(functools.partial(train.span, config))
-    state, _ = span(stored, order, (state, sums), 0, hp, 0, 4000)
+    window = train.Window(stored, order, 0, n)
+    state, _ = span(window, (state, sums), 0, hp, 0, 4000)
 
     p = jax.tree.map(np.float64, state.params["params"])
     both = x @ p["posterior"]["Dense_0"]["kernel"] + p["posterior"]["Dense_0"]["bias"]

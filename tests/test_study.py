@@ -182,7 +182,9 @@ def test_swept_shapes_functions_and_lengths_are_loaded_back(tmp_path):
 def test_images_of_a_wrong_shape_are_named(folder):
     run = results.load(folder, latent=2, beta=1, seed=0)
     for wrong in (np.zeros((3, 64)), np.zeros((8, 8, 1)), np.zeros((3, 8, 8, 1), int)):
-        with pytest.raises(InputError, match=r"uint8 or floats, \[N, 8, 8, 1\], not"):
+        with pytest.raises(
+            InputError, match=r"uint8, bool or floats, \[N, 8, 8, 1\], not"
+        ):
             run.encode(wrong)
 
 

@@ -88,7 +88,8 @@ def test_a_member_equals_the_run_alone(name, tiny):
     span = jax.jit(functools.partial(train.span, config))
     for epoch in range(2):
         order = np.random.default_rng([1, epoch]).permutation(48).reshape(3, 16)
-        state, sums = span(tiny.train, order, (state, sums), 1, hp, 0, 3)
+        window = train.Window(tiny.train, order, 0, 48)
+        state, sums = span(window, (state, sums), 1, hp, 0, 3)
     assert_close(states[3], jax.device_get(state))
     for term, total in sums.items():
         np.testing.assert_allclose(curves[-1][f"train_{term}"][3], total / 3, rtol=2e-5)
@@ -191,7 +192,9 @@ def test_initial_weights_and_order_depend_on_the_seed(tiny):
     parameters, metrics, _ = preflight.check(runs[0], tiny)
     layout = sweep.layout(4, parameters, 1, 2)
     population = sweep.Population(runs, tiny, layout, metrics)
-    first, second = (np.asarray(population.order(epoch)) for epoch in (0, 1))
+    first, second = (
+        np.asarray(next(population.feed.windows(epoch)).order) for epoch in (0, 1)
+    )
     assert sorted(first[0].ravel()) == list(range(48))
     assert (first != second).any() and (first[0] != first[1]).any()
 

@@ -1,7 +1,9 @@
-"""The embedded data set as a TFDS builder: real handwritten digits, no network needed."""
+"""Real handwritten digits, as a TFDS builder: no network needed."""
 
 import numpy as np
 import tensorflow_datasets as tfds
+
+from aevae.sets.embedded import EMBEDDED
 
 SPLITS = {"train": 1200, "validation": 297, "test": 300}
 
@@ -16,7 +18,7 @@ class Digits(tfds.core.GeneratorBasedBuilder):
     seed 0) before they are split into 1,200 for training, 297 for validation, 300 for testing.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version(EMBEDDED["digits"].version)
 
     def _info(self):
         return tfds.core.DatasetInfo(
