@@ -19,8 +19,8 @@ class DataSet(NamedTuple):
     """Arrays of the three splits, and where they come from.
 
     A split is a dict of arrays with N rows: `image`, [N, H, W, C] or, of vectors, [N, P]; where
-    the set has them `label` [N] and ground-truth `factors` [N, F], int32 from 0. The type of the
-    images says what they are: uint8 grey levels, of which 255 is 1; bool, binary; float32, values.
+    the set has them `label` [N] and ground-truth `factors` [N, F], int32 from 0, and others, such
+    as CelebA's `attributes` [N, 40], bool, sorted by their names. The type of the images says what they are: uint8 grey levels, of which 255 is 1; bool, binary; float32, values.
     """
 
     name: str
@@ -68,7 +68,7 @@ def load(name, train, validation, test, data_dir=None):
 
 def _slice(source, split):
     """The rows of a split as TFDS understands it: `train`, `train[:80%]`, `train+test`."""
-    if split in source.splits:
+    if split in source.splits and len(source.splits[split]["image"]):
         return source.splits[split]
     import tensorflow_datasets as tfds
 
@@ -93,6 +93,10 @@ def _slice(source, split):
             f"cannot read split {split!r} of {source.name} ({first_line(error)}); "
             f"its splits are {known}"
         ) from None
+    if not sum(len(part["image"]) for part in found):
+        raise InputError(
+            f"split {split!r} of {source.name} is empty; its splits are {known}"
+        )
     if len(found) == 1:
         return found[0]
     return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
@@ -182,7 +186,7 @@ def stochastic(key, batch):
 def fixed(key, batch, *, seed=0):
     """One Bernoulli draw a pixel with P(1) = x/255, the same at every visit and in every run.
 
-    Drawn by `binarized` with NumPy's generator of (seed, split) before training. Another seed is
+    Drawn by `binarized` with NumPy's generator of (seed, split) before training. Another draw is
     `functools.partial(fixed, seed=1)`. It is not the draw of Larochelle and Murray (2011), which is
     the set `binarized_mnist`.
     """
@@ -198,10 +202,10 @@ OURS = none, threshold, stochastic, fixed
 
 
 def binarized(dataset, binarization):
-    """The data set as it is stored for a binarisation: `fixed` and `threshold` are applied to it.
+    """The data set as it is stored for a binarisation: `fixed` is drawn, once for all runs.
 
-    Once, so that a visit costs nothing, and so that every run meets the same draw. Probabilities
-    outside [0, 1] are an InputError.
+    Its `digest` stays that of what was drawn from. Probabilities outside [0, 1] are an InputError,
+    whichever binarisation takes them.
     """
     base = getattr(binarization, "func", binarization)
     if base not in OURS[1:] or dataset.train["image"].dtype == np.bool_:
@@ -212,45 +216,64 @@ def binarized(dataset, binarization):
             f"{dataset.name}: pixels from {low:g} to {high:g} lie outside [0, 1], and "
             f"binarization {base.__name__} takes probabilities"
         )
-    if base is stochastic:
+    if base is not fixed:
         return dataset
     seed = getattr(binarization, "keywords", {}).get("seed", 0)
-    parts = {}
-    for number, (part, split) in enumerate(dataset.parts.items()):
-        image, random = split["image"], np.random.default_rng([seed, number])
-        ink = np.empty(image.shape, bool)
-        for start in range(0, len(image), BLOCK):
-            x = image[start : start + BLOCK]
-            if base is threshold:
-                ink[start : start + BLOCK] = x > (127 if x.dtype == np.uint8 else 0.5)
-            elif x.dtype == np.uint8:
-                u = random.integers(
-                    0, 255, x.shape, np.uint8
-                )  # 0 to 254: u < x is exact
-                ink[start : start + BLOCK] = u < x
-            else:
-                ink[start : start + BLOCK] = random.random(x.shape, np.float32) < x
-        parts[part] = split | {"image": ink}
-    return arrays(
-        **parts, name=dataset.name, version=dataset.version, factors=dataset.factors
-    )
+    parts = {
+        part: split | {"image": _ink(split["image"], [seed, number])}
+        for number, (part, split) in enumerate(dataset.parts.items())
+    }
+    return dataset._replace(**parts, range=(0.0, 1.0))
+
+
+def _ink(image, seed):
+    """A draw with P(1) = x/255, or x for floats, as bool."""
+    random, ink = np.random.default_rng(seed), np.empty(image.shape, bool)
+    for start in range(0, len(image), BLOCK):
+        x = image[start : start + BLOCK]
+        if x.dtype == np.uint8:
+            u = random.integers(0, 255, x.shape, np.uint8)  # to 254: exactly x/255
+        else:
+            u = random.random(x.shape, np.float32)
+        ink[start : start + BLOCK] = u < x
+    return ink
 
 
 def held_out(binarization, key, split):
     """Validation or test data as they are evaluated: binarised once, and stored as small as can be.
 
-    What is 0 and 1 becomes bool. `none` makes the batch of it.
+    What is 0 and 1 becomes bool. `none` makes the batch of it. BLOCK rows are drawn at a time, each
+    block but an only one with a key of its own.
     """
-    base = getattr(binarization, "func", binarization)
-    if base is none or (base in OURS and split["image"].dtype == np.bool_):
+    if _stays(binarization, split):
         return split
-    batch = {
-        name: np.asarray(v) for name, v in _drawn(binarization)(key, split).items()
-    }
-    image = batch["image"]
-    if np.array_equal(image, image.astype(bool)):
-        batch["image"] = image.astype(bool)
-    return batch
+    count, found = len(split["image"]), []
+    for block, start in enumerate(range(0, count, BLOCK)):
+        own = jax.random.fold_in(key, block) if count > BLOCK else key
+        rows = {name: values[start : start + BLOCK] for name, values in split.items()}
+        batch = _drawn(binarization)(own, rows)
+        found.append({name: np.asarray(values) for name, values in batch.items()})
+        image = found[-1]["image"]
+        if np.array_equal(image, image.astype(bool)):
+            found[-1]["image"] = image.astype(bool)
+    return {name: np.concatenate([f[name] for f in found]) for name in found[0]}
+
+
+def _stays(binarization, split):
+    base = getattr(binarization, "func", binarization)
+    return base is none or (base in OURS and split["image"].dtype == np.bool_)
+
+
+def held_bytes(binarization, split):
+    """What `held_out` will take."""
+    if _stays(binarization, split):
+        return sum(values.nbytes for values in split.values())
+    base = getattr(binarization, "func", binarization)
+    rows = jax.eval_shape(binarization, jax.random.key(0), split)
+    sizes = {name: v.size * v.dtype.itemsize for name, v in rows.items()}
+    if base in OURS:
+        sizes["image"] = rows["image"].size
+    return sum(sizes.values())
 
 
 @functools.cache

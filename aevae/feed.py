@@ -2,6 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -11,9 +12,9 @@ from aevae.train import Window
 
 SHARE = 0.5  # of a device's memory, for data
 WINDOWS = 3  # at a time at most: one is trained, one travels, one is let go
-SHORTEST = (
-    2  # steps: a loop over one is compiled otherwise, and differs in the last bit
-)
+# Steps: a loop over one alone is compiled otherwise, and differs in the last bit.
+SHORTEST = 2
+LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of Linux's control groups
 
 
 def budget():
@@ -22,35 +23,66 @@ def budget():
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "bytes_limit" in stats:
         return int(SHARE * stats["bytes_limit"])
-    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return int(SHARE * host / jax.local_device_count())
+    host = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    for name in LIMITS:
+        try:
+            host.append(int((Path("/sys/fs/cgroup") / name).read_text()))
+        except (OSError, ValueError):
+            pass  # no such group, or no limit
+    return int(SHARE * min(host) / jax.local_device_count())
+
+
+def fit(stored, batch, seeds, held, allowed=None):
+    """How many steps' rows are on the devices at a time: an epoch's, if the data fit.
+
+    Args:
+      stored: the training data.
+      batch: rows of a step.
+      seeds: how many orders of the rows a group has.
+      held: bytes of the validation and test data, which are always there.
+      allowed: bytes that all data may take on a device; by default `budget()`.
+    """
+    allowed = budget() if allowed is None else allowed
+    told = f"of the {allowed / 1e9:.2g} GB that data may take on a device"
+    if held > allowed / 2:
+        raise InputError(
+            f"validation and test data take {held / 1e9:.2g} GB {told}, and at most half is "
+            "theirs: take smaller slices, or raise --data_gb"
+        )
+    count, steps = len(stored["image"]), len(stored["image"]) // batch
+    if bytes_of(stored) <= allowed - held:
+        return steps
+    step = WINDOWS * seeds * batch * bytes_of(stored) / count
+    length = int((allowed - held) // step)
+    if length < SHORTEST:
+        raise InputError(
+            f"windows of {SHORTEST} steps of {seeds} seeds take {SHORTEST * step / 1e9:.2g} GB "
+            f"{told}, and held-out data {held / 1e9:.2g} GB: raise --data_gb, or take a smaller "
+            "batch"
+        )
+    return min(length, steps)
+
+
+def bytes_of(split):
+    """Of all arrays of a split."""
+    return sum(values.nbytes for values in split.values())
 
 
 class Feed:
     """The training data of a group, and the orders in which epochs visit them.
 
-    What fits beside the held-out data stays on the devices. Else an epoch comes in windows of some
-    steps, which the host gathers, the next while the present one trains; WINDOWS of them fit the
-    `room`, in bytes. Whichever it is, each step sees the same rows: no bit depends on it.
+    With a `length` of all steps they stay on the devices. Else an epoch comes in windows of so many
+    steps, which the host gathers, the next while the present one trains. Whichever it is, each
+    step sees the same rows: no bit depends on it.
     """
 
-    def __init__(self, stored, batch, seeds, place, room):
-        self._stored, self._batch, self._seeds, self._place = (
-            stored,
-            batch,
-            seeds,
-            place,
-        )
-        self.steps = (
-            len(stored["image"]) // batch
-        )  # a last batch that is not full is left out
-        self._data, self.length = None, self.steps
-        row = _bytes(stored) // len(stored["image"])
-        if _bytes(stored) <= room:
-            self._data = jax.device_put(stored, place)
-        else:
-            step = WINDOWS * len(seeds) * batch * row
-            self.length = min(self.steps, max(SHORTEST, int(room // step)))
+    def __init__(self, stored, batch, seeds, place, length):
+        self._stored, self._batch, self._seeds = stored, batch, seeds
+        self._place, self.length = place, length
+        # A last batch that is not full is left out.
+        self.steps = len(stored["image"]) // batch
+        whole = length == self.steps
+        self._data = jax.device_put(stored, place) if whole else None
 
     @property
     def resident(self):
@@ -64,6 +96,8 @@ class Feed:
             yield self._window(self._data, order, 0)
             return
         starts = range(step // self.length * self.length, self.steps, self.length)
+        if step >= self.steps:
+            return  # what is left of the epoch is its evaluation
         with ThreadPoolExecutor(1) as beside:
             coming = beside.submit(self._gather, order, starts[0])
             for start in starts:
@@ -110,20 +144,3 @@ class Feed:
     def _window(self, stored, order, first):
         size = np.float32(len(self._stored["image"]))
         return Window(stored, jax.device_put(order, self._place), np.int32(first), size)
-
-
-def _bytes(split):
-    return sum(values.nbytes for values in split.values())
-
-
-def room(held, allowed=None):
-    """Bytes for training data beside the `held`-out splits, of those `allowed` on a device."""
-    allowed = budget() if allowed is None else allowed
-    taken = sum(map(_bytes, held))
-    if taken > allowed / 2:
-        raise InputError(
-            f"validation and test data take {taken / 1e9:.2g} GB of the {allowed / 1e9:.2g} GB "
-            "that data may take on a device, and at most half is theirs: take smaller slices, or "
-            "raise --data_gb"
-        )
-    return allowed - taken

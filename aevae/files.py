@@ -105,11 +105,12 @@ def alone(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
     with file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            print(f"waiting for another process, which has {path}", file=sys.stderr)
-            fcntl.flock(file, fcntl.LOCK_EX)
+        with writing(path):
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                print(f"waiting for another process, which has {path}", file=sys.stderr)
+                fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
@@ -118,7 +119,7 @@ class Broken(Exception):
 
 
 @contextlib.contextmanager
-def folder(target):
+def whole_folder(target):
     """A folder to fill in the place of `target`: there once it is complete and on the disk.
 
     Yields one beside it. The sums of its files are added, which `verify` checks.
@@ -151,7 +152,7 @@ def save(place, name, parts):
 
     It appears whole, or not at all; older ones but the newest are then removed.
     """
-    with folder(place / name) as partial:
+    with whole_folder(place / name) as partial:
         for part, arrays in parts.items():
             with (partial / f"{part}.npz").open("wb") as file:
                 np.savez(file, **arrays)
@@ -168,20 +169,20 @@ def checkpoints(place):
     return sorted(numbered, key=lambda p: [*map(int, p.name.split("-"))], reverse=True)
 
 
-def verify(folder, names):
-    """Broken, unless these files of a `folder` are what was written, bit by bit."""
+def verify(place, names):
+    """Broken, unless these files of a whole folder are what was written, bit by bit."""
     try:
-        sums = (folder / SUMS).read_bytes().decode()
+        sums = (place / SUMS).read_bytes().decode()
     except (OSError, UnicodeDecodeError):
-        raise Broken(f"{folder / SUMS} cannot be read") from None
+        raise Broken(f"{place / SUMS} cannot be read") from None
     for name in names:
         try:
-            if f"{_digest(folder / name)}  {name}\n" not in sums:
+            if f"{_digest(place / name)}  {name}\n" not in sums:
                 fault = "is not what was saved: its sha256 differs"
-                raise Broken(f"{folder / name} {fault}")
+                raise Broken(f"{place / name} {fault}")
         except OSError as error:
             fault = f"cannot be read: {error.strerror}"
-            raise Broken(f"{folder / name} {fault}") from None
+            raise Broken(f"{place / name} {fault}") from None
 
 
 def read(path, parts):

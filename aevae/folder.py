@@ -287,9 +287,8 @@ class Folder:
         for other in self.groups:
             known = self.journals.get(other.number)
             same = all(
-                config.canonical(getattr(other.runs[0], name))
-                == config.canonical(getattr(group.runs[0], name))
-                for name in ("dataset", *data.PARTS, "binarization")
+                getattr(other.runs[0], name) == getattr(group.runs[0], name)
+                for name in ("dataset", *data.PARTS)
             )
             if known and same and known.data != dataset.digest:
                 raise InputError(

@@ -138,6 +138,7 @@ class Journal:
             epochs = standing.stopped or self.epoch
             row = {k.removeprefix("test_"): v[member] for k, v in self.results.items()}
             row |= {name: config.describe(getattr(run, name)) for name in ABOUT}
+            row["binarization"] += _options(run.binarization)
             row |= {"parameters": run.keep, "epochs": epochs}
             row |= {"epoch": standing.best if run.keep == "best" else epochs}
             yield row | {"diverged": standing.diverged or None} | names
@@ -156,3 +157,10 @@ class Journal:
             "seconds": f"{self.seconds:.2f}",
             "images_per_second": f"{images / self.seconds:.0f}",
         }
+
+
+def _options(function):
+    """What is bound to it, as in `(seed=1)`."""
+    options = getattr(function, "keywords", None) or {}
+    told = ", ".join(f"{name}={config.describe(v)}" for name, v in options.items())
+    return f"({told})" if told else ""

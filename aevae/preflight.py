@@ -91,7 +91,12 @@ def _check_range(dataset, binarization, x):
         return
     least, most = support
     for part, split in dataset.parts.items():
-        low, high, between = _met(split["image"], binarization, least, most, levels)
+        low, high, between = np.inf, -np.inf, 0
+        for values in _met(split, binarization):
+            low, high = min(low, values.min()), max(high, values.max())
+            if levels:
+                place = (values - least) * ((levels - 1) / (most - least))
+                between += int((abs(place - np.round(place)) > 1e-3).sum())
         where = f"{dataset.name}, {part}: pixels"
         if not (low >= least and high <= most):
             raise InputError(
@@ -101,26 +106,21 @@ def _check_range(dataset, binarization, x):
         if between:
             raise InputError(
                 f"{where} lie between the {levels} levels of the {type(x).__name__} "
-                f"likelihood from {least:g} to {most:g}: {between} of them"
+                f"likelihood from {least:g} to {most:g}"
             )
 
 
-def _met(image, binarization, least, most, levels):
-    """The least and greatest value that a likelihood meets, and how many are between its levels."""
-    ours = getattr(binarization, "func", binarization) in data.OURS
-    if ours and image.dtype != np.float32 and levels in (None, 256):
-        return 0.0, 1.0, 0
-    low, high, between = np.inf, -np.inf, 0
-    scale = (levels - 1) / (most - least) if levels else 0.0
-
-    @jax.jit
-    def ends(key, rows):
-        values = binarization(key, {"image": rows})["image"]
-        place = (values - least) * scale
-        return values.min(), values.max(), (abs(place - jnp.round(place)) > 1e-3).sum()
-
-    for start in range(0, len(image), data.BLOCK):
-        found = ends(jax.random.key(start), image[start : start + data.BLOCK])
-        low, high = min(low, float(found[0])), max(high, float(found[1]))
-        between += int(found[2])
-    return low, high, between
+def _met(split, binarization):
+    """Yields arrays of all values that a likelihood meets."""
+    base, kind = getattr(binarization, "func", binarization), split["image"].dtype
+    if base in data.OURS and (base is not data.none or kind == np.bool_):
+        yield np.array([0.0, 1.0])
+    elif base is data.none and kind == np.uint8:
+        yield np.arange(256) / 255
+    elif base is data.none:
+        yield split["image"]
+    else:
+        count, prepare = len(split["image"]), jax.jit(binarization)
+        for start in range(0, count, data.BLOCK):
+            rows = train.rows(split, slice(start, start + data.BLOCK), count)
+            yield np.asarray(prepare(jax.random.key(start), rows)["image"])

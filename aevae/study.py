@@ -113,8 +113,11 @@ def _tasks(folder, data_dir, memory):
         if stored not in sets:
             sets[stored] = data.binarized(sets[name], first.binarization)
         folder.check_data(group, sets[stored])
-        feed.room([sets[stored].validation, sets[stored].test], memory)
         checked = preflight.check(first, sets[stored])
+        held = (sets[stored].validation, sets[stored].test)
+        taken = sum(data.held_bytes(first.binarization, split) for split in held)
+        seeds = len({run.seed for run in group.runs})
+        feed.fit(sets[stored].train, first.batch, seeds, taken, memory)
         tasks.append(Task(group, sets[stored], *checked))
     return tasks
 

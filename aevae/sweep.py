@@ -113,15 +113,16 @@ class Population:
             for part in ("validation", "test")
         }
         self._first = {k: v[: train.INIT_ROWS] for k, v in dataset.train.items()}
-        room = feed.room(held.values(), memory)
-        where = config.batch, self._seeds, self._everywhere, room
-        self.feed = feed.Feed(dataset.train, *where)
+        taken = sum(map(feed.bytes_of, held.values()))
+        visited = dataset.train, config.batch
+        length = feed.fit(*visited, len(self._seeds), taken, memory)
+        self.feed = feed.Feed(*visited, self._seeds, self._everywhere, length)
         self._held = jax.device_put(held, self._everywhere)
 
         everyone = functools.partial(_everyone, mesh, layout.chunk)
         # Run once: half the compile time is worth more than faster code.
         quick = {"xla_backend_optimization_level": 1}
-        start = functools.partial(_start, config, metrics)
+        start = functools.partial(_start, config, metrics, len(dataset.train["image"]))
         self._start = everyone(start, compiler_options=quick)
         self._run = everyone(functools.partial(_run, config), donate_argnums=0)
         self._better = jax.jit(_better, donate_argnums=0)
@@ -371,11 +372,11 @@ def _put(values, part, i, chunk):
     return jax.lax.dynamic_update_slice_in_dim(values, part, i * chunk, 0)
 
 
-def _start(config, metrics, own, given, stored):
+def _start(config, metrics, size, own, given, first):
     """A run's first state, and a zero for each of its metrics."""
     del own
     _, seed, hp = given
-    state = train.init(config, train.everything(stored), seed, hp)
+    state = train.init(config, train.everything(first, size), seed, hp)
     return state, dict.fromkeys(metrics, jnp.float32(0))
 
 

@@ -106,6 +106,6 @@ def rows(stored, index, size=None):
     return batch | {"size": jnp.float32(len(stored["image"]) if size is None else size)}
 
 
-def everything(split):
-    """Scaled training data, for initial values that come from it."""
-    return data.none(None, rows(split, slice(INIT_ROWS)))
+def everything(split, size=None):
+    """Scaled training data, for initial values that come from it; `size` as in `rows`."""
+    return data.none(None, rows(split, slice(INIT_ROWS), size))

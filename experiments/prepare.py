@@ -16,6 +16,7 @@ from absl import flags, logging
 
 from aevae import InputError
 from aevae.sets import cached, prepared
+from aevae.sets.embedded import EMBEDDED
 from experiments import command
 
 
@@ -35,6 +36,10 @@ def main(args):
         if not Path(manual).is_dir():
             raise InputError(f"--manual_dir={manual} is not a folder")
         manual = Path(manual).absolute()
+    if args["data_dir"].value and name.partition("/")[0] in EMBEDDED:
+        raise InputError(
+            f"{name} is embedded: it is kept in the cache, not in --data_dir"
+        )
     builder = prepared.builder(name, prepared.place_of(name, args["data_dir"].value))
     stock = prepared.is_stock(type(builder)) and not prepared.is_done(builder)
     if stock and not manual:

@@ -22,7 +22,6 @@ from aevae import (
 
 ROW = 16 + 1  # bytes of an image and its label
 HELD = 40 * ROW
-WINDOW = 3 * 2 * 8 * ROW  # three windows of one step, of 8 rows for each of two seeds
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +65,13 @@ def population(runs, dataset, devices, memory=None):
 
 
 def trained(population, length=None):
-    """All curves and states, as bytes."""
-    told = []
-    for moment in population.train(population.start(), length):
+    return told(population, population.start(), length)
+
+
+def told(population, moment, length=None):
+    """All curves and states to come, as bytes."""
+    told, start = [], moment
+    for moment in population.train(start, length):  # noqa: PLR1704
         for found in (moment.metrics, moment.results):
             told += [(k, np.asarray(v).tobytes()) for k, v in (found or {}).items()]
     told += [leaf.tobytes() for leaf in jax.tree.leaves(population.states(moment))]
@@ -91,18 +94,33 @@ def test_a_fed_epoch_has_the_bits_of_a_resident_one(
     assert whole.feed.resident
     straight = trained(whole)
     fed = population(mine, dataset, devices)
-    fed.feed = feed.Feed(dataset.train, 8, [3, 4], fed._everywhere, 800)
-    fed.feed.length = length
+    fed.feed = feed.Feed(dataset.train, 8, [3, 4], fed._everywhere, length)
     assert not fed.feed.resident
     assert trained(fed, length=length - 1) == straight  # wherever the host looks
+
+
+def test_what_was_saved_before_an_evaluation_goes_on_fed(labelled):
+    """After the last step of an epoch no window is left, and the epoch is not over."""
+    mine = runs(data.none)[:2]
+    whole = population(mine, labelled, 1)
+    straight = trained(whole)
+    fed = population(mine, labelled, 1)
+    fed.feed = feed.Feed(labelled.train, 8, [3], fed._everywhere, 2)
+    for moment in fed.train(fed.start(), length=1):
+        if moment.step == 6:
+            break
+    arrays = fed.dump(moment)
+    moment = fed.load(arrays, moment.epoch, moment.step, moment.standing)
+    assert (moment.epoch, moment.step) == (0, 6)
+    assert told(fed, moment) == straight
 
 
 def test_windows_hold_the_rows_of_the_order_and_no_more(labelled):
     where = jax.devices()[0]
     seeds = [3, 4]
-    whole = feed.Feed(labelled.train, 8, seeds, where, 10**6)
-    fed = feed.Feed(labelled.train, 8, seeds, where, 52 * ROW - 1)
-    assert whole.resident and not fed.resident and fed.length == 2
+    whole = feed.Feed(labelled.train, 8, seeds, where, 6)
+    fed = feed.Feed(labelled.train, 8, seeds, where, 2)
+    assert whole.resident and not fed.resident
     (epoch,) = whole.windows(5)
     order = np.asarray(epoch.order)
     assert order.shape == (2, 6, 8) and whole.end(epoch) == 6
@@ -115,13 +133,22 @@ def test_windows_hold_the_rows_of_the_order_and_no_more(labelled):
     np.testing.assert_array_equal(np.stack(seen, 1), labelled.train["label"][order])
     # In mid-epoch: from the window that has the step.
     assert [int(w.first) for w in fed.windows(5, step=3)] == [2, 4]
+    assert not list(fed.windows(5, step=6))  # only its evaluation is left
 
 
-def test_room_is_what_held_out_data_leave(labelled):
-    held = [labelled.test, labelled.validation]
-    assert feed.room(held, 10_000) == 10_000 - HELD
+def test_as_many_steps_as_fit_are_on_a_device(labelled):
+    def fit(allowed, seeds=2):
+        return feed.fit(labelled.train, 8, seeds, HELD, allowed)
+
+    assert fit(HELD + 52 * ROW) == 6  # all of them
+    three = 3 * 2 * 8 * ROW  # windows of a step of two seeds
+    for allowed, steps in ((HELD + 2 * three, 2), (HELD + 4 * three, 4)):
+        longer = {k: np.repeat(v, 20, 0) for k, v in labelled.train.items()}
+        assert feed.fit(longer, 8, 2, HELD, allowed) == steps
+    with pytest.raises(InputError, match="held-out .* raise --data_gb, or take a sm"):
+        fit(HELD + 52 * ROW - 1, seeds=9)
     with pytest.raises(InputError, match="take smaller slices, or raise --data_gb"):
-        feed.room(held, 1_000)
+        fit(2 * HELD - 1)
     assert 0 < feed.budget() < 2**50
 
 

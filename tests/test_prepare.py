@@ -47,7 +47,11 @@ def test_the_command_says_what_there_is(cache, capsys):
     [
         ([], "--dataset must name a set"),
         (["--dataset=mnst"], "unknown data set 'mnst': did you mean mnist"),
-        (["--dataset=emnist/x"], "emnist has no config 'x'; it has byclass, bymerge"),
+        (["--dataset=emnist/x"], "emnist has no config 'x'; it has emnist/byclass, "),
+        (["--dataset=emnist"], "emnist has several configs: name one; it has emnist"),
+        (["--dataset=svhn"], "did you mean svhn_cropped"),
+        (["--dataset=.a:b"], "cannot import builder .a:b"),
+        (["--dataset=digits", "--data_dir=x"], "is kept in the cache, not in --data"),
         (["--dataset=mnist", "--manual_dir=/nowhere"], "/nowhere is not a folder"),
         (["--dataset=no_module:Set"], "cannot import builder no_module:Set"),
         (["--dataset=aevae.data:DataSet"], "DataSet is not a TFDS builder"),
@@ -214,6 +218,15 @@ def test_what_a_killed_process_left_is_not_taken_for_whole(moment, cache, tmp_pa
 
 
 # Disks that refuse
+
+
+def test_a_disk_without_locks_is_one_line(cache, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with pytest.raises(WriteError, match="cannot write to .*lock: No locks available"):
+        data.load(*GAUSSIAN)
 
 
 def test_a_place_that_cannot_be_written_is_one_line(monkeypatch):

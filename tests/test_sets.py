@@ -23,6 +23,7 @@ RANDOM = np.random.default_rng(11)
 
 def write(name, place, splits, features=None):
     """Has TFDS write a stock set's folder of these examples, {split: [example]}, as array_record."""
+    name, _, config = name.partition("/")
     of = None if features else tfds.builder_cls(name)
 
     def info(self):
@@ -38,7 +39,7 @@ def write(name, place, splits, features=None):
     body |= {"name": name, "__module__": base.__module__}
     with tfds.core.registered.skip_registration():
         cls = type("Few", (base,), body)
-    builder = cls(data_dir=place, file_format="array_record")
+    builder = cls(config=config or None, data_dir=place, file_format="array_record")
     with prepared._quiet():
         builder.download_and_prepare()
     return Path(builder.data_dir)
@@ -164,7 +165,7 @@ SETS = {  # examples, image shape, type, factors, what an image must be
     "mnist": (grey, (28, 28, 1), np.uint8, (), same),
     "fashion_mnist": (grey, (28, 28, 1), np.uint8, (), same),
     "kmnist": (grey, (28, 28, 1), np.uint8, (), same),
-    "emnist": (grey, (28, 28, 1), np.uint8, (), transposed),
+    "emnist/letters": (grey, (28, 28, 1), np.uint8, (), transposed),
     "binarized_mnist": (
         lambda: [{"image": image(28, 28, 1, most=2)} for _ in range(5)],
         *((28, 28, 1), np.bool_, (), same),
@@ -454,6 +455,7 @@ def test_zeros_and_ones_are_binary_not_black(tmp_path):
         ({"image": np.zeros((9, 2, 2, 2, 2), np.uint8)}, "images are .N, H, W, C."),
         ({"image": np.eye(5), "label": np.arange(4)}, r"label, must be .* N = 5, not"),
         ({"image": np.eye(5), "label": np.eye(5)[0]}, "label, must be whole numbers"),
+        ({"image": np.eye(5), "label": np.arange(5) + 2**31}, "from 0 to 2.31, "),
         (
             {"train": np.eye(5), "test": np.ones((4, 2, 2, 1))},
             "split test has .* train",
@@ -477,17 +479,35 @@ def test_what_is_no_array_is_one_line(tmp_path):
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(
-            InputError, match=f"{name} is not a file of (an array|arrays), as NumPy"
+            InputError, match=f"{name} is not a file of arrays, as NumPy"
         ):
             data.load(str(tmp_path / name), "train", "validation", "test")
     np.save(tmp_path / "d.npy", np.array([{}], object), allow_pickle=True)
-    with pytest.raises(InputError, match="d.npy is not a file of an array"):
+    with pytest.raises(InputError, match="d.npy is not a file of arrays"):
         data.load(str(tmp_path / "d.npy"), "train", "validation", "test")
     with pytest.raises(InputError, match="cannot read .*none.npz: No such file"):
         data.load(str(tmp_path / "none.npz"), "train", "validation", "test")
     name = saved(tmp_path, image=np.eye(5))
+    renamed = tmp_path / "e.npy"
+    renamed.write_bytes(Path(name).read_bytes())
+    assert data.load(str(renamed), "train", "test", "test").shape == (5,)
     with pytest.raises(InputError, match="no array 'x'; it has image"):
         data.load(f"{name}:x", "train", "validation", "test")
+
+
+def test_any_damage_to_an_npz_is_one_line(tmp_path):
+    path = tmp_path / "packed.npz"
+    np.savez_compressed(path, image=image(40, 9, 9), label=np.arange(40))
+    content, refused = path.read_bytes(), 0
+    for place in RANDOM.choice(len(content), 60, replace=False):
+        flipped = bytes([content[place] ^ 1 << RANDOM.integers(8)])
+        path.write_bytes(content[:place] + flipped + content[place + 1 :])
+        try:
+            data.load(str(path), "train", "validation", "test")
+        except InputError as fault:
+            refused += 1
+            assert "\n" not in str(fault)
+    assert refused > 30
 
 
 # Prepared folders that cannot be used
@@ -563,11 +583,39 @@ def test_images_of_many_sizes_are_refused(tmp_path):
         data.load("photos", "train", "train", "train", tmp_path)
 
 
-def test_of_several_configs_one_must_be_named(tmp_path):
-    for name in ("a", "b"):
-        (tmp_path / "mine" / name / "1.0.0").mkdir(parents=True)
-    with pytest.raises(InputError, match="name one of mine/a, mine/b"):
+def test_a_config_is_never_guessed(tmp_path):
+    (tmp_path / "mine" / "a" / "1.0.0").mkdir(parents=True)
+    with pytest.raises(InputError, match="has configs of mine: name one, mine/a"):
         data.load("mine", "train", "train", "train", tmp_path)
+    with pytest.raises(InputError, match="emnist has several configs: name one; it "):
+        data.load("emnist", "train", "train", "train", tmp_path)
+    with pytest.raises(InputError, match="no config 'leters'; it has emnist/byclass"):
+        data.load("emnist/leters", "train", "train", "train", tmp_path)
+
+
+def test_a_missing_set_names_the_command_that_prepares_it(tmp_path):
+    """By the name of its folder, and in the place where it was looked for."""
+    with pytest.raises(InputError, match="--dataset=celeb_a --data_dir=/x. prep"):
+        data.load("CelebA", "train", "train", "train", "/x")
+
+
+def test_what_32_bits_cannot_hold_is_refused(tmp_path):
+    features = tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Tensor(shape=(2, 3), dtype=np.float32),
+            "label": tfds.features.Scalar(dtype=np.int64),
+        }
+    )
+    rows = [
+        {"image": np.eye(2, 3, dtype=np.float32), "label": 2**40 + i} for i in (0, 1)
+    ]
+    write("large", tmp_path, {"train": rows[:1], "test": rows[1:]}, features)
+    with pytest.raises(InputError, match="large, train: label 1099511627776 is not in"):
+        data.load("large", "train", "train", "train", tmp_path)
+    rows = [row | {"label": 2} for row in rows]
+    write("small", tmp_path, {"train": rows[:1], "test": rows[1:]}, features)
+    found = data.load("small", "train", "train", "test", tmp_path)
+    assert found.shape == (2, 3, 1)  # an image of one channel
 
 
 # The cache of arrays

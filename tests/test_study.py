@@ -1,6 +1,7 @@
 """A sweep into a folder, and what can be done with it afterwards."""
 
 import csv
+import functools
 import json
 import math
 import shutil
@@ -154,6 +155,19 @@ def test_a_loaded_run_is_the_run_that_was_trained(folder, digits):
     )(run.params, held, sweep.evaluation_key("test", "bounds"))
     for name in ("elbo", "distortion", "rate", "iwae"):
         assert float(terms[name]) == pytest.approx(run.row[name], rel=1e-5)
+
+
+def test_fixed_draws_are_told_apart_and_of_the_same_data(tmp_path, digits):
+    """The seed of a draw is in the tables; what is guarded is what was drawn from."""
+    (base,) = plan.settle(config.load(CONFIG), SMALL | {"epochs": 1}, {})
+    base = config.replace(base, "binarization", functools.partial(data.fixed, seed=1))
+    grid = {"binarization.seed": (1, 2), "seed": (0,)}
+    rows, _ = study.run(base, tmp_path / "run", grid=grid)
+    assert [row["binarization"] for row in rows] == ["fixed(seed=1)", "fixed(seed=2)"]
+    assert rows[0]["elbo"] != rows[1]["elbo"]
+    (made,) = json.loads((tmp_path / "run" / "environment.json").read_text())
+    (known,) = made["data"]
+    assert (known["sha256"], known["stored"]) == (digits.digest, "bool")
 
 
 def test_swept_shapes_functions_and_lengths_are_loaded_back(tmp_path):

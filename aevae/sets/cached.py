@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 
 from aevae import InputError
-from aevae.files import Broken, alone, cache_dir, folder, verify
+from aevae.files import Broken, alone, cache_dir, verify, whole_folder
 from aevae.sets.prepared import Prepared
 from aevae.sets.source import Source, division, is_binary
 from aevae.sets.stock import rows
@@ -22,14 +22,14 @@ def load(prepared):
     The first use decodes it, example by example into files; another process that wants the same
     waits. Files that are not what was written, bit by bit, are decoded anew.
     """
-    place, old = _place(prepared)
+    place, every = _place(prepared)
     found = _open(place)
     if found is None:
         with alone(place.parent / f".{place.name}.lock"):
             found = _open(place)
             if found is None:
                 _decode(prepared, place)
-                for path in place.parent.glob(old):
+                for path in place.parent.glob(every):
                     if path != place and not path.name.startswith("."):
                         shutil.rmtree(path, ignore_errors=True)
                 found = _open(place)
@@ -39,7 +39,7 @@ def load(prepared):
 
 
 def _place(prepared):
-    """Where the arrays of a folder are kept, and a pattern for those of what it was before."""
+    """Where the arrays of a folder are kept, and a pattern for them and those of what it was."""
     try:
         made_of = [
             (path.name, path.stat().st_size, path.stat().st_mtime_ns)
@@ -85,8 +85,8 @@ def _decode(prepared, place):
     if len(read.sizes) == 1:
         ((only, size),) = read.sizes.items()
         order, divided = division(read.name, size)
-        parts = {k: (only, rows.start, rows.stop) for k, rows in divided.items()}
-    with folder(place) as partial:
+        parts = {k: (only, part.start, part.stop) for k, part in divided.items()}
+    with whole_folder(place) as partial:
         written, binary, most = {}, True, np.zeros(len(how.factors), np.int64)
         for split, size in read.sizes.items():
             written[split] = {field: f"{split}.{field}.npy" for field in how.kinds}
@@ -97,7 +97,12 @@ def _decode(prepared, place):
             to = range(size) if order is None else np.argsort(order)
             for number, example in zip(to, read.examples(split), strict=True):
                 for field, value in how.of(example).items():
-                    arrays[field][number] = value
+                    try:
+                        arrays[field][number] = value
+                    except OverflowError:
+                        raise InputError(
+                            f"{read.name}, {split}: {field} {value} is not in 32 bits"
+                        ) from None
             binary = binary and is_binary(arrays["image"])
             if "factors" in arrays and size:
                 most = np.maximum(most, arrays["factors"].max(0) + 1)

@@ -1,6 +1,5 @@
 """A user's own arrays: an .npz or .npy file."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -55,16 +54,18 @@ def load(name):
 
 def _read(path):
     try:
-        if path.suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        with np.load(path, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
+        found = np.load(path, allow_pickle=False)
+        if isinstance(found, np.ndarray):
+            return found
+        with found:
+            return {name: found[name] for name in found.files}
     except OSError as error:
         reason = error.strerror or first_line(error)
         raise InputError(f"cannot read {path}: {reason}") from None
-    except (ValueError, EOFError, AttributeError, TypeError, zipfile.BadZipFile):
-        kind = "an array" if path.suffix == ".npy" else "arrays"
-        raise InputError(f"{path} is not a file of {kind}, as NumPy saves") from None
+    except Exception as error:  # noqa: BLE001, NumPy raises whatever a damage leads to
+        raise InputError(
+            f"{path} is not a file of arrays, as NumPy saves: {first_line(error)}"
+        ) from None
 
 
 def _only(name, arrays):
@@ -104,9 +105,10 @@ def _split(name, arrays, key, prefix):
         if values is None:
             continue
         good = values.dtype.kind in "iu" and values.ndim == rank
-        if not good or len(values) != len(image) or values.min(initial=0) < 0:
+        good = good and 0 <= values.min(initial=0) <= values.max(initial=0) < 2**31
+        if not good or len(values) != len(image):
             raise InputError(
-                f"{name}, array {prefix + kind}, must be whole numbers from 0, "
+                f"{name}, array {prefix + kind}, must be whole numbers from 0 to 2^31, "
                 f"{'[N]' if rank == 1 else '[N, F]'} with N = {len(image)}, not "
                 f"{values.dtype} {list(values.shape)}"
             )

@@ -33,7 +33,8 @@ def find(name, data_dir=None):
     own = embedded.EMBEDDED.get(name.partition("/")[0])
     if own:
         set_name, _, config = name.partition("/")
-        _check_config(set_name, config, own.configs)
+        if config not in ("", *own.configs):
+            _check_config(builder_class(name), name)
         place = place_of(name)
         config = config or (own.configs or ("",))[0]
         folder = place / set_name / config / own.version
@@ -54,22 +55,31 @@ def find(name, data_dir=None):
     if cls is None:
         raise InputError(_missing(name, places))
     if is_stock(cls):
+        _check_config(cls, name)
         where = " or ".join(map(str, places))
+        proper = "/".join([cls.name, *name.split("/")[1:]])
+        given = f" --data_dir={data_dir}" if data_dir else ""
         raise InputError(
-            f"{name} is not prepared in {where}: there `python -m experiments.prepare "
-            f"--dataset={name}` prepares it, where TensorFlow is installed, or copy the folder "
-            f"{cls.name} from a machine that has it (--data_dir or AEVAE_DATA_DIR names another "
-            "place)"
+            f"{proper} is not prepared in {where}: `python -m experiments.prepare "
+            f"--dataset={proper}{given}` prepares it, where TensorFlow is installed, or copy the "
+            f"folder {cls.name} from a machine that has it; --data_dir or AEVAE_DATA_DIR names "
+            "another place"
         )
     made = builder(name, places[0])
     prepare(made)
     return Path(made.data_dir)
 
 
-def _check_config(name, config, known):
-    if config not in ("", *known):
-        listed = ", ".join(known) or "none"
-        raise InputError(f"{name} has no config {config!r}; it has {listed}")
+def _check_config(cls, name):
+    """Whether a name says which config of a builder it is; only the embedded have a default."""
+    config = name.partition("/")[2]
+    known = [c.name for c in cls.BUILDER_CONFIGS]
+    if config not in known and (
+        config or (known and cls.name not in embedded.EMBEDDED)
+    ):
+        listed = ", ".join(f"{cls.name}/{c}" for c in known) or "none"
+        fault = f"no config {config!r}" if config else "several configs: name one"
+        raise InputError(f"{cls.name} has {fault}; it has {listed}")
 
 
 def place_of(name, data_dir=None):
@@ -88,18 +98,14 @@ def _places(data_dir):
 
 
 def _newest(name, place):
-    """The newest version of a set, or of its only config, in a place; None where there is none."""
+    """The newest version of a set in a place; None where there is none."""
     root = place / name
     if not root.is_dir():
         return None
-    if not _versions(root):
-        configs = [path for path in root.iterdir() if path.is_dir() and _versions(path)]
-        if len(configs) > 1:
-            found = ", ".join(sorted(f"{name}/{path.name}" for path in configs))
-            raise InputError(
-                f"{place} has several configs of {name}: name one of {found}"
-            )
-        root = configs[0] if configs else root
+    configs = [path for path in root.iterdir() if path.is_dir() and _versions(path)]
+    if configs:
+        found = ", ".join(sorted(f"{name}/{path.name}" for path in configs))
+        raise InputError(f"{place} has configs of {name}: name one, {found}")
     return max(_versions(root), key=_numbers, default=None)
 
 
@@ -121,7 +127,7 @@ def builder_class(name):
     if colon:
         try:
             cls = getattr(importlib.import_module(module), rest.partition("/")[0])
-        except (ImportError, AttributeError, ValueError) as error:
+        except Exception as error:  # noqa: BLE001, whatever the module does
             raise InputError(
                 f"cannot import builder {name}: {first_line(error)}"
             ) from None
@@ -139,6 +145,7 @@ def _missing(name, places):
 
     known = [*embedded.EMBEDDED, *STOCK]
     near = difflib.get_close_matches(name, known, cutoff=0.6)
+    near = near or [k for k in known if name and k.startswith(name)]
     near = near or difflib.get_close_matches(
         name, tfds.list_builders(with_community_datasets=False), cutoff=0.6
     )
@@ -158,10 +165,13 @@ def builder(name, place):
     cls = builder_class(name)
     if cls is None:
         raise InputError(_missing(name, [place]))
-    set_name, _, config = name.partition("/")
-    _check_config(set_name, config, [c.name for c in cls.BUILDER_CONFIGS])
+    _check_config(cls, name)
+    config = name.partition("/")[2] or None
     with _quiet(), _place_faults(cls.name, place):
-        return cls(config=config or None, data_dir=place, file_format="array_record")
+        there = cls(config=config, data_dir=place)
+        if is_done(there):
+            return there  # in whatever format
+        return cls(config=config, data_dir=place, file_format="array_record")
 
 
 def prepare(builder, manual_dir=None, quiet=True):
@@ -256,7 +266,8 @@ class Prepared:
 
     def _fail(self, reason):
         raise InputError(
-            f"{self.folder} is not readable: {reason}; it must be a folder that TFDS has prepared"
+            f"{self.folder} is not readable: {reason}. Delete it and prepare it again, or copy it "
+            "anew"
         )
 
     @contextlib.contextmanager

@@ -80,10 +80,12 @@ def rows(name, features):
     """How a set's examples become rows, by its TFDS features.
 
     `image` is the feature of that name, or the only one that can be images; `label` a whole number
-    of that name; `factors` those that are called `label_*`; `attributes` are CelebA's.
+    of that name; `factors` those that are called `label_*`; `attributes` are CelebA's, sorted by their names.
     """
     key = _image_feature(name, features)
     change, shape = CHANGED.get(name, (np.asarray, features[key].shape))
+    if len(shape) == 2:
+        change, shape = (lambda image: image[..., None]), (*shape, 1)
     kinds = {"image": (_stored(name, features[key]), tuple(shape))}
     labels = {k: f for k, f in features.items() if _is_whole(f)}
     if "label" in labels:
