@@ -20,7 +20,8 @@ class DataSet(NamedTuple):
 
     A split is a dict of arrays with N rows: `image`, [N, H, W, C] or, of vectors, [N, P]; where
     the set has them `label` [N] and ground-truth `factors` [N, F], int32 from 0, and others, such
-    as CelebA's `attributes` [N, 40], bool, sorted by their names. The type of the images says what they are: uint8 grey levels, of which 255 is 1; bool, binary; float32, values.
+    as CelebA's `attributes` [N, 40], bool, sorted by their names. The type of the images says what
+    they are: uint8 grey levels, of which 255 is 1; bool, binary; float32, values.
     """
 
     name: str
