@@ -60,10 +60,18 @@ def kl(q, p):
     Diagonal Gaussians: ½ sum_z(s² + d² - 1 - log s²), s = std_q / std_p and
     d = (mean_q - mean_p) / std_p; Kingma and Welling (2014), appendix B, for p = N(0, I).
     """
-    if not (isinstance(q, Normal) and isinstance(p, Normal)):
+    each = kl_each(q, p)
+    if each is None:
         return q.kl(p) if hasattr(q, "kl") else None
+    return per_example(each)
+
+
+def kl_each(q, p):
+    """The terms of `kl` of each latent, [B, Z]; None where it is not a sum of closed forms."""
+    if not (isinstance(q, Normal) and isinstance(p, Normal)):
+        return None
     ratio, shift = q.std / p.std, (q.mean - p.mean) / p.std
-    return 0.5 * per_example(ratio**2 + shift**2 - 1 - 2 * jnp.log(ratio))
+    return 0.5 * (ratio**2 + shift**2 - 1 - 2 * jnp.log(ratio))
 
 
 def log_mean_exp(log_w):

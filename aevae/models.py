@@ -23,6 +23,7 @@ class Draw(NamedTuple):
         jax.Array | None
     )  # KL(q(z|x) || p(z)) in closed form, None where there is none
     q: Any  # q(z|x): draw, log_prob
+    p: Any  # p(z): sample, log_prob
     x: Any  # p(x|z): mean, sample, log_prob
 
 
@@ -34,6 +35,18 @@ def _hidden(h, widths, activation):
     for width in widths:
         h = activation(nn.Dense(width)(h))
     return h
+
+
+class MLP(nn.Module):
+    """Dense layers [B, ...] to [B, F], and a last one without activation to [B, outputs]."""
+
+    widths: tuple[int, ...]
+    activation: Callable = nn.relu
+    outputs: int = 1
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(self.outputs)(_hidden(x, self.widths, self.activation))
 
 
 class MLPEncoder(nn.Module):
@@ -142,4 +155,23 @@ class VAE(nn.Module):
         z, log_qz = q.draw(key)
         x = self.decode(z, batch, hp)
         log_px = x.log_prob(batch["image"])
-        return Draw(z, log_px, p.log_prob(z), log_qz, kl(q, p), q, x)
+        return Draw(z, log_px, p.log_prob(z), log_qz, kl(q, p), q, p, x)
+
+
+class FactorVAE(VAE):
+    """A VAE with a discriminator of codes, [B, Z] to two logits: joint, product of marginals.
+
+    Kim and Mnih (2018): six layers of 1000 leaky ReLUs.
+    """
+
+    discriminator: nn.Module = MLP((1000,) * 6, nn.leaky_relu, 2)
+
+    def discriminate(self, z):
+        """Logits [B, 2]."""
+        return self.discriminator(z)
+
+    def __call__(self, batch, key, hp):
+        draw = super().__call__(batch, key, hp)
+        if self.is_initializing():
+            self.discriminate(draw.z)
+        return draw

@@ -2,14 +2,19 @@
 
 Nats, summed over pixels and latents, averaged over examples. `elbo` is always the
 beta = 1 bound, so that runs trained with different weights share an axis. `hp` is a dict of
-scalars that may each be swept; what sets a shape, such as the K of IWAE, is bound with
-`functools.partial`.
+scalars that may each be swept; what sets a shape or chooses a form, such as the K of IWAE, is bound
+with `functools.partial`.
 """
 
 import jax
 import jax.numpy as jnp
+from jax.lax import stop_gradient
+from jax.scipy.stats import norm
 
-from aevae.distributions import log_mean_exp
+from aevae import InputError
+from aevae.distributions import Normal, kl_each, log_mean_exp
+
+# Autoencoders: the distortion at the mean code. No rate, no bound.
 
 
 def autoencoder(model, params, batch, key, hp):
@@ -24,13 +29,121 @@ def autoencoder(model, params, batch, key, hp):
     return distortion, {"distortion": distortion}
 
 
-def beta_vae(model, params, batch, key, hp):
+def gaussian_noise(key, image, level):
+    """image + level · eps, eps ~ N(0, I)."""
+    return image + level * jax.random.normal(key, image.shape)
+
+
+def masking_noise(key, image, level):
+    """Each value is 0 with probability `level`."""
+    return jnp.where(jax.random.uniform(key, image.shape) < level, 0.0, image)
+
+
+def salt_and_pepper(key, image, level):
+    """Each value is 0 or 1, as likely, with probability `level`."""
+    u = jax.random.uniform(key, image.shape)
+    return jnp.where(u < level / 2, 0.0, jnp.where(u < level, 1.0, image))
+
+
+def denoising(model, params, batch, key, hp, *, noise=masking_noise):
+    """E[-log p(x|z)] at the mean code of a corrupted x: Vincent et al. (2008).
+
+    `noise(key, image, level)` corrupts what the encoder sees; the level is hp["noise"]. What is
+    scored is the image without noise.
+    """
+    corrupt = batch | {"image": noise(key, batch["image"], hp["noise"])}
+    x = model.apply(params, corrupt, None, hp).x
+    distortion = -x.log_prob(batch["image"]).mean()
+    return distortion, {"distortion": distortion}
+
+
+def sparse_kl(model, params, batch, key, hp):
+    """Distortion + sparsity · sum_z KL(Bernoulli(target) || Bernoulli(rho_z)).
+
+    Ng (2011), CS294A lecture notes, section 3, with rho_z the mean over the batch of sigmoid(z):
+    its activation, where the code is given before its sigmoid.
+    """
+    del key
+    draw = model.apply(params, batch, None, hp)
+    log_rho = jax.nn.log_sigmoid(draw.z)
+    on = jax.nn.logsumexp(log_rho, 0) - jnp.log(len(draw.z))
+    off = jax.nn.logsumexp(log_rho - draw.z, 0) - jnp.log(len(draw.z))
+    target = hp["target"]
+    divergence = target * (jnp.log(target) - on) + (1 - target) * (
+        jnp.log1p(-target) - off
+    )
+    distortion, penalty = -draw.log_px.mean(), divergence.sum()
+    terms = {"distortion": distortion, "sparsity": penalty}
+    return distortion + hp["sparsity"] * penalty, terms
+
+
+def sparse_l1(model, params, batch, key, hp):
+    """Distortion + sparsity · E[sum_z |z|]."""
+    del key
+    draw = model.apply(params, batch, None, hp)
+    distortion, penalty = -draw.log_px.mean(), abs(draw.z).sum(-1).mean()
+    terms = {"distortion": distortion, "sparsity": penalty}
+    return distortion + hp["sparsity"] * penalty, terms
+
+
+def contractive(model, params, batch, key, hp):
+    """Distortion + contraction · E[||dz/dx||²]: Rifai et al. (2011); z the mean code.
+
+    The Frobenius norm of the encoder's Jacobian, exact for any encoder whose examples do not see
+    each other: one reverse pass a latent.
+    """
+    del key
+
+    def code(image):
+        return model.apply(params, batch | {"image": image}, None, hp).z
+
+    z, pull = jax.vjp(code, batch["image"])
+    rows = jax.vmap(lambda one: pull(jnp.broadcast_to(one, z.shape))[0])(
+        jnp.eye(z.shape[-1])
+    )
+    distortion = -model.apply(params, batch, None, hp).log_px.mean()
+    penalty = (rows**2).sum() / len(z)
+    terms = {"distortion": distortion, "contraction": penalty}
+    return distortion + hp["contraction"] * penalty, terms
+
+
+# Variational autoencoders. `floor=True` gives each latent hp["floor"] free nats.
+
+
+def bound_terms(draw):
+    """Distortion, rate and their ELBO; the rate by sampling where it has no closed form."""
+    rate = draw.log_qz - draw.log_pz if draw.rate is None else draw.rate
+    distortion, rate = -draw.log_px.mean(), rate.mean()
+    return {"elbo": -(distortion + rate), "distortion": distortion, "rate": rate}
+
+
+def free_bits(draw, floor):
+    """sum_z max(floor, E_x[KL_z]): Kingma et al. (2016), each latent a group; nats.
+
+    Below the floor a latent's rate has no gradient. An InputError where the rate is not a sum of
+    closed forms over latents.
+    """
+    each = kl_each(draw.q, draw.p)
+    if each is None:
+        raise InputError(
+            f"free bits need a rate that is a sum over latents in closed form, not that of "
+            f"{type(draw.q).__name__} and {type(draw.p).__name__}"
+        )
+    return jnp.maximum(each.mean(0), floor).sum()
+
+
+def _rate(draw, terms, hp, floor):
+    return free_bits(draw, hp["floor"]) if floor else terms["rate"]
+
+
+def beta_vae(model, params, batch, key, hp, *, floor=False):
     """E[-log p(x|z)] + beta KL(q(z|x) || p(z)): Higgins et al. (2017), eq. 4.
 
     beta = 1 is the VAE of Kingma and Welling (2014), eq. 10, with one sample.
     """
-    terms = bound_terms(model.apply(params, batch, key, hp))
-    return terms["distortion"] + hp["beta"] * terms["rate"], terms
+    draw = model.apply(params, batch, key, hp)
+    terms = bound_terms(draw)
+    return terms["distortion"] + hp["beta"] * _rate(draw, terms, hp, floor), terms
 
 
 def capacity_vae(model, params, batch, key, hp):
@@ -43,21 +156,213 @@ def capacity_vae(model, params, batch, key, hp):
     return terms["distortion"] + hp["gamma"] * excess, terms
 
 
+def stratified(count, size):
+    """Log-weights [B, B] of minibatch stratified sampling: Chen et al. (2018), appendix.
+
+    Row i weighs the posteriors q(.|x_j) at z_i so that the weighted sum is an unbiased estimate of
+    q(z_i) over a data set of `size`: the own posterior, on the diagonal, counts 1/N; one other
+    stands for those that the batch lacks, (N - M) / (N M); the rest 1/M each, M = B - 1.
+    """
+    m = count - 1
+    i = jnp.arange(count)
+    weights = jnp.full((count, count), 1 / m)
+    weights = weights.at[i, i].set(1 / size)
+    return jnp.log(weights.at[i, (i + 1) % count].set((size - m) / (size * m)))
+
+
+def weighted(count, size):
+    """Log-weights [B, B] of minibatch weighted sampling, 1 / (N B): Chen et al. (2018).
+
+    Its estimate of log q(z) is biased downwards, by log N where the batch is the whole set.
+    """
+    return jnp.full((count, count), 1.0) * -jnp.log(size * count)
+
+
+def decomposition(draw, log_weights):
+    """Mutual information, total correlation and dimension-wise KL, estimated; they sum to the rate.
+
+    MI = E[log q(z|x) - log q(z)], TC = E[log q(z) - sum_z log q(z_z)] and
+    DWKL = E[sum_z log q(z_z) - log p(z)]: Chen et al. (2018), eq. 2. `log_weights` [B, B] make
+    estimates of q(z) from the batch's posteriors; they enter once for the joint, and once for each
+    latent's marginal.
+    """
+    if not isinstance(draw.q, Normal):
+        raise InputError(
+            f"the decomposition needs a diagonal Gaussian q(z|x), not {type(draw.q).__name__}"
+        )
+    each = norm.logpdf(draw.z[:, None], draw.q.mean[None], draw.q.std[None])
+    log_q = jax.nn.logsumexp(each.sum(-1) + log_weights, axis=1)
+    log_each = jax.nn.logsumexp(each + log_weights[:, :, None], axis=1).sum(-1)
+    return {
+        "mutual_information": (draw.log_qz - log_q).mean(),
+        "total_correlation": (log_q - log_each).mean(),
+        "dimension_kl": (log_each - draw.log_pz).mean(),
+    }
+
+
+def beta_tcvae(model, params, batch, key, hp, *, weights=stratified):
+    """Distortion + alpha MI + beta TC + gamma DWKL: Chen et al. (2018), eq. 4.
+
+    `weights` is `stratified` or `weighted`; both need to know how many examples the data set has.
+    """
+    draw = model.apply(params, batch, key, hp)
+    parts = decomposition(draw, weights(len(draw.z), batch["size"]))
+    terms = bound_terms(draw)
+    loss = terms["distortion"] + hp["alpha"] * parts["mutual_information"]
+    loss += (
+        hp["beta"] * parts["total_correlation"] + hp["gamma"] * parts["dimension_kl"]
+    )
+    return loss, terms | parts
+
+
+def dip_vae(model, params, batch, key, hp, *, second=False):
+    """-ELBO + off_diagonal sum_{i≠j} C_ij² + diagonal sum_i (C_ii - 1)²: Kumar et al. (2018).
+
+    DIP-VAE-I: C is the batch's covariance of E[z|x], with 1/B. DIP-VAE-II (`second=True`):
+    that of z itself, which adds the mean posterior variance to its diagonal.
+    """
+    draw = model.apply(params, batch, key, hp)
+    if not isinstance(draw.q, Normal):
+        raise InputError(
+            f"DIP-VAE needs a diagonal Gaussian q(z|x), not {type(draw.q).__name__}"
+        )
+    centred = draw.q.mean - draw.q.mean.mean(0, keepdims=True)
+    covariance = centred.T @ centred / len(centred)
+    if second:
+        covariance += jnp.diag((draw.q.std**2).mean(0))
+    diagonal = jnp.diag(covariance)
+    off = (covariance**2).sum() - (diagonal**2).sum()
+    own = ((diagonal - 1) ** 2).sum()
+    terms = bound_terms(draw)
+    loss = -terms["elbo"] + hp["off_diagonal"] * off + hp["diagonal"] * own
+    return loss, terms | {"off_diagonal": off, "diagonal": own}
+
+
+def rbf(squared, latent):
+    """exp(-d² / Z): a Gaussian kernel of squared width Z/2, as Zhao et al. (2019) take it."""
+    return jnp.exp(-squared / latent)
+
+
+def imq(squared, latent):
+    """sum_s C_s / (C_s + d²), C_s = 2 Z s, s = 0.1, ..., 10: Tolstikhin et al. (2018)."""
+    scales = 2 * latent * jnp.array([0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0])
+    return jax.vmap(lambda scale: scale / (scale + squared))(scales).sum(0)
+
+
+def mmd(z, other, kernel):
+    """Maximum mean discrepancy², without bias: Gretton et al. (2012). Both [B, Z]."""
+
+    def mean(a, b, own):
+        squared = ((a[:, None] - b[None]) ** 2).sum(-1)
+        values = kernel(squared, a.shape[-1])
+        if own:  # no example with itself
+            return (values.sum() - jnp.trace(values)) / (len(a) * (len(a) - 1))
+        return values.mean()
+
+    return mean(z, z, True) + mean(other, other, True) - 2 * mean(z, other, False)
+
+
+def _mmd_to_prior(draw, key, kernel):
+    return mmd(draw.z, draw.p.sample(key, len(draw.z)), kernel)
+
+
+def info_vae(model, params, batch, key, hp, *, kernel=rbf):
+    """Distortion + (1 - alpha) KL(q(z|x) || p(z)) + (alpha + lambda - 1) MMD²(q(z), p(z)).
+
+    Zhao et al. (2019); lambda is hp["lambda"]. alpha = 0 and lambda = 1 is the VAE, alpha = 1
+    the MMD-VAE.
+    """
+    key, prior_key = jax.random.split(key)
+    draw = model.apply(params, batch, key, hp)
+    terms, gap = bound_terms(draw), _mmd_to_prior(draw, prior_key, kernel)
+    loss = terms["distortion"] + (1 - hp["alpha"]) * terms["rate"]
+    loss += (hp["alpha"] + hp["lambda"] - 1) * gap
+    return loss, terms | {"mmd": gap}
+
+
+def wae_mmd(model, params, batch, key, hp, *, kernel=imq):
+    """Distortion at the mean code + lambda MMD²(q(z), p(z)): Tolstikhin et al. (2018).
+
+    With a deterministic encoder, as there: no rate, no bound.
+    """
+    draw = model.apply(params, batch, None, hp)
+    distortion, gap = -draw.log_px.mean(), _mmd_to_prior(draw, key, kernel)
+    return distortion + hp["lambda"] * gap, {"distortion": distortion, "mmd": gap}
+
+
+def factor_vae(model, params, batch, key, hp):
+    """-ELBO + gamma TC(z), TC by a discriminator: Kim and Mnih (2018), in one step.
+
+    The model is `models.FactorVAE`. The batch's first half gives the codes of TC; the second half,
+    with each latent permuted over the examples, stands for the product of the marginals. TC = E[D_0(z) - D_1(z)], the discriminator's logits; its own loss is the cross-entropy
+    that tells the two apart, and its parameters alone feel it.
+    """
+    key, shuffle_key = jax.random.split(key)
+    draw = model.apply(params, batch, key, hp)
+    ours, other = jnp.split(draw.z, [len(draw.z) // 2])
+    permuted = jax.random.permutation(
+        shuffle_key, stop_gradient(other), axis=0, independent=True
+    )
+    logits = model.apply(stop_gradient(params), ours, method="discriminate")
+    tc = (logits[:, 0] - logits[:, 1]).mean()
+    joint = model.apply(params, stop_gradient(ours), method="discriminate")
+    product = model.apply(params, permuted, method="discriminate")
+    told = jax.nn.log_softmax(joint)[:, 0].mean()
+    told += jax.nn.log_softmax(product)[:, 1].mean()
+    terms = bound_terms(draw)
+    loss = -terms["elbo"] + hp["gamma"] * tc - 0.5 * told
+    return loss, terms | {"total_correlation": tc, "discriminator": -0.5 * told}
+
+
+# Importance-weighted: K draws of z an example.
+
+
+def _draws(model, params, batch, key, hp, k):
+    return jax.vmap(lambda key: model.apply(params, batch, key, hp))(
+        jax.random.split(key, k)
+    )
+
+
 def iwae(model, params, batch, key, hp, *, k=50):
     """-E[log 1/K sum_k p(x, z_k) / q(z_k|x)], z_k ~ q(z|x): Burda et al. (2016), eq. 8.
 
     `k` is K. The metric `iwae` is the bound with that K; the others are those of the
     single-sample ELBO, averaged over the K draws.
     """
-    draws = jax.vmap(lambda key: model.apply(params, batch, key, hp))(
-        jax.random.split(key, k)
-    )
+    draws = _draws(model, params, batch, key, hp, k)
     bound = log_mean_exp(draws.log_px + draws.log_pz - draws.log_qz).mean()
     return -bound, bound_terms(draws) | {"iwae": bound}
 
 
-def bound_terms(draw):
-    """Distortion, rate and their ELBO; the rate by sampling where it has no closed form."""
-    rate = draw.log_qz - draw.log_pz if draw.rate is None else draw.rate
-    distortion, rate = -draw.log_px.mean(), rate.mean()
-    return {"elbo": -(distortion + rate), "distortion": distortion, "rate": rate}
+def stl(model, params, batch, key, hp, *, k=50):
+    """IWAE's bound with the gradient of Roeder et al. (2017): q's parameters only through z.
+
+    "Sticking the landing". Biased for K > 1; without variance where q is the exact posterior.
+    """
+    draws = _draws(model, params, batch, key, hp, k)
+    log_qz = jax.vmap(lambda q, z: q.log_prob(z))(stop_gradient(draws.q), draws.z)
+    bound = log_mean_exp(draws.log_px + draws.log_pz - log_qz).mean()
+    return -bound, bound_terms(draws) | {"iwae": bound}
+
+
+def dreg(model, params, batch, key, hp, *, k=50):
+    """IWAE's bound with the doubly reparameterised gradient: Tucker et al. (2019).
+
+    The encoder's is sum_k w_k² dlog w_k/dz_k dz_k/dphi with normalised weights w_k, without
+    bias; the decoder's and the prior's is IWAE's own. The loss has the value of -bound.
+    """
+    draws = _draws(model, params, batch, key, hp, k)
+    frozen = stop_gradient(draws.q)
+
+    def log_w(params, z):
+        def one(q, z):
+            return model.apply(params, z, batch, hp, method="log_joint") - q.log_prob(z)
+
+        return jax.vmap(one)(frozen, z)
+
+    bound = log_mean_exp(log_w(params, stop_gradient(draws.z))).mean()
+    paths = log_w(stop_gradient(params), draws.z)
+    weights = stop_gradient(jax.nn.softmax(paths, axis=0))
+    encoder = (weights**2 * paths).sum(0).mean()
+    surrogate = encoder - stop_gradient(encoder)
+    return -bound - surrogate, bound_terms(draws) | {"iwae": bound}

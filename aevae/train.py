@@ -19,9 +19,56 @@ class State(NamedTuple):
     step: jax.Array
 
 
+# Optimisers, hp -> optax.GradientTransformation: as optax has them, at the learning rate `lr`.
+
+
 def adam(hp):
-    """Adam at the learning rate `lr`."""
+    """Adam: Kingma and Ba (2015)."""
     return optax.adam(hp["lr"])
+
+
+def adamw(hp):
+    """Adam with `weight_decay` beside the gradient: Loshchilov and Hutter (2019)."""
+    return optax.adamw(hp["lr"], weight_decay=hp["weight_decay"])
+
+
+def adagrad(hp, *, start=0.0, eps=1e-7):
+    """Adagrad: Duchi et al. (2011), whose accumulator starts at 0; optax's own default is 0.1."""
+    return optax.adagrad(hp["lr"], initial_accumulator_value=start, eps=eps)
+
+
+def rmsprop(hp, *, decay=0.9):
+    """RMSProp: Tieleman and Hinton (2012)."""
+    return optax.rmsprop(hp["lr"], decay=decay)
+
+
+def sgd(hp):
+    """Gradient descent with `momentum`."""
+    return optax.sgd(hp["lr"], momentum=hp["momentum"])
+
+
+def clipped(hp, *, optimizer=adam):
+    """An optimiser of gradients whose global norm is at most `clip`: Pascanu et al. (2013)."""
+    return optax.chain(optax.clip_by_global_norm(hp["clip"]), optimizer(hp))
+
+
+def adversarial(hp):
+    """Adam at `lr`, and for the discriminator at `discriminator_lr` with b1 = 0.5.
+
+    As Kim and Mnih (2018) train FactorVAE.
+    """
+
+    def label(params):
+        own = {name: "vae" for name in params["params"]}
+        return {"params": own | {"discriminator": "discriminator"}}
+
+    parts = {"vae": optax.adam(hp["lr"])}
+    parts["discriminator"] = optax.adam(hp["discriminator_lr"], b1=0.5)
+    return optax.partition(parts, label)
+
+
+# Schedules, (hp, step) -> hp, before objective and optimiser. All but `constant` are bound with
+# functools.partial; what `length` and the like name are hyperparameters, so that they can be swept.
 
 
 def constant(hp, step):
@@ -31,12 +78,39 @@ def constant(hp, step):
 
 
 def ramp(hp, step, *, name, length):
-    """The schedule in which hyperparameter `name` grows from 0 to its value over `length` steps.
+    """Hyperparameter `name` grows from 0 to its value over `length` steps, and stays.
 
-    `length` names a hyperparameter too. Bound with `functools.partial`: of `beta` it is the KL
-    warm-up of Bowman et al. (2016), of `capacity` the growing capacity of Burgess et al. (2018).
+    Of `beta` it is the KL warm-up of Bowman et al. (2016), of `capacity` the growing capacity of
+    Burgess et al. (2018).
     """
     return hp | {name: hp[name] * jnp.minimum(1.0, step / hp[length])}
+
+
+def cycle(hp, step, *, name, length, rise):
+    """`name` grows from 0 to its value over the share `rise` of every `length` steps, and stays.
+
+    Cyclical annealing: Fu et al. (2019).
+    """
+    at = jnp.mod(step / hp[length], 1.0)
+    return hp | {name: hp[name] * jnp.minimum(1.0, at / hp[rise])}
+
+
+def cosine(hp, step, *, length, name="lr"):
+    """`name` falls to 0 over `length` steps as half a cosine: Loshchilov and Hutter (2017)."""
+    share = jnp.minimum(1.0, step / hp[length])
+    return hp | {name: hp[name] * 0.5 * (1 + jnp.cos(jnp.pi * share))}
+
+
+def steps(hp, step, *, length, factor, name="lr"):
+    """`name` is multiplied by `factor` after every `length` steps."""
+    return hp | {name: hp[name] * hp[factor] ** jnp.floor(step / hp[length])}
+
+
+def chain(hp, step, *, schedules):
+    """One schedule after the other."""
+    for schedule in schedules:
+        hp = schedule(hp, step)
+    return hp
 
 
 def init(config, scaled, seed, hp):

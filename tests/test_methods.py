@@ -1,0 +1,584 @@
+"""Each objective against an independent computation, in float64 by hand or in closed form.
+
+The names of some tests are threads in which users of other systems met the mistake.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+import scipy.stats
+
+from aevae import InputError, data, distributions, models, objectives, train
+from aevae.distributions import Normal
+
+KEY = 5
+SIZE = 48.0
+HP = {
+    "beta": 2.0,
+    "alpha": 1.5,
+    "gamma": 3.0,
+    "lambda": 7.0,
+    "off_diagonal": 2.0,
+    "diagonal": 5.0,
+    "noise": 0.3,
+    "contraction": 0.4,
+    "sparsity": 0.5,
+    "target": 0.1,
+}
+
+
+def vae(kind=models.VAE, latent=3, widths=(8,), **fields):
+    encoder = models.MLPEncoder(widths, jnp.tanh)
+    decoder = models.MLPDecoder(widths, jnp.tanh)
+    return kind(latent, encoder, decoder, shape=(4, 4, 1), **fields)
+
+
+@pytest.fixture(scope="module")
+def batch(tiny):
+    return data.none(None, train.rows(tiny.train, slice(32), SIZE))
+
+
+@pytest.fixture(scope="module")
+def params(batch):
+    """Not the first ones, whose posteriors are all nearly the prior."""
+    params = jax.jit(vae().init)(jax.random.key(0), batch, None, HP)
+    return jax.tree.map(lambda v: 2.0 * v + 0.02, params)
+
+
+def run(objective, params, batch, model=None, **static):
+    of = jax.jit(functools.partial(objective, model or vae(), **static))
+    return of(params, batch, jax.random.key(KEY), HP)
+
+
+def draw_of(params, batch, model=None, key=KEY):
+    key = None if key is None else jax.random.key(key)
+    draw = jax.jit((model or vae()).apply)(params, batch, key, HP)
+    return jax.tree.map(np.float64, draw)
+
+
+def log_normal(z, mean, std):
+    return scipy.stats.norm.logpdf(z, mean, std)
+
+
+# Autoencoders
+
+
+def test_denoising_scores_the_clean_image(batch, params):
+    noise = objectives.salt_and_pepper
+    loss, _ = run(objectives.denoising, params, batch, noise=noise)
+    seen = noise(jax.random.key(KEY), batch["image"], 0.3)
+    x = draw_of(params, batch | {"image": seen}, key=None).x
+    image, logits = np.float64(batch["image"]), x.logits
+    score = image * logits - np.logaddexp(0, logits)
+    np.testing.assert_allclose(loss, -score.sum((1, 2, 3)).mean(), rtol=1e-5)
+
+
+def test_noises_have_their_rates():
+    image = jnp.full((400, 500), 0.4)
+    seen = np.asarray(objectives.masking_noise(jax.random.key(0), image, 0.3))
+    assert abs((seen == 0).mean() - 0.3) < 0.01 and set(np.unique(seen)) == {
+        0,
+        np.float32(0.4),
+    }
+    seen = np.asarray(objectives.salt_and_pepper(jax.random.key(1), image, 0.3))
+    for value in (0, 1):
+        assert abs((seen == value).mean() - 0.15) < 0.01
+    seen = np.asarray(objectives.gaussian_noise(jax.random.key(2), image, 0.3)) - 0.4
+    assert abs(seen.mean()) < 0.005 and abs(seen.std() - 0.3) < 0.005
+
+
+def test_sparse_kl_is_between_bernoullis(batch, params):
+    loss, terms = run(objectives.sparse_kl, params, batch)
+    rho = (1 / (1 + np.exp(-draw_of(params, batch, key=None).z))).mean(0)
+    by_hand = sum(scipy.stats.entropy([0.1, 0.9], [r, 1 - r]) for r in rho)
+    np.testing.assert_allclose(terms["sparsity"], by_hand, rtol=1e-4)
+    np.testing.assert_allclose(loss, terms["distortion"] + 0.5 * by_hand, rtol=1e-5)
+
+
+def test_sparse_l1(batch, params):
+    loss, terms = run(objectives.sparse_l1, params, batch)
+    by_hand = abs(draw_of(params, batch, key=None).z).sum(1).mean()
+    np.testing.assert_allclose(terms["sparsity"], by_hand, rtol=1e-5)
+    np.testing.assert_allclose(loss, terms["distortion"] + 0.5 * by_hand, rtol=1e-5)
+
+
+def test_contraction_is_the_jacobian_by_differences(batch, params):
+    """The encoder again in float64 by hand, and its Jacobian by central differences."""
+    _, terms = run(objectives.contractive, params, batch)
+    p = jax.tree.map(np.float64, params["params"])
+    first, head = p["encoder"]["Dense_0"], p["posterior"]["Dense_0"]
+
+    def code(x):
+        h = np.tanh(x @ first["kernel"] + first["bias"])
+        return (h @ head["kernel"] + head["bias"])[:, :3]
+
+    x, total = np.float64(batch["image"]).reshape(32, 16), 0.0
+    for pixel in range(16):
+        e = np.eye(16)[pixel] * 1e-5
+        total += (((code(x + e) - code(x - e)) / 2e-5) ** 2).sum()
+    np.testing.assert_allclose(terms["contraction"], total / 32, rtol=1e-4)
+
+
+# Free bits
+
+
+def test_free_bits_floor_each_latents_mean_rate(batch, params):
+    draw = draw_of(params, batch)
+    each = 0.5 * (draw.q.std**2 + draw.q.mean**2 - 1 - 2 * np.log(draw.q.std)).mean(0)
+    floor = float(np.sort(each)[:2].mean())  # between the least and the next
+    of = functools.partial(objectives.beta_vae, vae(), floor=True)
+    loss, terms = jax.jit(of)(params, batch, jax.random.key(KEY), HP | {"floor": floor})
+    by_hand = np.maximum(each, floor).sum()
+    np.testing.assert_allclose(loss, terms["distortion"] + 2 * by_hand, rtol=1e-5)
+    np.testing.assert_allclose(terms["rate"], each.sum(), rtol=1e-5)  # the true one
+
+
+def test_free_bits_stop_the_gradient_below_the_floor_alone():
+    mean, std = jnp.array([[0.1, 2.0]]), jnp.full((1, 2), 0.9)
+    prior = Normal(jnp.zeros((1, 2)), jnp.ones((1, 2)))
+
+    def rate(mean):
+        draw = models.Draw(None, None, None, None, None, Normal(mean, std), prior, None)
+        return objectives.free_bits(draw, 0.3)
+
+    slope = jax.grad(rate)(mean)[0]
+    assert slope[0] == 0
+    np.testing.assert_allclose(slope[1], 2.0, rtol=1e-6)
+
+
+def test_free_bits_need_closed_forms():
+    draw = models.Draw(
+        *[None] * 5, distributions.Bernoulli(jnp.zeros((1, 2))), None, None
+    )
+    with pytest.raises(InputError, match="free bits need .* Bernoulli"):
+        objectives.free_bits(draw, 0.3)
+
+
+# The decomposition of the rate
+
+
+def test_disvae_58_the_diagonal_carries_one_over_n():
+    """Rows of stratified weights, by hand: 1/N is on the diagonal, and each row sums to 1."""
+    ours = np.exp(np.float64(objectives.stratified(5, 50.0)))
+    by_hand = np.full((5, 5), 1 / 4)
+    for i in range(5):
+        by_hand[i, i] = 1 / 50
+        by_hand[i, (i + 1) % 5] = (50 - 4) / (50 * 4)
+    np.testing.assert_allclose(ours, by_hand, rtol=1e-6)
+    np.testing.assert_allclose(ours.sum(1), 1, rtol=1e-6)
+
+
+def test_stratified_weights_estimate_a_sum_over_the_set_without_bias():
+    """The mean over all batches that hold example 0 is the mean over the set."""
+    rng = np.random.default_rng(0)
+    values, size, count = rng.random(30), 30, 6
+    weights = np.exp(np.float64(objectives.stratified(count, float(size))))[0]
+    found = [
+        weights @ values[[0, *rng.choice(np.arange(1, size), count - 1, replace=False)]]
+        for _ in range(60_000)
+    ]
+    error = 5 * np.std(found) / np.sqrt(len(found))
+    assert abs(np.mean(found) - values.mean()) < error
+
+
+def by_hand(draw, weights):
+    """The decomposition by loops, in float64."""
+    count, latent = draw.z.shape
+    log_q, log_each = np.zeros(count), np.zeros(count)
+    for i in range(count):
+        density = np.zeros((count, latent))
+        for j in range(count):
+            density[j] = log_normal(draw.z[i], draw.q.mean[j], draw.q.std[j])
+        # Weights enter once for the joint (disvae #54: they were counted once a latent).
+        log_q[i] = np.log(np.sum(weights[i] * np.exp(density.sum(1))))
+        log_each[i] = sum(
+            np.log(np.sum(weights[i] * np.exp(density[:, k]))) for k in range(latent)
+        )
+    return {
+        "mutual_information": (draw.log_qz - log_q).mean(),
+        "total_correlation": (log_q - log_each).mean(),
+        "dimension_kl": (log_each - draw.log_pz).mean(),
+    }
+
+
+@pytest.mark.parametrize("weights", [objectives.stratified, objectives.weighted])
+def test_disvae_54_weights_enter_once(weights, batch, params):
+    loss, terms = run(objectives.beta_tcvae, params, batch, weights=weights)
+    draw = draw_of(params, batch)
+    expected = by_hand(draw, np.exp(np.float64(weights(32, SIZE))))
+    for name, value in expected.items():
+        np.testing.assert_allclose(terms[name], value, rtol=1e-3, atol=1e-4)
+    weighed = terms["distortion"] + 1.5 * expected["mutual_information"]
+    weighed += 2 * expected["total_correlation"] + 3 * expected["dimension_kl"]
+    np.testing.assert_allclose(loss, weighed, rtol=1e-4)
+    sampled = (draw.log_qz - draw.log_pz).mean()
+    np.testing.assert_allclose(sum(expected.values()), sampled, rtol=1e-6)
+
+
+def test_each_term_of_the_decomposition_is_the_gaussian_closed_form():
+    """Means drawn from N(0, S): then q(z) = N(0, S + s² I), and all three are known.
+
+    Their sum alone would say nothing: it telescopes, whatever the estimate of q(z).
+    """
+    rng = np.random.default_rng(1)
+    covariance = np.array([[1.0, 0.8], [0.8, 1.2]])
+    count, noise = 4000, 0.6
+    mean = rng.multivariate_normal(np.zeros(2), covariance, count)
+    q = Normal(jnp.float32(mean), jnp.full((count, 2), noise, jnp.float32))
+    z = q.mean + noise * jax.random.normal(jax.random.key(0), (count, 2))
+    prior = Normal(jnp.zeros((1, 2)), jnp.ones((1, 2)))
+    draw = models.Draw(z, None, prior.log_prob(z), q.log_prob(z), None, q, prior, None)
+    found = jax.jit(objectives.decomposition)(draw, objectives.stratified(count, 1e6))
+    aggregate = covariance + noise**2 * np.eye(2)
+    variance, determinant = np.diag(aggregate), np.linalg.det(aggregate)
+    exact = {
+        "mutual_information": 0.5 * np.log(determinant) - 2 * np.log(noise),
+        "total_correlation": 0.5 * (np.log(variance).sum() - np.log(determinant)),
+        "dimension_kl": 0.5 * (variance - 1 - np.log(variance)).sum(),
+    }
+    for name, value in exact.items():
+        np.testing.assert_allclose(found[name], value, atol=0.05)
+
+
+def test_weighted_sampling_is_too_low_by_log_n_for_the_whole_set():
+    """Where the batch is the set, MWS says q(z) / N: a bias of log N in the mutual information."""
+    rng = np.random.default_rng(2)
+    q = Normal(jnp.float32(rng.normal(size=(64, 2))), jnp.full((64, 2), 0.5))
+    z, log_qz = q.draw(jax.random.key(0))
+    prior = Normal(jnp.zeros((1, 2)), jnp.ones((1, 2)))
+    draw = models.Draw(z, None, prior.log_prob(z), log_qz, None, q, prior, None)
+    found = objectives.decomposition(draw, objectives.weighted(64, 64.0))
+    exact = by_hand(jax.tree.map(np.float64, draw), np.full((64, 64), 1 / 64))
+    bias = found["mutual_information"] - exact["mutual_information"]
+    np.testing.assert_allclose(bias, np.log(64), rtol=1e-4)
+
+
+# Moments and discrepancies
+
+
+@pytest.mark.parametrize("second", [False, True])
+def test_pt_vae_dip_centres_over_the_batch(second, batch, params):
+    """NumPy's covariance; the posterior's variance is added to its diagonal, not to all of it."""
+    loss, terms = run(objectives.dip_vae, params, batch, second=second)
+    q = draw_of(params, batch).q
+    covariance = np.cov(q.mean.T, ddof=0)
+    if second:
+        covariance += np.diag((q.std**2).mean(0))
+    off = (covariance[~np.eye(3, dtype=bool)] ** 2).sum()
+    own = ((np.diag(covariance) - 1) ** 2).sum()
+    np.testing.assert_allclose(terms["off_diagonal"], off, rtol=1e-4)
+    np.testing.assert_allclose(terms["diagonal"], own, rtol=1e-4)
+    np.testing.assert_allclose(loss, -terms["elbo"] + 2 * off + 5 * own, rtol=1e-5)
+
+
+KERNELS = {
+    "rbf": lambda d, z: np.exp(-d / z),
+    "imq": lambda d, z: sum(
+        2 * z * s / (2 * z * s + d) for s in (0.1, 0.2, 0.5, 1, 2, 5, 10)
+    ),
+}
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_mmd_is_the_sum_over_pairs(kernel):
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(2, 9, 4))
+
+    def mean(a, b, own):
+        pairs = [
+            KERNELS[kernel](((u - v) ** 2).sum(), 4)
+            for i, u in enumerate(a)
+            for j, v in enumerate(b)
+            if not (own and i == j)
+        ]
+        return np.mean(pairs)
+
+    exact = mean(x, x, True) + mean(y, y, True) - 2 * mean(x, y, False)
+    found = objectives.mmd(jnp.float32(x), jnp.float32(y), getattr(objectives, kernel))
+    np.testing.assert_allclose(found, exact, rtol=1e-4)
+
+
+def test_mmd_of_equal_distributions_is_0_in_the_mean():
+    def one(key):
+        x, y = jax.random.normal(key, (2, 20, 3))
+        return objectives.mmd(x, y, objectives.imq)
+
+    found = jax.jit(jax.vmap(one))(jax.random.split(jax.random.key(0), 2000))
+    assert abs(found.mean()) < 5 * found.std() / np.sqrt(2000)
+
+
+def test_info_vae_weighs_as_the_paper_does(batch, params):
+    loss, terms = run(objectives.info_vae, params, batch)
+    expected = terms["distortion"] + (1 - 1.5) * terms["rate"]
+    expected += (1.5 + 7 - 1) * terms["mmd"]
+    np.testing.assert_allclose(loss, expected, rtol=1e-5)
+    of = jax.jit(functools.partial(objectives.info_vae, vae()))
+    plain = HP | {"alpha": 0.0, "lambda": 1.0}
+    loss, terms = of(params, batch, jax.random.key(KEY), plain)
+    np.testing.assert_allclose(loss, -terms["elbo"], rtol=1e-6)
+
+
+def test_wae_has_no_rate_and_no_bound(batch, params):
+    loss, terms = run(objectives.wae_mmd, params, batch)
+    assert set(terms) == {"distortion", "mmd"}
+    np.testing.assert_allclose(loss, terms["distortion"] + 7 * terms["mmd"], rtol=1e-6)
+
+
+def test_a_discriminator_recovers_a_known_density_ratio():
+    """Correlated Gaussians: TC = -½ log(1 - r²), and the optimal logits give it."""
+    r, count = 0.8, 512
+    model = vae(
+        models.FactorVAE, latent=2, discriminator=models.MLP((32, 32), outputs=2)
+    )
+    hp = {"lr": 0.0, "discriminator_lr": 3e-3}
+    chol = jnp.linalg.cholesky(jnp.array([[1.0, r], [r, 1.0]]))
+
+    class Fixed(models.FactorVAE):
+        """Whatever the image, its code is a draw of the Gaussian."""
+
+        def __call__(self, batch, key, hp):
+            self.discriminate(jnp.zeros((1, 2)))
+            z = batch["image"] @ chol.T
+            zero = jnp.zeros(len(z))
+            q = Normal(z, jnp.ones_like(z))
+            return models.Draw(z, zero, zero, zero, zero, q, q, None)
+
+    model = Fixed(
+        **{f: getattr(model, f) for f in ("latent", "encoder", "decoder")},
+        discriminator=model.discriminator,
+    )
+    params = model.init(jax.random.key(0), {"image": jnp.zeros((2, 2))}, None, hp)
+    optimizer = optax.adam(hp["discriminator_lr"])
+
+    def step(t, carry):
+        params, opt, _ = carry
+        keys = jax.random.split(jax.random.fold_in(jax.random.key(1), t))
+        batch = {"image": jax.random.normal(keys[0], (count, 2))}
+
+        def loss(params):
+            own = {"gamma": 0.0} | hp
+            return objectives.factor_vae(model, params, batch, keys[1], own)
+
+        grads, terms = jax.grad(loss, has_aux=True)(params)
+        updates, opt = optimizer.update(grads, opt)
+        return optax.apply_updates(params, updates), opt, terms["total_correlation"]
+
+    carry = params, optimizer.init(params), jnp.float32(0)
+    params, _, _ = jax.jit(lambda c: jax.lax.fori_loop(0, 1500, step, c))(carry)
+    z = jax.random.normal(jax.random.key(9), (20_000, 2)) @ chol.T
+    logits = model.apply(params, z, method="discriminate")
+    found = logits[:, 0] - logits[:, 1]
+    exact = scipy.stats.multivariate_normal([0, 0], chol @ chol.T).logpdf(z)
+    exact -= scipy.stats.norm.logpdf(z).sum(1)
+    np.testing.assert_allclose(found.mean(), -0.5 * np.log(1 - r**2), atol=0.05)
+    assert np.corrcoef(found, exact)[0, 1] > 0.98
+
+
+def test_only_the_discriminator_feels_its_loss(batch):
+    model = vae(models.FactorVAE, discriminator=models.MLP((8,), outputs=2))
+    params = jax.jit(model.init)(jax.random.key(0), batch, None, HP)
+
+    def loss(params, gamma):
+        hp = HP | {"gamma": gamma}
+        return objectives.factor_vae(model, params, batch, jax.random.key(KEY), hp)[0]
+
+    def elbo(params):
+        keys = jax.random.split(jax.random.key(KEY))
+        draw = model.apply(params, batch, keys[0], HP)
+        return -objectives.bound_terms(draw)["elbo"]
+
+    slopes = [jax.jit(jax.grad(loss))(params, g)["params"] for g in (0.0, 3.0)]
+    plain = jax.jit(jax.grad(elbo))(params)["params"]
+    # Its parameters: the cross-entropy alone, whatever gamma. The rest: -ELBO + gamma TC.
+    for a, b in zip(*(jax.tree.leaves(s["discriminator"]) for s in slopes)):
+        np.testing.assert_array_equal(a, b)
+        assert abs(a).max() > 0
+    for name in ("encoder", "decoder", "posterior"):
+        for a, b in zip(jax.tree.leaves(slopes[0][name]), jax.tree.leaves(plain[name])):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    encoder = [jax.tree.leaves(s["encoder"])[0] for s in slopes]
+    assert abs(encoder[0] - encoder[1]).max() > 1e-4
+
+
+# Importance-weighted gradients
+
+
+IWAES = [objectives.iwae, objectives.stl, objectives.dreg]
+
+
+def test_what_is_logged_is_the_bound_whatever_the_gradient(batch, params):
+    """pythae logs the surrogate; the value here is that of log 1/K sum_k w_k, by hand."""
+    keys = jax.random.split(jax.random.key(KEY), 6)
+    draws = [jax.jit(vae().apply)(params, batch, key, HP) for key in keys]
+    log_w = np.float64([d.log_px + d.log_pz - d.log_qz for d in draws])
+    bound = (scipy.special.logsumexp(log_w, axis=0) - np.log(6)).mean()
+    for objective in IWAES:
+        loss, terms = run(objective, params, batch, k=6)
+        np.testing.assert_allclose(terms["iwae"], bound, rtol=1e-5)
+        np.testing.assert_allclose(loss, -bound, rtol=1e-5)
+
+
+def test_pt_vae_34_dreg_has_the_gradient_of_the_bound(batch, params):
+    """In the mean over many draws that of IWAE; STL's is another."""
+
+    def slopes(objective, layer):
+        def one(key):
+            of = functools.partial(objective, vae(), k=4)
+            grads = jax.grad(lambda p: of(p, batch, key, HP)[0])(params)["params"]
+            return grads[layer]["Dense_0"]["kernel"].ravel()
+
+        keys = jax.random.split(jax.random.key(0), 4000)
+        return np.float64(jax.jit(lambda k: jax.lax.map(one, k, batch_size=100))(keys))
+
+    def apart(a, b):
+        """In standard errors, of paired draws."""
+        return (a - b).mean(0) / (a - b).std(0) * np.sqrt(len(a))
+
+    iwae, stl, dreg = (slopes(o, "posterior") for o in IWAES)
+    found = apart(dreg, iwae)
+    assert abs(found).max() < 5 and 0.6 < found.std() < 1.4
+    assert abs(apart(stl, iwae)).max() > 10
+    iwae, stl, dreg = (slopes(o, "decoder")[:9] for o in IWAES)  # no difference there
+    for other in (stl, dreg):
+        np.testing.assert_allclose(other, iwae, rtol=1e-3, atol=1e-5)
+
+
+class Toy:
+    """p(z) = N(mu, I), p(x|z) = N(z, I), q(z|x) = N(x/2 + b, 2/3 I): Rainforth et al. (2018)."""
+
+    def apply(self, params, *args, method=None):
+        if method == "log_joint":
+            return self._log_joint(params, *args)
+        batch, key, _ = args
+        x = batch["image"]
+        q = Normal(0.5 * x + params["b"][None], jnp.full(x.shape, (2 / 3) ** 0.5))
+        p = Normal(params["mu"][None], jnp.ones((1, x.shape[1])))
+        z, log_qz = q.draw(key)
+        log_px = Normal(z, jnp.ones_like(z)).log_prob(x)
+        return models.Draw(z, log_px, p.log_prob(z), log_qz, None, q, p, None)
+
+    def _log_joint(self, params, z, batch, hp):
+        p = Normal(params["mu"][None], jnp.ones((1, z.shape[1])))
+        return Normal(z, jnp.ones_like(z)).log_prob(batch["image"]) + p.log_prob(z)
+
+
+def test_signal_to_noise_falls_with_k_for_iwae_and_rises_for_dreg():
+    """Slopes in K of |E grad| / sd: encoder -½ under IWAE, +½ under DReG; decoder's +½.
+
+    E grad of the encoder is DReG's mean: IWAE's own is lost in its noise.
+    """
+    dim, repeats, ks = 20, 1500, (16, 64, 256)
+    keys = jax.random.split(jax.random.key(0))
+    mu, x = jax.random.normal(keys[0], (2, dim))
+    off = 0.1 * jax.random.normal(keys[1], (dim,))
+    params = {"mu": mu, "b": mu / 2 + off}
+    toy, batch = Toy(), {"image": x[None]}
+
+    def slopes(objective, k):
+        def one(key):
+            return jax.grad(lambda p: objective(toy, p, batch, key, {}, k=k)[0])(params)
+
+        many = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=50))
+        noise = jax.random.split(jax.random.key(1), repeats)
+        return jax.tree.map(np.float64, many(noise))
+
+    iwae, dreg = (
+        [slopes(objective, k) for k in ks]
+        for objective in (objectives.iwae, objectives.dreg)
+    )
+
+    def slope(values):
+        return np.polyfit(np.log(ks), np.log(values), 1)[0]
+
+    signal = [abs(d["b"].mean(0)).mean() for d in dreg]
+    noise, quiet = ([g["b"].std(0).mean() for g in of] for of in (iwae, dreg))
+    assert slope(signal) == pytest.approx(-1.0, abs=0.1)
+    assert slope(np.divide(signal, noise)) == pytest.approx(-0.5, abs=0.1)
+    assert slope(np.divide(signal, quiet)) == pytest.approx(0.5, abs=0.15)
+    decoder = [abs(g["mu"].mean(0)).mean() / g["mu"].std(0).mean() for g in iwae]
+    assert slope(decoder) == pytest.approx(0.5, abs=0.1)
+
+
+def test_exact_posteriors_have_log_weights_without_variance():
+    """q = N((x + mu)/2, I/2): every log w is log p(x), and STL's gradient of q is exactly 0."""
+
+    class Exact(Toy):
+        def apply(self, params, batch, key, hp):
+            x = batch["image"]
+            mean = 0.5 * (x + params["mu"][None]) + params["b"][None]
+            q = Normal(mean, jnp.full(x.shape, 0.5**0.5))
+            p = Normal(params["mu"][None], jnp.ones((1, x.shape[1])))
+            z, log_qz = q.draw(key)
+            log_px = Normal(z, jnp.ones_like(z)).log_prob(x)
+            return models.Draw(z, log_px, p.log_prob(z), log_qz, None, q, p, None)
+
+    mu, x = jax.random.normal(jax.random.key(0), (2, 5))
+    params, batch = {"mu": mu, "b": jnp.zeros(5)}, {"image": x[None]}
+    exact = scipy.stats.norm.logpdf(x, mu, 2**0.5).sum()
+    for k in (1, 20):
+        for objective in (objectives.iwae, objectives.stl):
+
+            def loss(params, objective=objective, k=k):
+                key = jax.random.key(3)
+                return objective(Exact(), params, batch, key, {}, k=k)
+
+            both = jax.jit(jax.value_and_grad(loss, has_aux=True))
+            (value, terms), slope = both(params)
+            np.testing.assert_allclose([-value, terms["iwae"]], exact, rtol=1e-5)
+            if objective is objectives.stl:
+                np.testing.assert_allclose(slope["b"], 0, atol=1e-5)
+
+
+# Optimisers and schedules
+
+
+def test_schedules_at_some_steps():
+    hp = {"beta": 4.0, "lr": 1.0, "length": 10.0, "rise": 0.5, "factor": 0.1}
+
+    def at(schedule, of, step, **options):
+        return float(schedule(hp, jnp.int32(step), **options)[of])
+
+    ramp = functools.partial(at, train.ramp, "beta", name="beta", length="length")
+    assert [ramp(s) for s in (0, 5, 10, 99)] == [0, 2, 4, 4]
+    cycle = functools.partial(
+        at, train.cycle, "beta", name="beta", length="length", rise="rise"
+    )
+    found = [cycle(s) for s in (0, 2, 5, 9, 10, 12, 15)]
+    np.testing.assert_allclose(found, [0, 1.6, 4, 4, 0, 1.6, 4], rtol=1e-5)
+    cosine = functools.partial(at, train.cosine, "lr", length="length")
+    np.testing.assert_allclose(
+        [cosine(s) for s in (0, 5, 10, 50)], [1, 0.5, 0, 0], atol=1e-6
+    )
+    steps = functools.partial(at, train.steps, "lr", length="length", factor="factor")
+    np.testing.assert_allclose(
+        [steps(s) for s in (0, 9, 10, 25)], [1, 1, 0.1, 0.01], rtol=1e-5
+    )
+    both = functools.partial(
+        train.chain,
+        schedules=(
+            functools.partial(train.ramp, name="beta", length="length"),
+            functools.partial(train.cosine, length="length"),
+        ),
+    )
+    assert (at(both, "beta", 5), at(both, "lr", 5)) == (2.0, pytest.approx(0.5))
+
+
+def test_adagrad_starts_at_zero_as_its_paper():
+    """One step from any gradient is lr in every coordinate; optax's own start of 0.1 is less."""
+    hp = {"lr": 0.1}
+    grads = {"w": jnp.array([1e-2, 3.0])}
+    optimizer = train.adagrad(hp)
+    updates, _ = optimizer.update(grads, optimizer.init(grads))
+    np.testing.assert_allclose(updates["w"], [-0.1, -0.1], rtol=1e-3)
+
+
+def test_clipping_bounds_the_global_norm():
+    hp = {"lr": 1.0, "momentum": 0.0, "clip": 2.0}
+    grads = {"a": jnp.array([30.0]), "b": jnp.array([40.0])}
+    optimizer = train.clipped(hp, optimizer=train.sgd)
+    updates, _ = optimizer.update(grads, optimizer.init(grads))
+    np.testing.assert_allclose([*updates["a"], *updates["b"]], [-1.2, -1.6], rtol=1e-5)
