@@ -54,6 +54,118 @@ class Bernoulli(NamedTuple):
         return per_example(x * logits - jax.nn.softplus(logits))
 
 
+class ContinuousBernoulli(NamedTuple):
+    """Densities on [0, 1] proportional to sigmoid(l)^x (1 - sigmoid(l))^(1 - x), [B, ...].
+
+    Loaiza-Ganem and Cunningham (2019): the Bernoulli's score of grey pixels, normalised.
+    """
+
+    logits: jax.Array
+    support = (0.0, 1.0)
+
+    @property
+    def mean(self):
+        """sigmoid(l) / tanh(l/2) - 1/l; 1/2 + l/12 near 0."""
+        near, logits = self._apart()
+        exact = jax.nn.sigmoid(logits) / jnp.tanh(logits / 2) - 1 / logits
+        return jnp.where(near, 0.5 + self.logits / 12, exact)
+
+    def sample(self, key):
+        """By the inverse of its distribution function. No key, no noise: the mean."""
+        if key is None:
+            return self.mean
+        u = jax.random.uniform(key, self.logits.shape)
+        near, logits = self._apart()
+        # For |l|, so that no exponential overflows; by symmetry for -|l|.
+        size, v = abs(logits), jnp.where(logits > 0, u, 1 - u)
+        up = 1 + jnp.log(v + (1 - v) * jnp.exp(-size)) / size
+        x = jnp.where(logits > 0, up, 1 - up)
+        return jnp.clip(jnp.where(near, u, x), 0.0, 1.0)
+
+    def log_prob(self, x):
+        """x·l - softplus(l) + log(l / tanh(l/2)); the last is log 2 at 0."""
+        near, logits = self._apart()
+        constant = jnp.log(logits / jnp.tanh(logits / 2))
+        constant = jnp.where(near, jnp.log(2.0) + self.logits**2 / 12, constant)
+        return Bernoulli(self.logits).log_prob(x) + per_example(constant)
+
+    def _apart(self):
+        """Where the logits are near 0, and the logits with 1 in the place of those."""
+        near = abs(self.logits) < 1e-2
+        return near, jnp.where(near, 1.0, self.logits)
+
+
+class DiscretizedLogistic(NamedTuple):
+    """Levels k/255, k = 0, ..., 255, by the logistic distribution's mass around each, [B, ...].
+
+    P(k) = F((k + ½)/255) - F((k - ½)/255) with F(t) = sigmoid((t - location) / scale); all that lies
+    below or above belongs to the ends. Kingma et al. (2016), section on CIFAR-10.
+    """
+
+    location: jax.Array
+    scale: jax.Array
+    support = (0.0, 1.0)
+    levels = 256
+
+    @property
+    def mean(self):
+        """sum_k P(x >= k/255) / 255."""
+
+        def add(k, total):
+            return total + jax.nn.sigmoid(self._standard((k - 0.5) / 255, -1))
+
+        zero = jnp.zeros(jnp.broadcast_shapes(self.location.shape, self.scale.shape))
+        return jax.lax.fori_loop(1, 256, add, zero) / 255
+
+    def sample(self, key):
+        """No key, no noise: the mean."""
+        if key is None:
+            return self.mean
+        noise = jax.random.logistic(key, self.location.shape)
+        x = jnp.clip(self.location + self.scale * noise, 0.0, 1.0)
+        return jnp.round(255 * x) / 255
+
+    def log_prob(self, x):
+        """Finite however far away: log(F(b) - F(a)) = log F(b) + log S(a) + log(1 - e^(a - b))."""
+        upper = jnp.where(x > 1 - 1e-3, jnp.inf, self._standard(x + 0.5 / 255))
+        lower = jnp.where(x < 1e-3, -jnp.inf, self._standard(x - 0.5 / 255))
+        width = jnp.where(jnp.isfinite(upper - lower), upper - lower, 1e3)
+        inside = jnp.log(-jnp.expm1(-width))
+        ends = jax.nn.log_sigmoid(jnp.clip(upper, -1e30, 1e30))
+        ends += jax.nn.log_sigmoid(-jnp.clip(lower, -1e30, 1e30))
+        return per_example(ends + inside)
+
+    def _standard(self, x, sign=1):
+        return sign * (x - self.location) / self.scale
+
+
+class Categorical(NamedTuple):
+    """Levels k/(K-1), k = 0, ..., K-1, by logits [B, ..., K]."""
+
+    logits: jax.Array
+    support = (0.0, 1.0)
+
+    @property
+    def levels(self):
+        return self.logits.shape[-1]
+
+    @property
+    def mean(self):
+        values = jnp.arange(self.levels) / (self.levels - 1)
+        return jax.nn.softmax(self.logits) @ values
+
+    def sample(self, key):
+        """No key, no noise: the mean."""
+        if key is None:
+            return self.mean
+        return jax.random.categorical(key, self.logits) / (self.levels - 1)
+
+    def log_prob(self, x):
+        level = jnp.round(x * (self.levels - 1)).astype(jnp.int32)
+        chance = jax.nn.log_softmax(self.logits)
+        return per_example(jnp.take_along_axis(chance, level[..., None], -1))
+
+
 def kl(q, p):
     """KL(q || p) in closed form, [B]; None where there is none.
 
@@ -102,3 +214,15 @@ def gaussian(out, hp):
     ½ log(pi) a pixel.
     """
     return Normal(out, jnp.full_like(out, 1) * hp["sigma"])
+
+
+def continuous_bernoulli(out, hp):
+    """The likelihood of grey pixels in [0, 1], from the decoder's output as logits."""
+    del hp
+    return ContinuousBernoulli(out)
+
+
+def discretized_logistic(out, hp):
+    """The likelihood of 256 grey levels around sigmoid(out); `scale` is a hyperparameter."""
+    mean = jax.nn.sigmoid(out)
+    return DiscretizedLogistic(mean, jnp.full_like(mean, 1) * hp["scale"])

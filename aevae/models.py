@@ -1,6 +1,5 @@
-"""Networks, and the VAE they make. The only file that imports flax."""
+"""The VAE, and what its variants change: posterior, prior, likelihood, code."""
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from aevae import InputError
 from aevae.distributions import Normal, bernoulli, flat, kl
+from aevae.networks import MLP
 
 
 class Draw(NamedTuple):
@@ -25,54 +24,6 @@ class Draw(NamedTuple):
     q: Any  # q(z|x): draw, log_prob
     p: Any  # p(z): sample, log_prob
     x: Any  # p(x|z): mean, sample, log_prob
-
-
-def _hidden(h, widths, activation):
-    """Dense layers, each with its activation: [B, ...] to [B, F]. No widths, no layer."""
-    if any(not isinstance(width, int) or width < 1 for width in widths):
-        raise InputError(f"widths must be whole numbers of at least 1, not {widths}")
-    h = h.reshape(len(h), -1)
-    for width in widths:
-        h = activation(nn.Dense(width)(h))
-    return h
-
-
-class MLP(nn.Module):
-    """Dense layers [B, ...] to [B, F], and a last one without activation to [B, outputs]."""
-
-    widths: tuple[int, ...]
-    activation: Callable = nn.relu
-    outputs: int = 1
-
-    @nn.compact
-    def __call__(self, x):
-        return nn.Dense(self.outputs)(_hidden(x, self.widths, self.activation))
-
-
-class MLPEncoder(nn.Module):
-    """Images [B, H, W, C] to features [B, F]; `widths=()` is the linear encoder."""
-
-    widths: tuple[int, ...]
-    activation: Callable = nn.relu
-
-    @nn.compact
-    def __call__(self, x):
-        return _hidden(x, self.widths, self.activation)
-
-
-class MLPDecoder(nn.Module):
-    """Codes [B, Z] to the likelihood's input [B, *shape]; `widths=()` is the linear decoder.
-
-    Its last layer has no bias: the model adds one, so that it may start from data.
-    """
-
-    widths: tuple[int, ...]
-    activation: Callable = nn.relu
-
-    @nn.compact
-    def __call__(self, z, shape):
-        h = _hidden(z, self.widths, self.activation)
-        return nn.Dense(math.prod(shape), use_bias=False)(h).reshape(-1, *shape)
 
 
 class DiagonalGaussian(nn.Module):

@@ -10,15 +10,15 @@ with nothing cached. Test ELBO at beta = 1, mean of seeds 0, 1, 2: -25.39, -24.2
 -23.12 nats for 1, 2, 4, 8 latents.
 """
 
-from aevae import config, data, models, objectives, train
+from aevae import config, data, models, networks, objectives, train
 
 
 def get_config():
     return config.Config(
         model=models.VAE(
             latent=8,
-            encoder=models.MLPEncoder((64,)),
-            decoder=models.MLPDecoder((64,)),
+            encoder=networks.MLPEncoder((64,)),
+            decoder=networks.MLPDecoder((64,)),
             output_bias=models.mean_logit,
         ),
         objective=objectives.beta_vae,

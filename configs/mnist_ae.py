@@ -11,15 +11,15 @@ epochs of train[:50000], mean of seeds 0 and 1: squared error on the test split,
 included. Principal components leave 13.87 at 30 (Hinton and Salakhutdinov, 2006, figure 2).
 """
 
-from aevae import config, data, distributions, models, objectives, train
+from aevae import config, data, distributions, models, networks, objectives, train
 
 
 def get_config():
     return config.Config(
         model=models.VAE(
             latent=30,
-            encoder=models.MLPEncoder((500,)),
-            decoder=models.MLPDecoder((500,)),
+            encoder=networks.MLPEncoder((500,)),
+            decoder=networks.MLPDecoder((500,)),
             likelihood=distributions.gaussian,
         ),
         objective=objectives.autoencoder,

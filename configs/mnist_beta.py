@@ -10,15 +10,15 @@ beta = 0.5, 1, 2, 4 and ELBOs of -110.27, -109.45, -111.89, -122.58; 170 s of tr
 the 8 runs, compilation included.
 """
 
-from aevae import config, data, models, objectives, train
+from aevae import config, data, models, networks, objectives, train
 
 
 def get_config():
     return config.Config(
         model=models.VAE(
             latent=10,
-            encoder=models.MLPEncoder((500,)),
-            decoder=models.MLPDecoder((500,)),
+            encoder=networks.MLPEncoder((500,)),
+            decoder=networks.MLPDecoder((500,)),
         ),
         objective=objectives.beta_vae,
         hparams={"beta": 1.0, "lr": 1e-3},

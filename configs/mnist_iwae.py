@@ -16,15 +16,15 @@ import functools
 
 from flax import linen as nn
 
-from aevae import config, data, models, objectives, train
+from aevae import config, data, models, networks, objectives, train
 
 
 def get_config():
     return config.Config(
         model=models.VAE(
             latent=50,
-            encoder=models.MLPEncoder((200, 200), nn.tanh),
-            decoder=models.MLPDecoder((200, 200), nn.tanh),
+            encoder=networks.MLPEncoder((200, 200), nn.tanh),
+            decoder=networks.MLPDecoder((200, 200), nn.tanh),
             output_bias=models.mean_logit,
         ),
         objective=functools.partial(objectives.iwae, k=5),

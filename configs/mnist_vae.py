@@ -9,15 +9,15 @@ epochs of train[:50000]: test ELBO -102.46 nats, 64-sample importance-weighted b
 training, compilation included.
 """
 
-from aevae import config, data, models, objectives, train
+from aevae import config, data, models, networks, objectives, train
 
 
 def get_config():
     return config.Config(
         model=models.VAE(
             latent=20,
-            encoder=models.MLPEncoder((500,)),
-            decoder=models.MLPDecoder((500,)),
+            encoder=networks.MLPEncoder((500,)),
+            decoder=networks.MLPDecoder((500,)),
         ),
         objective=objectives.beta_vae,
         hparams={"beta": 1.0, "lr": 1e-3},

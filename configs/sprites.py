@@ -11,15 +11,15 @@ Measured on two cores of an Intel Xeon, Python 3.11, jax 0.10.2, flax 0.12.8, me
 prepared in 13 s the first time.
 """
 
-from aevae import config, data, models, objectives, train
+from aevae import config, data, models, networks, objectives, train
 
 
 def get_config():
     return config.Config(
         model=models.VAE(
             latent=10,
-            encoder=models.MLPEncoder((256, 256)),
-            decoder=models.MLPDecoder((256, 256)),
+            encoder=networks.MLPEncoder((256, 256)),
+            decoder=networks.MLPDecoder((256, 256)),
             output_bias=models.mean_logit,
         ),
         objective=objectives.beta_vae,

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from aevae import config, data, models, objectives, train
+from aevae import config, data, models, networks, objectives, train
 from experiments import benchmark, command
 
 ROOT = Path(__file__).parents[1]
@@ -19,7 +19,7 @@ D, H, Z, B = 16, 8, 3, 12
 
 def run(objective, **hp):
     return config.Config(
-        model=models.VAE(Z, models.MLPEncoder((H,)), models.MLPDecoder((H,))),
+        model=models.VAE(Z, networks.MLPEncoder((H,)), networks.MLPDecoder((H,))),
         objective=objective,
         hparams=hp | {"lr": 1e-3},
         optimizer=train.adam,

@@ -4,11 +4,11 @@ import functools
 
 import pytest
 
-from aevae import InputError, config, data, models, objectives, plan, train
+from aevae import InputError, config, data, models, networks, objectives, plan, train
 
 
 def base(**changes):
-    model = models.VAE(4, models.MLPEncoder((8,)), models.MLPDecoder((8, 8)))
+    model = models.VAE(4, networks.MLPEncoder((8,)), networks.MLPDecoder((8, 8)))
     values = {
         "model": model,
         "objective": functools.partial(objectives.iwae, k=5),

@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
-from aevae import InputError, config, data, models, objectives, preflight, train
+from aevae import (
+    InputError,
+    config,
+    data,
+    models,
+    networks,
+    objectives,
+    preflight,
+    train,
+)
 
 ALL = np.arange(256, dtype=np.uint8)
 
@@ -317,8 +326,8 @@ def test_data_must_be_in_the_likelihoods_range(values, binarization, likelihood,
     run = config.Config(
         model=models.VAE(
             2,
-            models.MLPEncoder(()),
-            models.MLPDecoder(()),
+            networks.MLPEncoder(()),
+            networks.MLPDecoder(()),
             *([likelihood] if likelihood else []),
         ),
         objective=objectives.beta_vae,

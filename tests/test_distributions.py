@@ -98,3 +98,72 @@ def test_log_mean_exp_does_not_overflow():
     np.testing.assert_allclose(
         distributions.log_mean_exp(log_w), [1000 + np.log(2)], rtol=1e-6
     )
+
+
+LOGITS = np.float32([-1e3, -30, -3, -0.011, -0.009, -1e-4, 0, 1e-3, 0.5, 4, 30, 1e3])
+
+
+def test_continuous_bernoulli_is_a_density_and_its_mean_and_samples_agree():
+    """By quadrature on a grid that is fine at both ends."""
+    inner = np.linspace(0, 1, 20_001)
+    ends = np.geomspace(1e-7, 1e-2, 4000)
+    x = np.unique(np.concatenate([inner, ends, 1 - ends, [0, 1]])).astype(np.float32)
+    d = distributions.ContinuousBernoulli(jnp.asarray(LOGITS[:, None]))
+    grid = jnp.asarray(np.tile(x, (len(LOGITS), 1)))[:, :, None]
+    log_p = jax.vmap(lambda x: d.log_prob(x), 1, 1)(grid)
+    density = np.exp(np.float64(log_p))
+    np.testing.assert_allclose(np.trapezoid(density, x, axis=1), 1, rtol=2e-3)
+    mean = np.trapezoid(density * x, x, axis=1)
+    np.testing.assert_allclose(d.mean[:, 0], mean, atol=1e-3)
+    keys = jax.random.split(jax.random.key(0), 20_000)
+    drawn = np.asarray(jax.vmap(d.sample)(keys))[..., 0]
+    assert drawn.min() >= 0 and drawn.max() <= 1
+    error = 5 * drawn.std(0) / np.sqrt(len(drawn)) + 1e-6
+    assert (abs(drawn.mean(0) - mean) < error + 1e-3).all()
+
+
+def test_gradients_of_the_continuous_bernoulli_are_finite_everywhere():
+    def total(logits):
+        d = distributions.ContinuousBernoulli(logits)
+        return (d.log_prob(jnp.full(logits.shape, 0.3)) + d.mean.sum()).sum()
+
+    assert np.isfinite(jax.grad(total)(jnp.asarray(LOGITS[:, None]))).all()
+
+
+@pytest.mark.parametrize(
+    ("location", "scale"),
+    [(0.4, 0.05), (0.0, 0.02), (1.3, 0.1), (0.5, 1e-4), (-2.0, 0.03)],
+)
+def test_discretized_logistic_sums_to_1_and_is_finite_far_away(location, scale):
+    x = jnp.arange(256)[:, None] / 255
+    d = distributions.DiscretizedLogistic(
+        jnp.full((256, 1), location), jnp.full((256, 1), scale)
+    )
+    log_p = np.float64(d.log_prob(x))
+    assert np.isfinite(log_p).all()
+    np.testing.assert_allclose(np.exp(log_p).sum(), 1, rtol=5e-4)
+    np.testing.assert_allclose(d.mean[0, 0], np.exp(log_p) @ x[:, 0], atol=1e-4)
+    edges = (np.arange(255) + 0.5) / 255
+    below = scipy.stats.logistic.cdf(edges, location, scale)
+    mass = np.diff(np.concatenate([[0], below, [1]]))
+    np.testing.assert_allclose(np.exp(log_p), mass, rtol=2e-3, atol=1e-6)
+    drawn = np.asarray(d.sample(jax.random.key(0)))[:, 0]
+    np.testing.assert_allclose(drawn * 255, np.round(drawn * 255), atol=1e-3)
+
+    def total(location, scale):
+        return distributions.DiscretizedLogistic(location, scale).log_prob(x).sum()
+
+    for slope in jax.grad(total, (0, 1))(*d):
+        assert np.isfinite(slope).all()
+
+
+def test_categorical_is_scipys():
+    logits = RNG.normal(size=(3, 4, 5)).astype(np.float32)
+    d = distributions.Categorical(jnp.asarray(logits))
+    chance = scipy.special.softmax(np.float64(logits), -1)
+    level = RNG.integers(0, 5, (3, 4))
+    expected = np.log(np.take_along_axis(chance, level[..., None], -1)).sum((1, 2))
+    np.testing.assert_allclose(d.log_prob(jnp.asarray(level / 4)), expected, rtol=1e-5)
+    np.testing.assert_allclose(d.mean, chance @ (np.arange(5) / 4), rtol=1e-5)
+    drawn = jax.vmap(d.sample)(jax.random.split(jax.random.key(0), 20_000))
+    assert abs(np.mean(drawn, 0) - d.mean).max() < 0.02

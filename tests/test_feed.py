@@ -12,6 +12,7 @@ from aevae import (
     data,
     feed,
     models,
+    networks,
     objectives,
     preflight,
     results,
@@ -39,8 +40,8 @@ def runs(binarization=data.stochastic):
     base = config.Config(
         model=models.VAE(
             2,
-            models.MLPEncoder((8,)),
-            models.MLPDecoder((8,)),
+            networks.MLPEncoder((8,)),
+            networks.MLPDecoder((8,)),
             output_bias=models.mean_logit,
         ),
         objective=objectives.beta_vae,

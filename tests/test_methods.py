@@ -12,7 +12,7 @@ import optax
 import pytest
 import scipy.stats
 
-from aevae import InputError, data, distributions, models, objectives, train
+from aevae import InputError, data, distributions, models, networks, objectives, train
 from aevae.distributions import Normal
 
 KEY = 5
@@ -32,8 +32,8 @@ HP = {
 
 
 def vae(kind=models.VAE, latent=3, widths=(8,), **fields):
-    encoder = models.MLPEncoder(widths, jnp.tanh)
-    decoder = models.MLPDecoder(widths, jnp.tanh)
+    encoder = networks.MLPEncoder(widths, jnp.tanh)
+    decoder = networks.MLPDecoder(widths, jnp.tanh)
     return kind(latent, encoder, decoder, shape=(4, 4, 1), **fields)
 
 
@@ -332,7 +332,7 @@ def test_a_discriminator_recovers_a_known_density_ratio():
     """Correlated Gaussians: TC = -½ log(1 - r²), and the optimal logits give it."""
     r, count = 0.8, 512
     model = vae(
-        models.FactorVAE, latent=2, discriminator=models.MLP((32, 32), outputs=2)
+        models.FactorVAE, latent=2, discriminator=networks.MLP((32, 32), outputs=2)
     )
     hp = {"lr": 0.0, "discriminator_lr": 3e-3}
     chol = jnp.linalg.cholesky(jnp.array([[1.0, r], [r, 1.0]]))
@@ -379,7 +379,7 @@ def test_a_discriminator_recovers_a_known_density_ratio():
 
 
 def test_only_the_discriminator_feels_its_loss(batch):
-    model = vae(models.FactorVAE, discriminator=models.MLP((8,), outputs=2))
+    model = vae(models.FactorVAE, discriminator=networks.MLP((8,), outputs=2))
     params = jax.jit(model.init)(jax.random.key(0), batch, None, HP)
 
     def loss(params, gamma):

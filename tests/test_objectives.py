@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from aevae import data, distributions, evaluate, models, objectives, train
+from aevae import data, distributions, evaluate, models, networks, objectives, train
 from aevae.config import Config
 
 HP = {"beta": 1.0, "gamma": 3.0, "capacity": 2.0, "sigma": 0.5**0.5}
@@ -20,7 +20,7 @@ BOUNDS = [
 
 
 def vae(likelihood=distributions.bernoulli, latent=3, widths=(8,)):
-    encoder, decoder = models.MLPEncoder(widths), models.MLPDecoder(widths)
+    encoder, decoder = networks.MLPEncoder(widths), networks.MLPDecoder(widths)
     return models.VAE(latent, encoder, decoder, likelihood, shape=(4, 4, 1))
 
 
@@ -185,8 +185,8 @@ def test_a_linear_vae_reaches_the_likelihood_of_ppca():
     config = Config(
         model=models.VAE(
             q,
-            models.MLPEncoder(()),
-            models.MLPDecoder(()),
+            networks.MLPEncoder(()),
+            networks.MLPDecoder(()),
             distributions.gaussian,
             shape=(d,),
         ),

@@ -13,6 +13,7 @@ from aevae import (
     distributions,
     evaluate,
     models,
+    networks,
     objectives,
     preflight,
     sweep,
@@ -34,8 +35,8 @@ def run(name="beta_vae", *, seed=0, lr=1e-3, epochs=2, **hparams):
     return Config(
         model=models.VAE(
             3,
-            models.MLPEncoder((8,)),
-            models.MLPDecoder((8,)),
+            networks.MLPEncoder((8,)),
+            networks.MLPDecoder((8,)),
             distributions.gaussian if gaussian else distributions.bernoulli,
             models.zeros if gaussian else models.mean_logit,
         ),
