@@ -1,7 +1,7 @@
 """Autoencoders and variational autoencoders in JAX: pure functions, swept many at a time.
 
 The way of the data, and of every import:
-files, config, sets, data, distributions, networks, models, objectives, train, evaluate, feed, preflight, sweep,
+files, config, sets, data, distributions, networks, models, variants, objectives, train, evaluate, feed, preflight, sweep,
 machine, plan, results, journal, progress, signals, folder, study, figures.
 
 Letters in names and docstrings: B batch, H W C image height, width and channels,

@@ -3,7 +3,7 @@
 Log-probabilities are in nats, summed over every axis but the first.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -166,6 +166,138 @@ class Categorical(NamedTuple):
         return per_example(jnp.take_along_axis(chance, level[..., None], -1))
 
 
+class Mixture(NamedTuple):
+    """sum_k w_k parts_k: logits of the weights [K], parts a Normal [K, Z]."""
+
+    logits: jax.Array
+    parts: Normal
+
+    def sample(self, key, count):
+        which_key, key = jax.random.split(key)
+        which = jax.random.categorical(which_key, self.logits, shape=(count,))
+        return jax.tree.map(lambda v: v[which], self.parts).sample(key)
+
+    def log_prob(self, z):
+        mean, std = self.parts
+        each = norm.logpdf(z[:, None], mean[None], std[None]).sum(-1)
+        return jax.nn.logsumexp(jax.nn.log_softmax(self.logits)[None] + each, axis=1)
+
+
+class Flow(NamedTuple):
+    """z from a base by autoregressive steps given h, the order of the latents reversed after each.
+
+    A step gives (shift, gate) of its input; z' = s z + (1 - s) shift with s = sigmoid(gate + 1), so
+    that it starts near the identity: Kingma et al. (2016).
+    """
+
+    base: Normal
+    h: jax.Array
+    steps: tuple
+
+    def draw(self, key):
+        z = self.base.sample(key)
+        log_qz = self.base.log_prob(z)
+        for step in self.steps:
+            shift, gate = step(z, self.h)
+            s = jax.nn.sigmoid(gate + 1)
+            z = (s * z + (1 - s) * shift)[:, ::-1]
+            log_qz -= jax.nn.log_sigmoid(gate + 1).sum(-1)
+        return z, log_qz
+
+    def sample(self, key):
+        """No key, no noise: where the base's mean goes."""
+        return self.draw(key)[0]
+
+    def log_prob(self, z):
+        """Of any z: each step is inverted latent by latent."""
+        volume = 0.0
+        for step in reversed(self.steps):
+            after, z = z[:, ::-1], jnp.zeros_like(z)
+            for i in range(z.shape[-1]):
+                shift, gate = step(z, self.h)
+                s = jax.nn.sigmoid(gate + 1)
+                z = z.at[:, i].set(((after - (1 - s) * shift) / s)[:, i])
+            volume += jax.nn.log_sigmoid(step(z, self.h)[1] + 1).sum(-1)
+        return self.base.log_prob(z) - volume
+
+
+class Chain(NamedTuple):
+    """first(a) then(a)(b), over pairs (a, b)."""
+
+    first: Normal
+    then: Any
+
+    def sample(self, key, count=None):
+        """No key, no noise."""
+        keys = (None, None) if key is None else jax.random.split(key)
+        a = self.first.sample(keys[0], count)
+        return a, self.then(a).sample(keys[1])
+
+    def draw(self, key):
+        z = self.sample(key)
+        return z, self.log_prob(z)
+
+    def log_prob(self, z):
+        return self.first.log_prob(z[0]) + self.then(z[0]).log_prob(z[1])
+
+
+class Reversed(NamedTuple):
+    """A chain over pairs (b, a)."""
+
+    chain: Chain
+
+    def sample(self, key, count=None):
+        return self.chain.sample(key, count)[::-1]
+
+    def log_prob(self, z):
+        return self.chain.log_prob(z[::-1])
+
+
+class Code(NamedTuple):
+    """A code without noise, [B, cells, D]: `after` is what `before` was rounded to.
+
+    z is `after`, with the gradient of `before` (straight-through: Bengio et al., 2013).
+    """
+
+    before: jax.Array
+    after: jax.Array
+
+    @property
+    def mean(self):
+        return self.sample(None)
+
+    def sample(self, key):
+        del key
+        z = self.before + jax.lax.stop_gradient(self.after - self.before)
+        return z.reshape(len(z), -1)
+
+    def draw(self, key):
+        return self.sample(key), jnp.zeros(len(self.before))
+
+    def log_prob(self, z):
+        """0: all of its mass is on z."""
+        return jnp.zeros(len(z))
+
+    def kl(self, p):
+        """-log p of the code, [B]."""
+        return -p.log_prob(self.before)
+
+
+class Uniform(NamedTuple):
+    """`cells` codewords, each any of the K rows of `book` [K, D]."""
+
+    book: jax.Array
+    cells: int
+
+    def sample(self, key, count):
+        which = jax.random.randint(key, (count, self.cells), 0, len(self.book))
+        return self.book[which].reshape(count, -1)
+
+    def log_prob(self, z):
+        """-cells · log K of any code."""
+        return jnp.full(len(z), -self.cells * jnp.log(len(self.book)))
+
+
 def kl(q, p):
     """KL(q || p) in closed form, [B]; None where there is none.
 
@@ -214,6 +346,21 @@ def gaussian(out, hp):
     ½ log(pi) a pixel.
     """
     return Normal(out, jnp.full_like(out, 1) * hp["sigma"])
+
+
+def gaussian_pair(out, hp):
+    """N(x; out[..., 0], exp(out[..., 1])²): the decoder gives both. The model's `outputs` is 2.
+
+    The log deviation is kept above -7, about 1/1000.
+    """
+    del hp
+    return Normal(out[..., 0], jnp.exp(jnp.maximum(out[..., 1], -7.0)))
+
+
+def categorical(out, hp):
+    """Levels from 0 to 1 by the decoder's logits [..., K]. The model's `outputs` is K."""
+    del hp
+    return Categorical(out)
 
 
 def continuous_bernoulli(out, hp):

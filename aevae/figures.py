@@ -266,9 +266,17 @@ def _reconstructions(runs):
 
 def _samples(runs):
     return _tiles(
-        [(_label(run), run.sample(jax.random.key(0), results.IMAGES)) for run in runs],
+        [
+            (_label(run), run.sample(jax.random.key(0), results.IMAGES, _given(run)))
+            for run in runs
+        ],
         "mean images of codes drawn from the prior, best runs",
     )
+
+
+def _given(run):
+    """What a model may read beside the image, as labels: those of the examples."""
+    return {name: v for name, v in run.examples.items() if name != "image"}
 
 
 def _label(run):

@@ -1,5 +1,6 @@
 """The VAE, and what its variants change: posterior, prior, likelihood, code."""
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,7 +9,6 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from aevae.distributions import Normal, bernoulli, flat, kl
-from aevae.networks import MLP
 
 
 class Draw(NamedTuple):
@@ -51,6 +51,13 @@ def mean_logit(images):
     return jnp.log(mean) - jnp.log1p(-mean)
 
 
+def pure(module, *args):
+    """A bound submodule as a pytree: a function of arrays, so that `stop_gradient` reaches them."""
+    module(*args)  # so that its parameters exist
+    loose, variables = module.unbind()
+    return jax.tree_util.Partial(loose.apply, variables)
+
+
 class FromData(nn.Module):
     """A parameter whose first value is a function of the training images."""
 
@@ -74,8 +81,13 @@ class VAE(nn.Module):
     latent: int
     encoder: nn.Module  # [B, H, W, C] -> [B, F]
     decoder: nn.Module  # [B, Z], shape -> [B, *shape]
-    likelihood: Callable = bernoulli  # (decoder's output, hp) -> p(x|z)
+    likelihood: Callable = (
+        bernoulli  # (decoder's output, hp) -> p(x|z); may be a module
+    )
     output_bias: Callable = zeros  # training images -> the output bias's first value
+    outputs: int = (
+        1  # of the decoder for each value: more are a last axis of its output
+    )
     shape: tuple[int, ...] = ()  # of one image; a sweep takes it from the data
 
     def setup(self):
@@ -93,8 +105,14 @@ class VAE(nn.Module):
 
     def decode(self, z, batch, hp):
         """p(x|z), [B, H, W, C]. `batch` may carry what x depends on beside z, never x itself."""
-        out = flat(self.decoder(z, self.shape)) + self.bias(batch).reshape(1, -1)
-        return self.likelihood(out.reshape(-1, *self.shape), hp)
+        bias = self.bias(batch).reshape(1, -1)
+        if self.outputs == 1:
+            out = flat(self.decoder(z, self.shape)) + bias
+            return self.likelihood(out.reshape(-1, *self.shape), hp)
+        shape = (*self.shape[:-1], self.shape[-1] * self.outputs)
+        out = self.decoder(z, shape).reshape(-1, math.prod(self.shape), self.outputs)
+        out = out.at[:, :, 0].add(bias)
+        return self.likelihood(out.reshape(-1, *self.shape, self.outputs), hp)
 
     def log_joint(self, z, batch, hp):
         """log p(x, z) at a given z, [B] nats."""
@@ -107,22 +125,3 @@ class VAE(nn.Module):
         x = self.decode(z, batch, hp)
         log_px = x.log_prob(batch["image"])
         return Draw(z, log_px, p.log_prob(z), log_qz, kl(q, p), q, p, x)
-
-
-class FactorVAE(VAE):
-    """A VAE with a discriminator of codes, [B, Z] to two logits: joint, product of marginals.
-
-    Kim and Mnih (2018): six layers of 1000 leaky ReLUs.
-    """
-
-    discriminator: nn.Module = MLP((1000,) * 6, nn.leaky_relu, 2)
-
-    def discriminate(self, z):
-        """Logits [B, 2]."""
-        return self.discriminator(z)
-
-    def __call__(self, batch, key, hp):
-        draw = super().__call__(batch, key, hp)
-        if self.is_initializing():
-            self.discriminate(draw.z)
-        return draw

@@ -293,7 +293,7 @@ def wae_mmd(model, params, batch, key, hp, *, kernel=imq):
 def factor_vae(model, params, batch, key, hp):
     """-ELBO + gamma TC(z), TC by a discriminator: Kim and Mnih (2018), in one step.
 
-    The model is `models.FactorVAE`. The batch's first half gives the codes of TC; the second half,
+    The model is `variants.FactorVAE`. The batch's first half gives the codes of TC; the second half,
     with each latent permuted over the examples, stands for the product of the marginals. TC = E[D_0(z) - D_1(z)], the discriminator's logits; its own loss is the cross-entropy
     that tells the two apart, and its parameters alone feel it.
     """
@@ -312,6 +312,27 @@ def factor_vae(model, params, batch, key, hp):
     terms = bound_terms(draw)
     loss = -terms["elbo"] + hp["gamma"] * tc - 0.5 * told
     return loss, terms | {"total_correlation": tc, "discriminator": -0.5 * told}
+
+
+def vq_vae(model, params, batch, key, hp):
+    """Distortion + ||sg(before) - after||² + commitment ||before - sg(after)||².
+
+    Van den Oord et al. (2017), eq. 3, summed over the code. The model is `variants.VQVAE`; sg stops the gradient, so that the
+    second term moves the codebook and the third the encoder.
+    """
+    draw = model.apply(params, batch, key, hp)
+    before, after = draw.q
+    book = ((stop_gradient(before) - after) ** 2).sum((1, 2)).mean()
+    commitment = ((before - stop_gradient(after)) ** 2).sum((1, 2)).mean()
+    terms = bound_terms(draw)
+    loss = terms["distortion"] + book + hp["commitment"] * commitment
+    return loss, terms | {"commitment": commitment}
+
+
+def fsq_vae(model, params, batch, key, hp):
+    """The distortion alone: Mentzer et al. (2024). The model is `variants.FSQ`, whose rate is fixed."""
+    terms = bound_terms(model.apply(params, batch, key, hp))
+    return terms["distortion"], terms
 
 
 # Importance-weighted: K draws of z an example.

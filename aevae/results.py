@@ -157,9 +157,13 @@ class Trained:
         batch = self._batch(images)
         return self.decode(self.encode(batch).sample(None), batch).mean
 
-    def sample(self, key, count):
-        """Mean images of `count` codes drawn from the prior, [count, H, W, C]."""
-        return self.decode(self._apply("prior", {}).sample(key, count)).mean
+    def sample(self, key, count, batch=None):
+        """Mean images of `count` codes drawn from the prior, [count, H, W, C].
+
+        `batch` has what the model reads beside the image: the labels of a conditional VAE.
+        """
+        codes = self._apply("prior", {}).sample(key, count)
+        return self.decode(codes, batch).mean
 
     def _batch(self, images):
         batch = images if isinstance(images, dict) else {"image": images}

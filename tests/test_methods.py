@@ -12,7 +12,16 @@ import optax
 import pytest
 import scipy.stats
 
-from aevae import InputError, data, distributions, models, networks, objectives, train
+from aevae import (
+    InputError,
+    data,
+    distributions,
+    models,
+    networks,
+    objectives,
+    train,
+    variants,
+)
 from aevae.distributions import Normal
 
 KEY = 5
@@ -332,12 +341,12 @@ def test_a_discriminator_recovers_a_known_density_ratio():
     """Correlated Gaussians: TC = -½ log(1 - r²), and the optimal logits give it."""
     r, count = 0.8, 512
     model = vae(
-        models.FactorVAE, latent=2, discriminator=networks.MLP((32, 32), outputs=2)
+        variants.FactorVAE, latent=2, discriminator=networks.MLP((32, 32), outputs=2)
     )
     hp = {"lr": 0.0, "discriminator_lr": 3e-3}
     chol = jnp.linalg.cholesky(jnp.array([[1.0, r], [r, 1.0]]))
 
-    class Fixed(models.FactorVAE):
+    class Fixed(variants.FactorVAE):
         """Whatever the image, its code is a draw of the Gaussian."""
 
         def __call__(self, batch, key, hp):
@@ -379,7 +388,7 @@ def test_a_discriminator_recovers_a_known_density_ratio():
 
 
 def test_only_the_discriminator_feels_its_loss(batch):
-    model = vae(models.FactorVAE, discriminator=networks.MLP((8,), outputs=2))
+    model = vae(variants.FactorVAE, discriminator=networks.MLP((8,), outputs=2))
     params = jax.jit(model.init)(jax.random.key(0), batch, None, HP)
 
     def loss(params, gamma):
