@@ -92,9 +92,19 @@ def _positive(value):
     return _finite(value) and value > 0
 
 
-def load(path):
-    """The config that a config file's `get_config()` returns."""
-    path = Path(path)
+def split(path):
+    """The file, and what `configs/methods.py:factor_vae` names of it, or None."""
+    file, colon, part = str(path).rpartition(":")
+    return (Path(file), part) if colon and file.endswith(".py") else (Path(path), None)
+
+
+def load(path, part=None):
+    """The config that a config file's `get_config()` returns.
+
+    `part` is its argument, for a file of several configs; it may stand after a colon of the path.
+    """
+    path, named = split(path)
+    part = part or named
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -113,7 +123,7 @@ def load(path):
     sys.modules[name] = module
     try:
         exec(compile(text, str(path), "exec"), module.__dict__)  # noqa: S102
-        config = module.get_config()
+        config = module.get_config(*([part] if part else []))
     except InputError:
         raise
     except Exception as error:

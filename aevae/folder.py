@@ -48,8 +48,12 @@ class Folder:
         if self._lock:
             self._lock.close()
 
-    def join(self, base, text, overrides, grid):
-        """Adds what a command asks for; `text` is its config file's, or None for a Config."""
+    def join(self, base, source, overrides, grid):
+        """Adds what a command asks for.
+
+        `source` is its config file's text and what was named of it; (None, None) for a Config.
+        """
+        text, part = source
         runs = plan.settle(base, overrides, grid)
         indices, before = self._record["groups"], []
         self._texts, changed = {}, True
@@ -64,6 +68,7 @@ class Folder:
         if changed:
             explicit = base.grid if text is None and grid is None else grid
             sweep = {"file": text and self._file_of(text)}
+            sweep |= {"part": part} if part else {}
             sweep |= {"overrides": config.canonical(overrides or {})}
             sweep |= {"grid": config.canonical(explicit if text else explicit or {})}
             if text is None:

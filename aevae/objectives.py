@@ -107,7 +107,7 @@ def contractive(model, params, batch, key, hp):
     return distortion + hp["contraction"] * penalty, terms
 
 
-# Variational autoencoders. `floor=True` gives each latent hp["floor"] free nats.
+# Variational autoencoders. `free=True` gives each latent hp["floor"] free nats.
 
 
 def bound_terms(draw):
@@ -132,27 +132,28 @@ def free_bits(draw, floor):
     return jnp.maximum(each.mean(0), floor).sum()
 
 
-def _rate(draw, terms, hp, floor):
-    return free_bits(draw, hp["floor"]) if floor else terms["rate"]
+def _rate(draw, terms, hp, free):
+    return free_bits(draw, hp["floor"]) if free else terms["rate"]
 
 
-def beta_vae(model, params, batch, key, hp, *, floor=False):
+def beta_vae(model, params, batch, key, hp, *, free=False):
     """E[-log p(x|z)] + beta KL(q(z|x) || p(z)): Higgins et al. (2017), eq. 4.
 
     beta = 1 is the VAE of Kingma and Welling (2014), eq. 10, with one sample.
     """
     draw = model.apply(params, batch, key, hp)
     terms = bound_terms(draw)
-    return terms["distortion"] + hp["beta"] * _rate(draw, terms, hp, floor), terms
+    return terms["distortion"] + hp["beta"] * _rate(draw, terms, hp, free), terms
 
 
-def capacity_vae(model, params, batch, key, hp):
+def capacity_vae(model, params, batch, key, hp, *, free=False):
     """E[-log p(x|z)] + gamma |KL - C|: Burgess et al. (2018), eq. 8.
 
     KL is the batch's mean, and C is `capacity`, in nats.
     """
-    terms = bound_terms(model.apply(params, batch, key, hp))
-    excess = jnp.abs(terms["rate"] - hp["capacity"])
+    draw = model.apply(params, batch, key, hp)
+    terms = bound_terms(draw)
+    excess = jnp.abs(_rate(draw, terms, hp, free) - hp["capacity"])
     return terms["distortion"] + hp["gamma"] * excess, terms
 
 
@@ -215,7 +216,7 @@ def beta_tcvae(model, params, batch, key, hp, *, weights=stratified):
     return loss, terms | parts
 
 
-def dip_vae(model, params, batch, key, hp, *, second=False):
+def dip_vae(model, params, batch, key, hp, *, second=False, free=False):
     """-ELBO + off_diagonal sum_{i≠j} C_ij² + diagonal sum_i (C_ii - 1)²: Kumar et al. (2018).
 
     DIP-VAE-I: C is the batch's covariance of E[z|x], with 1/B. DIP-VAE-II (`second=True`):
@@ -234,7 +235,8 @@ def dip_vae(model, params, batch, key, hp, *, second=False):
     off = (covariance**2).sum() - (diagonal**2).sum()
     own = ((diagonal - 1) ** 2).sum()
     terms = bound_terms(draw)
-    loss = -terms["elbo"] + hp["off_diagonal"] * off + hp["diagonal"] * own
+    loss = terms["distortion"] + _rate(draw, terms, hp, free)
+    loss += hp["off_diagonal"] * off + hp["diagonal"] * own
     return loss, terms | {"off_diagonal": off, "diagonal": own}
 
 
@@ -266,7 +268,7 @@ def _mmd_to_prior(draw, key, kernel):
     return mmd(draw.z, draw.p.sample(key, len(draw.z)), kernel)
 
 
-def info_vae(model, params, batch, key, hp, *, kernel=rbf):
+def info_vae(model, params, batch, key, hp, *, kernel=rbf, free=False):
     """Distortion + (1 - alpha) KL(q(z|x) || p(z)) + (alpha + lambda - 1) MMD²(q(z), p(z)).
 
     Zhao et al. (2019); lambda is hp["lambda"]. alpha = 0 and lambda = 1 is the VAE, alpha = 1
@@ -275,7 +277,8 @@ def info_vae(model, params, batch, key, hp, *, kernel=rbf):
     key, prior_key = jax.random.split(key)
     draw = model.apply(params, batch, key, hp)
     terms, gap = bound_terms(draw), _mmd_to_prior(draw, prior_key, kernel)
-    loss = terms["distortion"] + (1 - hp["alpha"]) * terms["rate"]
+    rate = _rate(draw, terms, hp, free)
+    loss = terms["distortion"] + (1 - hp["alpha"]) * rate
     loss += (hp["alpha"] + hp["lambda"] - 1) * gap
     return loss, terms | {"mmd": gap}
 
@@ -290,7 +293,7 @@ def wae_mmd(model, params, batch, key, hp, *, kernel=imq):
     return distortion + hp["lambda"] * gap, {"distortion": distortion, "mmd": gap}
 
 
-def factor_vae(model, params, batch, key, hp):
+def factor_vae(model, params, batch, key, hp, *, free=False):
     """-ELBO + gamma TC(z), TC by a discriminator: Kim and Mnih (2018), in one step.
 
     The model is `variants.FactorVAE`. The batch's first half gives the codes of TC; the second half,
@@ -310,7 +313,8 @@ def factor_vae(model, params, batch, key, hp):
     told = jax.nn.log_softmax(joint)[:, 0].mean()
     told += jax.nn.log_softmax(product)[:, 1].mean()
     terms = bound_terms(draw)
-    loss = -terms["elbo"] + hp["gamma"] * tc - 0.5 * told
+    rate = _rate(draw, terms, hp, free)
+    loss = terms["distortion"] + rate + hp["gamma"] * tc - 0.5 * told
     return loss, terms | {"total_correlation": tc, "discriminator": -0.5 * told}
 
 

@@ -243,7 +243,7 @@ def declared(workdir, base=None):
             raise InputError(
                 f"{workdir} was trained from a Config, not a file: pass it as base=..."
             )
-        own = base or config.load(Path(workdir) / sweep["file"])
+        own = base or config.load(Path(workdir) / sweep["file"], sweep.get("part"))
         more = plan.settle(own, sweep["overrides"], sweep["grid"])
         names = plan.names(own, sweep["grid"])
         runs = plan.join(runs, more, names) if runs else more

@@ -2,7 +2,6 @@
 
 import math
 import time
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from aevae import (
@@ -81,11 +80,12 @@ def run(
         raise InputError(f"memory for data must be above 0 bytes, not {memory}")
     if not 0 <= interval < math.inf:
         raise InputError(f"interval must be 0 seconds or more, not {interval}")
-    text = None
+    text = part = None
     if not isinstance(base, config.Config):
-        base, text = config.load(base), Path(base).read_text()
+        file, part = config.split(base)
+        base, text = config.load(base), file.read_text()
     with Folder(workdir, fresh) as folder:
-        folder.join(base, text, overrides, grid)
+        folder.join(base, (text, part), overrides, grid)
         tasks = _tasks(folder, data_dir, memory)
         if tasks:
             metrics, held = ([n for t in tasks for n in t[i]] for i in (3, 4))

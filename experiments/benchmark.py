@@ -70,7 +70,7 @@ def main(args):
     sizes, chunks = (
         whole_numbers(args[name].value, name) for name in ("runs", "chunks")
     )
-    out = Path(args["out"].value or f"runs/benchmark_{Path(file).stem}.json")
+    out = Path(args["out"].value or f"runs/benchmark_{config.split(file)[0].stem}.json")
     (run,) = plan.settle(config.load(file), command.overrides(args), {})
     with files.writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)

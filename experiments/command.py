@@ -24,7 +24,9 @@ def run(define, main):
 
 def define_config():
     """The flags of whatever trains a config."""
-    flags.DEFINE_string("config", "configs/digits.py", "file of the base run and grid")
+    flags.DEFINE_string(
+        "config", "configs/digits.py", "file of the base run and grid, or file:name"
+    )
     flags.DEFINE_string("data_dir", None, "where TFDS has prepared data sets")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from absl import flags
 
-from aevae import InputError, figures, plan, results, study
+from aevae import InputError, config, figures, plan, results, study
 from experiments import command
 
 DIVERGED, MOST = (
@@ -50,7 +50,9 @@ def define():
 
 def main(args):
     memory = args["data_gb"].value
-    workdir = args["workdir"].value or f"runs/{Path(args['config'].value).stem}"
+    file, part = config.split(args["config"].value)
+    name = f"{file.stem}_{part}" if part else file.stem
+    workdir = args["workdir"].value or f"runs/{name}"
     rows, trained = study.run(
         args["config"].value,
         workdir,

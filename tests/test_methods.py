@@ -139,7 +139,7 @@ def test_free_bits_floor_each_latents_mean_rate(batch, params):
     draw = draw_of(params, batch)
     each = 0.5 * (draw.q.std**2 + draw.q.mean**2 - 1 - 2 * np.log(draw.q.std)).mean(0)
     floor = float(np.sort(each)[:2].mean())  # between the least and the next
-    of = functools.partial(objectives.beta_vae, vae(), floor=True)
+    of = functools.partial(objectives.beta_vae, vae(), free=True)
     loss, terms = jax.jit(of)(params, batch, jax.random.key(KEY), HP | {"floor": floor})
     by_hand = np.maximum(each, floor).sum()
     np.testing.assert_allclose(loss, terms["distortion"] + 2 * by_hand, rtol=1e-5)

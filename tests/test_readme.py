@@ -40,7 +40,7 @@ def test_two_commands_do_the_set_up():
 
 def test_every_command_line_is_one(root):
     lines = [line for line in SHELL.splitlines() if "-m experiments." in line]
-    assert len(lines) == 11
+    assert len(lines) == 12
     for line in lines:
         words = shlex.split(line.split(" && ")[-1])
         module = {

@@ -1,0 +1,287 @@
+"""Every method at small size, on the embedded digits: a config of each, by name.
+
+    python -m experiments.sweep --config=configs/methods.py:factor_vae
+
+The first swept value of each is its weight of nothing, or near it. Networks are small and epochs
+few, so that each trains in less than a minute on two cores: to see how a method is put together,
+not to compare methods. The table in the README says what each is.
+"""
+
+import functools
+
+from aevae import (
+    InputError,
+    config,
+    data,
+    distributions,
+    models,
+    networks,
+    objectives,
+    train,
+    variants,
+)
+
+
+def autoencoder():
+    return objectives.autoencoder, {}, {"latent": (2, 8)}
+
+
+def denoising():
+    return objectives.denoising, {"noise": 0.0}, {"noise": (0.0, 0.3)}
+
+
+def sparse_kl():
+    hp = {"sparsity": 0.0, "target": 0.1}
+    return objectives.sparse_kl, hp, {"sparsity": (0.0, 1.0)}
+
+
+def sparse_l1():
+    return objectives.sparse_l1, {"sparsity": 0.0}, {"sparsity": (0.0, 0.3)}
+
+
+def contractive():
+    return objectives.contractive, {"contraction": 0.0}, {"contraction": (0.0, 0.1)}
+
+
+def beta_vae():
+    return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}
+
+
+def free_bits():
+    objective = functools.partial(objectives.beta_vae, free=True)
+    return objective, {"beta": 1.0, "floor": 0.0}, {"floor": (0.0, 0.5)}
+
+
+def warm_up():
+    schedule = functools.partial(train.ramp, name="beta", length="warmup")
+    hp = {"beta": 1.0, "warmup": 100.0}
+    return objectives.beta_vae, hp, {"warmup": (1.0, 200.0)}, {"schedule": schedule}
+
+
+def capacity_vae():
+    hp = {"gamma": 10.0, "capacity": 0.0}
+    return objectives.capacity_vae, hp, {"capacity": (0.0, 4.0)}
+
+
+def beta_tcvae():
+    hp = {"alpha": 1.0, "beta": 1.0, "gamma": 1.0}
+    return objectives.beta_tcvae, hp, {"beta": (1.0, 4.0)}
+
+
+def factor_vae():
+    hp = {"gamma": 0.0, "discriminator_lr": 1e-3}
+    fields = {
+        "kind": variants.FactorVAE,
+        "discriminator": networks.MLP((64, 64), outputs=2),
+        "optimizer": train.adversarial,
+    }
+    return objectives.factor_vae, hp, {"gamma": (0.0, 5.0)}, fields
+
+
+def dip_vae():
+    hp = {"off_diagonal": 0.0, "diagonal": 0.0}
+    return objectives.dip_vae, hp, {"off_diagonal": (0.0, 5.0)}
+
+
+def dip_vae_2():
+    objective = functools.partial(objectives.dip_vae, second=True)
+    return objective, {"off_diagonal": 0.0, "diagonal": 0.0}, {"diagonal": (0.0, 5.0)}
+
+
+def info_vae():
+    hp = {"alpha": 0.0, "lambda": 1.0}
+    return objectives.info_vae, hp, {"lambda": (1.0, 20.0)}
+
+
+def wae_mmd():
+    return objectives.wae_mmd, {"lambda": 0.0}, {"lambda": (0.0, 10.0)}
+
+
+def iwae():
+    return functools.partial(objectives.iwae, k=5), {}, {"k": (1, 5)}
+
+
+def stl():
+    return functools.partial(objectives.stl, k=5), {}, {"k": (1, 5)}
+
+
+def dreg():
+    return functools.partial(objectives.dreg, k=5), {}, {"k": (1, 5)}
+
+
+def sigma_vae():
+    fields = {
+        "likelihood": variants.LearnedGaussian(),
+        "output_bias": models.zeros,
+        "binarization": data.none,
+    }
+    return (
+        objectives.beta_vae,
+        {"beta": 1.0},
+        {"likelihood.per_pixel": (False, True)},
+        fields,
+    )
+
+
+def vampprior():
+    fields = {"kind": variants.VampPrior, "pseudo": 50}
+    return objectives.beta_vae, {"beta": 1.0}, {"pseudo": (10, 50)}, fields
+
+
+def mixture_prior():
+    fields = {"kind": variants.MixturePrior, "components": 10}
+    return objectives.beta_vae, {"beta": 1.0}, {"components": (1, 10)}, fields
+
+
+def iaf():
+    fields = {"kind": variants.IAF, "depth": 2, "width": 32}
+    return objectives.beta_vae, {"beta": 1.0}, {"depth": (1, 2)}, fields
+
+
+def two_level():
+    fields = {"kind": variants.TwoLevel, "top": 4, "widths": (32,)}
+    return functools.partial(objectives.iwae, k=5), {}, {"top": (2, 4)}, fields
+
+
+def conditional():
+    fields = {"kind": variants.ConditionalVAE, "classes": 10}
+    return objectives.beta_vae, {"beta": 1.0}, {"latent": (2, 8)}, fields
+
+
+def vq_vae():
+    fields = {"kind": variants.VQVAE, "cells": 4, "codes": 16}
+    return objectives.vq_vae, {"commitment": 0.25}, {"codes": (4, 16)}, fields
+
+
+def fsq_vae():
+    fields = {"kind": variants.FSQ, "levels": 5}
+    return objectives.fsq_vae, {}, {"levels": (3, 5)}, fields
+
+
+def continuous_bernoulli():
+    fields = {
+        "likelihood": distributions.continuous_bernoulli,
+        "binarization": data.none,
+    }
+    return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
+
+
+def discretized_logistic():
+    fields = {
+        "likelihood": distributions.discretized_logistic,
+        "binarization": data.none,
+    }
+    return (
+        objectives.beta_vae,
+        {"beta": 1.0, "scale": 0.1},
+        {"scale": (0.05, 0.1)},
+        fields,
+    )
+
+
+def categorical():
+    fields = {
+        "likelihood": distributions.categorical,
+        "outputs": 256,
+        "output_bias": models.zeros,
+        "binarization": data.none,
+    }
+    return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
+
+
+def gaussian_pair():
+    fields = {
+        "likelihood": distributions.gaussian_pair,
+        "outputs": 2,
+        "output_bias": models.zeros,
+        "binarization": data.none,
+    }
+    return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
+
+
+def gated():
+    fields = {
+        "encoder": networks.GatedEncoder((64,)),
+        "decoder": networks.GatedDecoder((64,)),
+    }
+    return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
+
+
+def convolutional():
+    fields = {
+        "encoder": networks.ConvEncoder((16, 16), (64,)),
+        "decoder": networks.ConvDecoder((16, 16), (64,)),
+        "epochs": 20,
+    }
+    return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
+
+
+def residual():
+    fields = {
+        "encoder": networks.ResNetEncoder((8, 16), (64,)),
+        "decoder": networks.ResNetDecoder((16, 8), (64,)),
+        "epochs": 10,
+    }
+    return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
+
+
+def recurrent():
+    fields = {
+        "encoder": networks.GRUEncoder(32),
+        "decoder": networks.GRUDecoder(32),
+        "epochs": 20,
+    }
+    return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
+
+
+def attention():
+    fields = {
+        "encoder": networks.PatchEncoder(4, 32, 1, 2),
+        "decoder": networks.PatchDecoder(4, 32, 1, 2),
+        "epochs": 20,
+    }
+    return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
+
+
+METHODS = {
+    method.__name__: method
+    for method in (
+        *(autoencoder, denoising, sparse_kl, sparse_l1, contractive),
+        *(beta_vae, free_bits, warm_up, capacity_vae, beta_tcvae, factor_vae),
+        *(dip_vae, dip_vae_2, info_vae, wae_mmd, iwae, stl, dreg, sigma_vae),
+        *(vampprior, mixture_prior, iaf, two_level, conditional, vq_vae, fsq_vae),
+        *(continuous_bernoulli, discretized_logistic, categorical, gaussian_pair),
+        *(gated, convolutional, residual, recurrent, attention),
+    )
+}
+
+
+def get_config(name="beta_vae"):
+    if name not in METHODS:
+        raise InputError(f"there is no method {name!r}; there are {', '.join(METHODS)}")
+    objective, hp, grid, *more = METHODS[name]()
+    fields = more[0] if more else {}
+    kind = fields.pop("kind", models.VAE)
+    run = {
+        field: fields.pop(field, default)
+        for field, default in (
+            ("optimizer", train.adam),
+            ("schedule", train.constant),
+            ("binarization", data.stochastic),
+            ("epochs", 50),
+        )
+    }
+    parts = {
+        "latent": 8,
+        "encoder": networks.MLPEncoder((64,)),
+        "decoder": networks.MLPDecoder((64,)),
+        "output_bias": models.mean_logit,
+    }
+    return config.Config(
+        model=kind(**parts | fields),
+        objective=objective,
+        hparams=hp | {"lr": 3e-3},
+        batch=100,
+        grid=grid | {"seed": (0, 1)},
+        **run,
+    )

@@ -1,0 +1,132 @@
+"""What every listed method gets for free: it traces, reads its numbers, trains, and goes on."""
+
+import dataclasses
+import functools
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aevae import (
+    InputError,
+    config,
+    data,
+    plan,
+    preflight,
+    results,
+    study,
+    sweep,
+    train,
+)
+
+FILE = Path(__file__).parents[1] / "configs" / "methods.py"
+NAMES = [
+    line[4:-3] for line in FILE.read_text().splitlines() if line.startswith("def ")
+]
+NAMES = [name for name in NAMES if name != "get_config(name="]
+METHODS = [name.removesuffix("(") for name in NAMES if not name.startswith("get_")]
+
+
+def base_of(method):
+    (base,) = plan.settle(config.load(f"{FILE}:{method}"), {}, {})
+    return base
+
+
+def test_all_methods_are_listed():
+    with pytest.raises(InputError, match="there is no method 'x'; there are auto") as e:
+        config.load(f"{FILE}:x")
+    listed = str(e.value).rpartition("there are ")[2].split(", ")
+    assert listed == METHODS and len(METHODS) > 30
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_reads_every_number_it_is_given_and_no_other(method, digits):
+    """lightning-bolts #328: a weight that nothing read. Here the run is refused."""
+    base = base_of(method)
+    base = dataclasses.replace(base, hparams=base.hparams | {"unread": 1.0})
+    with pytest.raises(InputError, match="nothing reads hyperparameter unread; it"):
+        preflight.check(base, digits)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_gradients_are_finite_at_extreme_images(method, digits):
+    base = preflight.shaped(base_of(method), digits)
+    hp = {name: jnp.float32(value) for name, value in base.hparams.items()}
+    state = jax.jit(functools.partial(train.init, base))(
+        train.everything(digits.train), 0, hp
+    )
+    batch = data.none(None, train.rows(digits.train, slice(64)))
+    ends = jnp.arange(64)[:, None, None, None] % 3  # black, white, and black and white
+    checks = (jnp.indices((8, 8)).sum(0) % 2)[None, :, :, None]
+    image = jnp.where(ends == 2, checks, ends) * jnp.ones((64, 8, 8, 1))
+    params = jax.tree.map(lambda v: 5 * v, state.params)
+
+    @jax.jit
+    def slope(params):
+        def loss(params):
+            own = batch | {"image": image}
+            return base.objective(base.model, params, own, jax.random.key(0), hp)[0]
+
+        return jax.value_and_grad(loss)(params)
+
+    for leaf in jax.tree.leaves(slope(params)):
+        assert np.isfinite(leaf).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_three_values_in_a_group_are_three_runs_alone(method, digits):
+    base = dataclasses.replace(base_of(method), epochs=1, batch=400)
+    runs = [config.replace(base, "hparams.lr", lr) for lr in (1e-3, 2e-3, 3e-3)]
+    dataset = data.binarized(digits, base.binarization)
+    parameters, metrics, _ = preflight.check(base, dataset)
+
+    def last(runs):
+        layout = sweep.layout(len(runs), parameters, 1, min(3, len(runs)))
+        population = sweep.Population(runs, dataset, layout, metrics)
+        for moment in population.train(population.start()):
+            pass
+        return population.states(moment)
+
+    together = last(runs)
+    for run, state in zip(runs, together):
+        (alone,) = last([run])
+        for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(alone.params)):
+            np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_a_sweep_of_it_goes_on_to_the_same_bytes(method, tmp_path, monkeypatch):
+    ask = {"overrides": {"epochs": 2, "batch": 400}}
+    study.run(f"{FILE}:{method}", tmp_path / "straight", **ask)
+    save, left = study.Folder.save, []
+
+    def dying(self, *args):
+        save(self, *args)
+        left.append(0)
+        if len(left) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(study.Folder, "save", dying)
+    with pytest.raises(KeyboardInterrupt):
+        study.run(f"{FILE}:{method}", tmp_path / "again", interval=0, **ask)
+    monkeypatch.undo()
+    study.run(f"{FILE}:{method}", tmp_path / "again", **ask)
+    for name in ("curves.csv", "results.csv"):
+        ours, theirs = (tmp_path / f / name for f in ("again", "straight"))
+        assert ours.read_bytes() == theirs.read_bytes()
+    rows = results.rows_of(tmp_path / "again")
+    assert all(row["diverged"] is None for row in rows)
+    run = results.open_run(tmp_path / "again", rows[0])
+    given = {k: v for k, v in run.examples.items() if k != "image"}
+    for images in (
+        run.reconstruct(run.examples),
+        run.sample(jax.random.key(0), 10, given)
+        if rows[0]["elbo"] is not None
+        else 0.0,
+    ):
+        assert np.isfinite(images).all()
