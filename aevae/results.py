@@ -150,7 +150,8 @@ class Trained:
 
     def decode(self, z, batch=None):
         """p(x|z), [N, H, W, C]: its `mean` is the image."""
-        return self._apply("decode", jnp.asarray(z), batch or {}, self.hp)
+        z = jax.tree.map(jnp.asarray, z)
+        return self._apply("decode", z, batch or {}, self.hp)
 
     def reconstruct(self, images):
         """The mean image of the mean code, [N, H, W, C]."""

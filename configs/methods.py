@@ -21,6 +21,9 @@ from aevae import (
     variants,
 )
 
+# Without it, networks that start far from any use of the code collapse to the prior.
+WARM_UP = functools.partial(train.ramp, name="beta", length="warmup")
+
 
 def autoencoder():
     return objectives.autoencoder, {}, {"latent": (2, 8)}
@@ -53,9 +56,8 @@ def free_bits():
 
 
 def warm_up():
-    schedule = functools.partial(train.ramp, name="beta", length="warmup")
     hp = {"beta": 1.0, "warmup": 100.0}
-    return objectives.beta_vae, hp, {"warmup": (1.0, 200.0)}, {"schedule": schedule}
+    return objectives.beta_vae, hp, {"warmup": (1.0, 200.0)}, {"schedule": WARM_UP}
 
 
 def capacity_vae():
@@ -211,36 +213,60 @@ def convolutional():
     fields = {
         "encoder": networks.ConvEncoder((16, 16), (64,)),
         "decoder": networks.ConvDecoder((16, 16), (64,)),
-        "epochs": 20,
+        "epochs": 60,
+        "schedule": WARM_UP,
     }
-    return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
+    return (
+        objectives.beta_vae,
+        {"beta": 1.0, "warmup": 300.0},
+        {"beta": (0.5, 1.0)},
+        fields,
+    )
 
 
 def residual():
     fields = {
         "encoder": networks.ResNetEncoder((8, 16), (64,)),
         "decoder": networks.ResNetDecoder((16, 8), (64,)),
-        "epochs": 10,
+        "epochs": 40,
+        "schedule": WARM_UP,
     }
-    return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
+    return (
+        objectives.beta_vae,
+        {"beta": 1.0, "warmup": 300.0},
+        {"beta": (0.5, 1.0)},
+        fields,
+    )
 
 
 def recurrent():
     fields = {
         "encoder": networks.GRUEncoder(32),
         "decoder": networks.GRUDecoder(32),
-        "epochs": 20,
+        "epochs": 60,
+        "schedule": WARM_UP,
     }
-    return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
+    return (
+        objectives.beta_vae,
+        {"beta": 1.0, "warmup": 300.0},
+        {"beta": (0.5, 1.0)},
+        fields,
+    )
 
 
 def attention():
     fields = {
         "encoder": networks.PatchEncoder(4, 32, 1, 2),
         "decoder": networks.PatchDecoder(4, 32, 1, 2),
-        "epochs": 20,
+        "epochs": 60,
+        "schedule": WARM_UP,
     }
-    return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
+    return (
+        objectives.beta_vae,
+        {"beta": 1.0, "warmup": 300.0},
+        {"beta": (0.5, 1.0)},
+        fields,
+    )
 
 
 METHODS = {
