@@ -272,9 +272,22 @@ def _function(value, current, name):
             return found
     except (ImportError, AttributeError, ValueError):
         pass
+    like = [
+        known
+        for known, thing in vars(sys.modules[base.__module__]).items()
+        if not known.startswith("_") and _arguments(thing) == _arguments(base)
+    ]
     raise InputError(
-        f"{name} must be a function of {base.__module__}, or module:name, not {value!r}"
+        f"{name} must be a function of {base.__module__}, as {', '.join(like)}, or "
+        f"module:name, not {value!r}"
     )
+
+
+def _arguments(function):
+    """The names of what a function must be given; None of what is none."""
+    if not isinstance(function, types.FunctionType):
+        return None
+    return function.__code__.co_varnames[: function.__code__.co_argcount]
 
 
 def describe(value):

@@ -215,7 +215,8 @@ def binarized(dataset, binarization):
     if dataset.train["image"].dtype == np.float32 and not 0 <= low <= high <= 1:
         raise InputError(
             f"{dataset.name}: pixels from {low:g} to {high:g} lie outside [0, 1], and "
-            f"binarization {base.__name__} takes probabilities"
+            f"binarization {base.__name__} takes probabilities: divide them, or save grey levels "
+            "to 255 as uint8"
         )
     if base is not fixed:
         return dataset

@@ -47,6 +47,9 @@ def draw(workdir, base=None):
     if generative:
         paths.append(_save(_samples(generative), folder / "samples.png"))
     with files.writing(folder):
+        for old in folder.glob("*.png"):
+            if old not in paths and old.stem.startswith(("elbo", "distortion")):
+                old.unlink()  # of an axis that the grid has no longer
         (folder / DRAWN).write_bytes(b"")
     return paths
 
@@ -124,7 +127,8 @@ def _curves(curves, axis, others, measure):
                     continue
                 low, mean, high = zip(*[(min(v), np.mean(v), max(v)) for v in table])
                 colour = colours[value]
-                panel.plot(x, mean, style, color=colour, lw=1.3)
+                marker = "o" if len(x) == 1 else None
+                panel.plot(x, mean, style, color=colour, lw=1.3, marker=marker, ms=4)
                 panel.fill_between(x, low, high, color=colour, alpha=0.2, lw=0)
                 lasts.extend(np.concatenate(table[len(table) // 10 :]))
             diverged |= _cross(panel, own, f"test_{measure}", colours[value])
@@ -292,7 +296,7 @@ def _tiles(rows, title):
         if images.ndim != 4 or images.shape[-1] not in (1, 3):
             side = images.reshape(len(images), 1, -1, 1)
         else:
-            side = np.pad(images, ((0, 0), (0, 0), (0, 1), (0, 0)), constant_values=1)
+            side = np.pad(images, ((0, 0), (0, 0), (0, 1), (0, 0)), constant_values=0.5)
         strip = np.concatenate(list(side), axis=1).clip(0, 1)
         panel.imshow(
             strip if strip.shape[-1] == 3 else strip[..., 0],
@@ -304,6 +308,6 @@ def _tiles(rows, title):
         panel.set_yticks([])
         panel.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
         for spine in panel.spines.values():
-            spine.set_visible(False)
+            spine.set_color("0.5")
     figure.suptitle(title, fontsize=9)
     return figure

@@ -19,7 +19,7 @@ def check(config, dataset):
     size = len(dataset.train["image"])
     if config.batch > size:
         raise InputError(
-            f"batch {config.batch} is larger than the {size} training examples"
+            f"batch {config.batch} is larger than the {size} training examples of {dataset.name}"
         )
     config = shaped(config, dataset)
     hp = {name: jnp.float32(value) for name, value in config.hparams.items()}

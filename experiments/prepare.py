@@ -24,7 +24,9 @@ def define():
     flags.DEFINE_string(
         "dataset", None, "a TFDS set, as mnist or emnist/letters, or module:Builder"
     )
-    flags.DEFINE_string("data_dir", None, "where to; the default is AEVAE_DATA_DIR")
+    flags.DEFINE_string(
+        "data_dir", None, "where to; by default AEVAE_DATA_DIR, or else the cache"
+    )
     flags.DEFINE_string("manual_dir", None, "a folder with the original files")
 
 
@@ -41,6 +43,7 @@ def main(args):
             f"{name} is embedded: it is kept in the cache, not in --data_dir"
         )
     builder = prepared.builder(name, prepared.place_of(name, args["data_dir"].value))
+    prepared.check_possible(builder)
     stock = prepared.is_stock(type(builder)) and not prepared.is_done(builder)
     if stock and not manual:
         print(

@@ -214,7 +214,7 @@ def test_held_out_data_are_drawn_once_and_kept_small():
             "unknown data set 'digit': did you mean digits",
         ),
         (("cifar", "train", "train", "test"), "did you mean cifar10"),
-        (("xyz", "train", "train", "test"), "it may be digits, .*celeb_a.* or any set"),
+        (("xyz", "train", "train", "test"), "it may be digits, .*celeb_a.*, any set"),
         (
             ("sprites/16x16", "train", "train", "test"),
             "no config '16x16'; it has sprites/32x32",

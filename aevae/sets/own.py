@@ -63,8 +63,10 @@ def _read(path):
         reason = error.strerror or first_line(error)
         raise InputError(f"cannot read {path}: {reason}") from None
     except Exception as error:  # noqa: BLE001, NumPy raises whatever a damage leads to
+        told = "pickle" not in str(error)  # of which a text is suspected, too
+        reason = f": {first_line(error)}" if told else ", without objects"
         raise InputError(
-            f"{path} is not a file of arrays, as NumPy saves: {first_line(error)}"
+            f"{path} is not a file of arrays, as NumPy saves{reason}"
         ) from None
 
 
@@ -125,7 +127,8 @@ def _agree(name, splits):
     for split, kind in kinds.items():
         if kind != kinds["train"]:
             raise InputError(
-                f"{name}: split {split} has {_told(kind)}, split train {_told(kinds['train'])}"
+                f"{name}: split {split} has {_told(kind)}, and split train has "
+                f"{_told(kinds['train'])}: all splits must have the same"
             )
 
 

@@ -150,12 +150,12 @@ def _missing(name, places):
         name, tfds.list_builders(with_community_datasets=False), cutoff=0.6
     )
     meant = (
-        f"did you mean {' or '.join(near)}?"
+        f"did you mean {' or '.join(near)}? It may be"
         if near
         else f"it may be {', '.join(known)},"
     )
     return (
-        f"unknown data set {name!r}: {meant} or any set prepared in "
+        f"unknown data set {name!r}: {meant} any set prepared in "
         f"{' or '.join(map(str, places))}, an .npz or .npy file, or module:Builder"
     )
 
@@ -185,8 +185,7 @@ def prepare(builder, manual_dir=None, quiet=True):
     folder = Path(builder.data_dir)
     if is_done(builder):
         return False
-    if is_stock(type(builder)) and not importlib.util.find_spec("tensorflow"):
-        raise InputError(_lacking(builder.name, "tensorflow"))
+    check_possible(builder)
     with _quiet() if quiet else contextlib.nullcontext():
         lock = folder.with_name(f".{folder.name}.lock")
         with _place_faults(builder.name, folder), alone(lock):
@@ -213,6 +212,13 @@ def _place_faults(name, place):
         reason = getattr(error, "strerror", None) or first_line(error)
         kind = WriteError if getattr(error, "errno", None) in _DISK else InputError
         raise kind(f"cannot prepare {name} in {place}: {reason}") from None
+
+
+def check_possible(builder):
+    """TFDS's own builders need TensorFlow, unless they are done."""
+    stock = is_stock(type(builder)) and not is_done(builder)
+    if stock and not importlib.util.find_spec("tensorflow"):
+        raise InputError(_lacking(builder.name, "tensorflow"))
 
 
 def is_done(builder):
