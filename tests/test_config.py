@@ -143,7 +143,10 @@ def test_canonical_names_functions_and_modules():
         ([{"beta": ("big",)}], "beta must be a number, not 'big'"),
         ([{"beta": (True,)}], "beta must be a number, not True"),
         ([{"seed": (-1,)}], "seed must be a whole number from 0"),
-        ([{"binarization": ("fixt",)}], "of aevae.data, as none, threshold, stochastic, fixed, or mod"),
+        (
+            [{"binarization": ("fixt",)}],
+            "of aevae.data, as none, threshold, stochastic, fixed, or mod",
+        ),
     ],
 )
 def test_a_bad_grid_is_one_line(grid, says):

@@ -431,6 +431,7 @@ def test_what_is_logged_is_the_bound_whatever_the_gradient(batch, params):
         np.testing.assert_allclose(loss, -bound, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_pt_vae_34_dreg_has_the_gradient_of_the_bound(batch, params):
     """In the mean over many draws that of IWAE; STL's is another."""
 
@@ -475,6 +476,7 @@ class Toy:
         return Normal(z, jnp.ones_like(z)).log_prob(batch["image"]) + p.log_prob(z)
 
 
+@pytest.mark.slow
 def test_signal_to_noise_falls_with_k_for_iwae_and_rises_for_dreg():
     """Slopes in K of |E grad| / sd: encoder -½ under IWAE, +½ under DReG; decoder's +½.
 

@@ -1,5 +1,6 @@
 """Networks: every pixel and every latent is used, shapes fit, examples do not see each other."""
 
+import functools
 import math
 
 import jax
@@ -25,6 +26,14 @@ DECODERS = {
     "gru": networks.GRUDecoder(8),
     "patch": networks.PatchDecoder(4, 8, 1, 2),
 }
+
+
+def begin(network, *args):
+    """First parameters; op by op, strict modes crawl."""
+    static = range(2, len(args) + 1)  # a decoder's shape
+    return jax.jit(network.init, static_argnums=[*static])(jax.random.key(1), *args)
+
+
 SHAPES = [*((name, (8, 8, 1)) for name in ENCODERS), ("conv", (28, 28, 3))]
 
 
@@ -32,7 +41,7 @@ SHAPES = [*((name, (8, 8, 1)) for name in ENCODERS), ("conv", (28, 28, 3))]
 def test_every_pixel_reaches_the_features(name, shape):
     encoder = ENCODERS[name]
     x = jax.random.uniform(jax.random.key(0), (2, *shape))
-    params = jax.jit(encoder.init)(jax.random.key(1), x)
+    params = begin(encoder, x)
     # ReLUs may be dead at 0; a little more than the first weights wakes them.
     params = jax.tree.map(lambda v: 1.5 * v + 0.05, params)
 
@@ -54,7 +63,7 @@ def test_every_pixel_reaches_the_features(name, shape):
 def test_every_latent_reaches_every_pixel(name, shape):
     decoder = DECODERS[name]
     z = jax.random.normal(jax.random.key(0), (2, 3))
-    params = jax.jit(decoder.init, static_argnums=2)(jax.random.key(1), z, shape)
+    params = begin(decoder, z, shape)
     params = jax.tree.map(lambda v: 1.5 * v + 0.05, params)
 
     def decode(z):
@@ -69,7 +78,7 @@ def test_every_latent_reaches_every_pixel(name, shape):
 @pytest.mark.parametrize("name", DECODERS)
 def test_the_last_layer_has_no_bias(name):
     """The model adds one, which may start from data: two would be one too many."""
-    params = DECODERS[name].init(jax.random.key(0), jnp.zeros((1, 3)), (8, 8, 1))
+    params = begin(DECODERS[name], jnp.zeros((1, 3)), (8, 8, 1))
     flat = jax.tree.leaves_with_path(params)
     ones = ["/".join(str(k.key) for k in path) for path, v in flat if v.shape == (1,)]
     assert not ones  # of the only channel
@@ -79,7 +88,7 @@ def test_the_last_layer_has_no_bias(name):
 def test_burgess_networks_have_the_papers_parameters():
     """64x64: four layers of 32 4x4 filters, two dense layers of 256; by hand."""
     x = jnp.zeros((1, 64, 64, 1))
-    params = networks.ConvEncoder().init(jax.random.key(0), x)
+    params = begin(networks.ConvEncoder(), x)
     conv = 4 * 4 * 32 + 32 + 3 * (4 * 4 * 32 * 32 + 32)
     dense = 4 * 4 * 32 * 256 + 256 + 256 * 256 + 256
     assert sum(v.size for v in jax.tree.leaves(params)) == conv + dense
@@ -109,26 +118,23 @@ def test_a_gate_is_a_product_with_a_sigmoid():
 def test_attention_without_places_does_not_know_the_order_of_patches():
     encoder = ENCODERS["patch"]
     x = jax.random.uniform(jax.random.key(0), (3, 8, 8, 1))
-    params = encoder.init(jax.random.key(1), x)
+    params, apply = begin(encoder, x), jax.jit(encoder.apply)
     turned = jnp.concatenate([x[:, 4:], x[:, :4]], 1)  # whole patches change places
-    assert not np.allclose(
-        encoder.apply(params, x), encoder.apply(params, turned), atol=1e-4
-    )
+    assert not np.allclose(apply(params, x), apply(params, turned), atol=1e-4)
     blind = {"params": params["params"] | {"place": jnp.zeros((1, 4, 8))}}
-    np.testing.assert_allclose(
-        encoder.apply(blind, x), encoder.apply(blind, turned), atol=1e-5
-    )
+    np.testing.assert_allclose(apply(blind, x), apply(blind, turned), atol=1e-5)
 
 
 def test_a_patch_decoder_puts_patches_where_they_belong():
     """With one patch's place alone at work, only its pixels differ."""
     decoder = networks.PatchDecoder(4, 8, 0, 2)
     z = jnp.zeros((1, 3))
-    params = decoder.init(jax.random.key(0), z, (8, 12, 1))["params"]
+    params = begin(decoder, z, (8, 12, 1))["params"]
+    apply = jax.jit(functools.partial(decoder.apply, shape=(8, 12, 1)))
     for patch in range(6):
         moved = params["place"].at[0, patch].add(jnp.arange(8.0))
-        out = decoder.apply({"params": params | {"place": moved}}, z, (8, 12, 1))
-        same = decoder.apply({"params": params}, z, (8, 12, 1))
+        out = apply({"params": params | {"place": moved}}, z)
+        same = apply({"params": params}, z)
         changed = np.argwhere((out != same)[0, ..., 0])
         row, column = divmod(patch, 3)
         assert (changed // 4 == [row, column]).all() and len(changed) == 16

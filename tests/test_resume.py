@@ -345,7 +345,7 @@ def test_a_class_and_a_function_within_are_code_too(straight, tmp_path):
     asked = {"overrides": SMALL, "grid": GRID}
     other = tmp_path / "other.py"
     other.write_text(text.replace("networks.MLPEncoder(", "networks.MLPDecoder("))
-    says = "trained with encoder aevae.models:MLPEncoder, and now encoder is aevae"
+    says = "trained with encoder aevae.networks:MLPEncoder, and now encoder is aevae"
     with pytest.raises(InputError, match=says):
         study.run(other, straight, **asked)
     closed = "    scale = {}\n    schedule = lambda hp, step: hp | {{'lr': scale * hp['lr']}}\n"

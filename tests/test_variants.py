@@ -76,9 +76,8 @@ def test_pythae_the_vampprior_is_sampled_as_it_was_trained(batch):
 
 
 def test_pseudo_inputs_start_as_training_images(batch):
-    params = model(variants.VampPrior, pseudo=5).init(
-        jax.random.key(0), batch, None, HP
-    )
+    init = jax.jit(model(variants.VampPrior, pseudo=5).init)
+    params = init(jax.random.key(0), batch, None, HP)
     np.testing.assert_array_equal(
         params["params"]["inputs"]["value"], batch["image"][:5]
     )
@@ -275,7 +274,7 @@ def test_a_learned_sigma_goes_to_the_errors_root_mean_square(per_pixel, batch):
         own = params["params"] | {"likelihood": {"log_sigma": log_sigma}}
         return -made.apply({"params": own}, batch, None, HP).log_px.mean()
 
-    x = made.apply(params, batch, None, HP).x.mean
+    x = jax.jit(made.apply)(params, batch, None, HP).x.mean
     error = np.float64(x - batch["image"]) ** 2
     best = np.sqrt(error.mean(0) if per_pixel else error.mean())
     shape = params["params"]["likelihood"]["log_sigma"].shape
@@ -287,8 +286,8 @@ def test_a_learned_sigma_goes_to_the_errors_root_mean_square(per_pixel, batch):
 def test_a_decoder_may_give_more_than_one_number_a_pixel(batch):
     pair = functools.partial(begun, models.VAE, batch, output_bias=models.mean_logit)
     made, params = pair(likelihood=distributions.gaussian_pair, outputs=2)
-    x = made.apply(params, batch, None, HP).x
+    x = jax.jit(made.apply)(params, batch, None, HP).x
     assert x.mean.shape == (24, 4, 4, 1) == x.std.shape and (x.std > 0).all()
     made, params = pair(likelihood=distributions.categorical, outputs=9)
-    x = made.apply(params, batch, None, HP).x
+    x = jax.jit(made.apply)(params, batch, None, HP).x
     assert x.mean.shape == (24, 4, 4, 1) and x.levels == 9
