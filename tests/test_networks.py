@@ -37,6 +37,7 @@ def begin(network, *args):
 SHAPES = [*((name, (8, 8, 1)) for name in ENCODERS), ("conv", (28, 28, 3))]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "shape"), SHAPES)
 def test_every_pixel_reaches_the_features(name, shape):
     encoder = ENCODERS[name]
@@ -59,6 +60,7 @@ def test_every_pixel_reaches_the_features(name, shape):
     assert (found[1] == 0).all()  # no example sees another
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "shape"), SHAPES)
 def test_every_latent_reaches_every_pixel(name, shape):
     decoder = DECODERS[name]
