@@ -64,11 +64,15 @@ def blocks(held, most):
     """How a split is cut: whole blocks, the rows of one, and of a last one that is smaller or 0.
 
     Into equal blocks if there are some of at most `most` and at least half as many rows: what is
-    left over would be compiled apart.
+    left over is compiled apart. Else so that it is large: some terms, as those of a total
+    correlation, are between the rows of a block.
     """
     count = len(held["image"])
-    equal = [r for r in range(most, most // 2, -1) if count % r == 0]
-    rows = equal[0] if equal else min(most, count)
+    if count <= most:
+        return 1, count, 0
+    rows = max(
+        range(most, most // 2, -1), key=lambda r: (count % r == 0, count % r or r)
+    )
     return count // rows, rows, count % rows
 
 

@@ -47,9 +47,10 @@ def draw(workdir, base=None):
     if generative:
         paths.append(_save(_samples(generative), folder / "samples.png"))
     with files.writing(folder):
-        for old in folder.glob("*.png"):
-            if old not in paths and old.stem.startswith(("elbo", "distortion")):
-                old.unlink()  # of an axis that the grid has no longer
+        for of in ("elbo", "distortion"):
+            for old in (of, *(f"{of}_by_{name}" for name in names)):
+                if folder / f"{old}.png" not in paths:  # the grid has other axes now
+                    (folder / f"{old}.png").unlink(missing_ok=True)
         (folder / DRAWN).write_bytes(b"")
     return paths
 

@@ -157,6 +157,14 @@ def capacity_vae(model, params, batch, key, hp, *, free=False):
     return terms["distortion"] + hp["gamma"] * excess, terms
 
 
+def _require_several(count, what):
+    """What is between the examples of a batch needs two of them; in every block of an evaluation."""
+    if count < 2:
+        raise InputError(
+            f"{what} needs batches, and validation and test splits, of two examples or more"
+        )
+
+
 def stratified(count, size):
     """Log-weights [B, B] of minibatch stratified sampling: Chen et al. (2018), appendix.
 
@@ -164,6 +172,7 @@ def stratified(count, size):
     q(z_i) over a data set of `size`: the own posterior, on the diagonal, counts 1/N; one other
     stands for those that the batch lacks, (N - M) / (N M); the rest 1/M each, M = B - 1.
     """
+    _require_several(count, "minibatch stratified sampling")
     m = count - 1
     i = jnp.arange(count)
     weights = jnp.full((count, count), 1 / m)
@@ -254,6 +263,8 @@ def imq(squared, latent):
 def mmd(z, other, kernel):
     """Maximum mean discrepancy², without bias: Gretton et al. (2012). Both [B, Z]."""
 
+    _require_several(min(len(z), len(other)), "a maximum mean discrepancy")
+
     def mean(a, b, own):
         squared = ((a[:, None] - b[None]) ** 2).sum(-1)
         values = kernel(squared, a.shape[-1])
@@ -302,6 +313,7 @@ def factor_vae(model, params, batch, key, hp, *, free=False):
     """
     key, shuffle_key = jax.random.split(key)
     draw = model.apply(params, batch, key, hp)
+    _require_several(len(draw.z), "FactorVAE")
     ours, other = jnp.split(draw.z, [len(draw.z) // 2])
     permuted = jax.random.permutation(
         shuffle_key, stop_gradient(other), axis=0, independent=True

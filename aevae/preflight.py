@@ -30,7 +30,7 @@ def check(config, dataset):
         batch = train.rows(dataset.train, np.arange(config.batch))
         batch = config.binarization(jax.random.key(0), batch)
         after, metrics = train.step(config, state, batch, jax.random.key(0), hp)
-        held = {name: batch[name] for name in (*dataset.test, "size")}
+        held = config.binarization(jax.random.key(0), _smallest_block(dataset))
         held = evaluate.terms(config, state, held, jax.random.key(0), hp)
         x = config.model.apply(state.params, batch, None, hp).x
         return (after, metrics["loss"]), state.params, metrics, held, x
@@ -56,6 +56,15 @@ def check(config, dataset):
     _check_range(dataset, config.binarization, x)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     return parameters, sorted(metrics), sorted(held)
+
+
+def _smallest_block(dataset):
+    """Of those that an evaluation is cut into."""
+    found = []
+    for split in (dataset.validation, dataset.test):
+        _, rows, rest = evaluate.blocks(split, evaluate.ROWS)
+        found.append(train.rows(split, slice(rest or rows), len(split["image"])))
+    return min(found, key=lambda batch: len(batch["image"]))
 
 
 def shaped(config, dataset):

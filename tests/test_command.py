@@ -36,10 +36,14 @@ def test_a_sweep_ends_with_a_table_and_the_paths(tmp_path, capsys):
     assert "group 1/1 (latent 2): epoch 1/1" in err and "\r" not in err  # no terminal
     assert [row["beta"] for row in results.rows_of(workdir)] == [1, 2]
 
+    (workdir / "figures" / "elbo.png").write_bytes(b"")  # of a grid with one beta
+    (workdir / "figures" / "elbo_mine.png").write_bytes(b"")
     (workdir / "figures" / "elbo_by_beta.png").unlink()
     draw(f"--workdir={workdir}")
     assert str(workdir / "figures" / "elbo_by_beta.png") in capsys.readouterr().out
     assert (workdir / "figures" / "elbo_by_beta.png").is_file()
+    assert not (workdir / "figures" / "elbo.png").exists()
+    assert (workdir / "figures" / "elbo_mine.png").exists()
 
 
 def test_figures_that_were_not_finished_are_drawn_and_divergence_is_counted(

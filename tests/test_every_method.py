@@ -50,6 +50,16 @@ def test_it_reads_every_number_it_is_given_and_no_other(method, digits):
         preflight.check(base, digits)
 
 
+@pytest.mark.parametrize("method", ["beta_tcvae", "factor_vae", "info_vae", "wae_mmd"])
+def test_what_is_between_examples_needs_two_of_them(method, digits):
+    """In a held-out split too, before any work: it was a traceback, or a run marked diverged."""
+    one = {name: values[:1] for name, values in digits.test.items()}
+    with pytest.raises(InputError, match="validation and test splits, of two examples"):
+        preflight.check(base_of(method), digits._replace(test=one))
+    odd = {name: np.concatenate([v, v])[:501] for name, v in digits.test.items()}
+    preflight.check(base_of(method), digits._replace(test=odd))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_are_finite_at_extreme_images(method, digits):

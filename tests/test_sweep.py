@@ -200,9 +200,20 @@ def test_initial_weights_and_order_depend_on_the_seed(tiny):
     assert (first != second).any() and (first[0] != first[1]).any()
 
 
+def test_no_block_of_an_evaluation_is_small():
+    """What is measured between the rows of a block, as a total correlation, needs some of them."""
+    for count in range(1, 4000):
+        rows = {"image": np.empty(count)}
+        full, size, rest = evaluate.blocks(rows, 100)
+        assert full * size + rest == count and size <= 100
+        assert rest == 0 or rest >= 25
+        assert count <= 100 or size > 50
+
+
 def test_evaluation_is_over_every_example_once():
-    """600 rows are two blocks of 250 and a rest: the mean must weigh each by its size."""
-    values = np.arange(600, dtype=np.float32)
+    """601 rows are two blocks and a rest: the mean must weigh each by its size."""
+    values = np.arange(601, dtype=np.float32)
+    assert evaluate.blocks({"image": values}, 250) == (2, 201, 199)
     rows = {"image": values[:, None]}
 
     def measure(config, state, batch, key, hp):
