@@ -2,9 +2,9 @@
 
     python -m experiments.sweep --config=configs/methods.py:factor_vae
 
-The first swept value of each is its weight of nothing, or near it. Networks are small and epochs
-few, so that each trains in less than a minute on two cores: to see how a method is put together,
-not to compare methods. The table in the README says what each is.
+Networks are small and epochs few, so that each trains in less than a minute on two cores: to see how
+a method is put together, not to compare methods. A function gives objective, hyperparameters, grid,
+and what else differs. The table in the README says what each is.
 """
 
 import functools
@@ -21,7 +21,6 @@ from aevae import (
     variants,
 )
 
-# Without it, networks that start far from any use of the code collapse to the prior.
 WARM_UP = functools.partial(train.ramp, name="beta", length="warmup")
 
 
@@ -160,113 +159,67 @@ def fsq_vae():
     return objectives.fsq_vae, {}, {"levels": (3, 5)}, fields
 
 
-def continuous_bernoulli():
-    fields = {
-        "likelihood": distributions.continuous_bernoulli,
-        "binarization": data.none,
-    }
+def _grey(likelihood, **fields):
+    """Of pixels as numbers, not binarised."""
+    fields |= {"likelihood": likelihood, "binarization": data.none}
     return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
+
+
+def continuous_bernoulli():
+    return _grey(distributions.continuous_bernoulli)
 
 
 def discretized_logistic():
-    fields = {
-        "likelihood": distributions.discretized_logistic,
-        "binarization": data.none,
-    }
-    return (
-        objectives.beta_vae,
-        {"beta": 1.0, "scale": 0.1},
-        {"scale": (0.05, 0.1)},
-        fields,
-    )
+    objective, hp, _, fields = _grey(distributions.discretized_logistic)
+    return objective, hp | {"scale": 0.1}, {"scale": (0.05, 0.1)}, fields
 
 
 def categorical():
-    fields = {
-        "likelihood": distributions.categorical,
-        "outputs": 256,
-        "output_bias": models.zeros,
-        "binarization": data.none,
-    }
-    return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
+    return _grey(distributions.categorical, outputs=256, output_bias=models.zeros)
 
 
 def gaussian_pair():
-    fields = {
-        "likelihood": distributions.gaussian_pair,
-        "outputs": 2,
-        "output_bias": models.zeros,
-        "binarization": data.none,
-    }
-    return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
+    return _grey(distributions.gaussian_pair, outputs=2, output_bias=models.zeros)
 
 
-def gated():
-    fields = {
-        "encoder": networks.GatedEncoder((64,)),
-        "decoder": networks.GatedDecoder((64,)),
-    }
-    return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
-
-
-def convolutional():
-    fields = {
-        "encoder": networks.ConvEncoder((16, 16), (64,)),
-        "decoder": networks.ConvDecoder((16, 16), (64,)),
-        "epochs": 60,
-        "schedule": WARM_UP,
-    }
+def _deep(encoder, decoder, epochs=60):
+    """Networks that start far from any use of the code: without warm-up they collapse to the prior."""
+    fields = {"encoder": encoder, "decoder": decoder, "epochs": epochs}
+    fields["schedule"] = WARM_UP
     return (
         objectives.beta_vae,
         {"beta": 1.0, "warmup": 300.0},
         {"beta": (0.5, 1.0)},
         fields,
+    )
+
+
+def gated():
+    return _deep(networks.GatedEncoder((64,)), networks.GatedDecoder((64,)))
+
+
+def convolutional():
+    channels, widths = (16, 16), (64,)
+    return _deep(
+        networks.ConvEncoder(channels, widths), networks.ConvDecoder(channels, widths)
     )
 
 
 def residual():
-    fields = {
-        "encoder": networks.ResNetEncoder((8, 16), (64,)),
-        "decoder": networks.ResNetDecoder((16, 8), (64,)),
-        "epochs": 40,
-        "schedule": WARM_UP,
-    }
-    return (
-        objectives.beta_vae,
-        {"beta": 1.0, "warmup": 300.0},
-        {"beta": (0.5, 1.0)},
-        fields,
+    return _deep(
+        networks.ResNetEncoder((8, 16), (64,)),
+        networks.ResNetDecoder((16, 8), (64,)),
+        epochs=40,
     )
 
 
 def recurrent():
-    fields = {
-        "encoder": networks.GRUEncoder(32),
-        "decoder": networks.GRUDecoder(32),
-        "epochs": 60,
-        "schedule": WARM_UP,
-    }
-    return (
-        objectives.beta_vae,
-        {"beta": 1.0, "warmup": 300.0},
-        {"beta": (0.5, 1.0)},
-        fields,
-    )
+    return _deep(networks.GRUEncoder(32), networks.GRUDecoder(32))
 
 
 def attention():
-    fields = {
-        "encoder": networks.PatchEncoder(4, 32, 1, 2),
-        "decoder": networks.PatchDecoder(4, 32, 1, 2),
-        "epochs": 60,
-        "schedule": WARM_UP,
-    }
-    return (
-        objectives.beta_vae,
-        {"beta": 1.0, "warmup": 300.0},
-        {"beta": (0.5, 1.0)},
-        fields,
-    )
+    sizes = {"patch": 4, "width": 32, "depth": 1, "heads": 2}
+    return _deep(networks.PatchEncoder(**sizes), networks.PatchDecoder(**sizes))
 
 
 METHODS = {

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import re
 from pathlib import Path
 
 import jax
@@ -22,11 +23,8 @@ from aevae import (
 )
 
 FILE = Path(__file__).parents[1] / "configs" / "methods.py"
-NAMES = [
-    line[4:-3] for line in FILE.read_text().splitlines() if line.startswith("def ")
-]
-NAMES = [name for name in NAMES if name != "get_config(name="]
-METHODS = [name.removesuffix("(") for name in NAMES if not name.startswith("get_")]
+NAMES = re.findall(r"^def (\w+)\(\):", FILE.read_text(), re.MULTILINE)
+METHODS = [name for name in NAMES if not name.startswith("_")]
 
 
 def base_of(method):

@@ -54,10 +54,10 @@ def load(name):
 
 def _read(path):
     try:
-        found = np.load(path, allow_pickle=False)
-        if isinstance(found, np.ndarray):
-            return found
-        with found:
+        with path.open("rb") as file:  # which NumPy leaves open if it is damaged
+            found = np.load(file, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                return found
             return {name: found[name] for name in found.files}
     except OSError as error:
         reason = error.strerror or first_line(error)
