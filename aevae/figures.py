@@ -291,24 +291,34 @@ def _label(run):
 
 
 def _tiles(rows, title):
+    """A row of framed images for each label; of vectors a matrix, an example a line."""
+    from matplotlib.patches import Rectangle
+
     figure, panels = _canvas(len(rows), 1, 0.75 * results.IMAGES + 0.8, 0.8)
+    low, high = min(np.min(v) for _, v in rows), max(np.max(v) for _, v in rows)
     for (label, images), panel in zip(rows, panels[:, 0]):
         images = np.asarray(images)
         if images.ndim != 4 or images.shape[-1] not in (1, 3):
-            side = images.reshape(len(images), 1, -1, 1)
+            matrix = images.reshape(len(images), -1)
+            panel.imshow(matrix, cmap="gray", vmin=low, vmax=high, aspect="auto")
         else:
-            side = np.pad(images, ((0, 0), (0, 0), (0, 1), (0, 0)), constant_values=0.5)
-        strip = np.concatenate(list(side), axis=1).clip(0, 1)
-        panel.imshow(
-            strip if strip.shape[-1] == 3 else strip[..., 0],
-            cmap="gray",
-            vmin=0,
-            vmax=1,
-        )
+            gap = ((0, 0), (0, 0), (0, 1), (0, 0))
+            tiles = np.pad(images, gap, constant_values=1).clip(0, 1)
+            strip = np.concatenate(list(tiles), axis=1)[:, :-1]
+            strip = strip if strip.shape[-1] == 3 else strip[..., 0]
+            panel.imshow(strip, cmap="gray", vmin=0, vmax=1)
+            height, width = images.shape[1:3]
+            for left in range(0, strip.shape[1], width + 1):
+                corner, look = (
+                    (left - 0.5, -0.5),
+                    {"ec": "0.5", "lw": 0.8, "fill": False},
+                )
+                frame = Rectangle(corner, width, height, clip_on=False, **look)
+                panel.add_patch(frame)
         panel.set_xticks([])
         panel.set_yticks([])
         panel.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
         for spine in panel.spines.values():
-            spine.set_color("0.5")
+            spine.set_visible(False)
     figure.suptitle(title, fontsize=9)
     return figure
