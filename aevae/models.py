@@ -8,7 +8,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from aevae import InputError
 from aevae.distributions import Normal, bernoulli, flat, kl
+from aevae.networks import lecun_normal
 
 
 class Draw(NamedTuple):
@@ -30,10 +32,12 @@ class DiagonalGaussian(nn.Module):
     """Features [B, F] to q(z|x) = N(mean, diag std²): Kingma and Welling (2014), appendix C.2."""
 
     latent: int
+    kernel: Callable = lecun_normal
 
     @nn.compact
     def __call__(self, h):
-        mean, logvar = jnp.split(nn.Dense(2 * self.latent)(h), 2, axis=-1)
+        out = nn.Dense(2 * self.latent, kernel_init=self.kernel)(h)
+        mean, logvar = jnp.split(out, 2, axis=-1)
         return Normal(mean, jnp.exp(0.5 * logvar))
 
 
@@ -88,10 +92,11 @@ class VAE(nn.Module):
     outputs: int = (
         1  # of the decoder for each value: more are a last axis of its output
     )
+    kernel: Callable = lecun_normal  # first weights of the posterior's head
     shape: tuple[int, ...] = ()  # of one image; a sweep takes it from the data
 
     def setup(self):
-        self.posterior = DiagonalGaussian(self.latent)
+        self.posterior = DiagonalGaussian(self.latent, self.kernel)
         self.bias = FromData(self.output_bias)
 
     def encode(self, batch):
@@ -108,11 +113,21 @@ class VAE(nn.Module):
         bias = self.bias(batch).reshape(1, -1)
         if self.outputs == 1:
             out = flat(self.decoder(z, self.shape)) + bias
-            return self.likelihood(out.reshape(-1, *self.shape), hp)
+            return self._x(out.reshape(-1, *self.shape), hp)
         shape = (*self.shape[:-1], self.shape[-1] * self.outputs)
         out = self.decoder(z, shape).reshape(-1, math.prod(self.shape), self.outputs)
         out = out.at[:, :, 0].add(bias)
-        return self.likelihood(out.reshape(-1, *self.shape, self.outputs), hp)
+        return self._x(out.reshape(-1, *self.shape, self.outputs), hp)
+
+    def _x(self, out, hp):
+        """p(x|z) of the decoder's output. An InputError where that is not of an image's shape."""
+        x = self.likelihood(out, hp)
+        if x.mean.shape[1:] != self.shape:
+            raise InputError(
+                f"a likelihood of {self.outputs} outputs a value gives images {x.mean.shape[1:]}, "
+                f"not {self.shape}: it needs another number of the model's outputs"
+            )
+        return x
 
     def log_joint(self, z, batch, hp):
         """log p(x, z) at a given z, [B] nats."""

@@ -23,12 +23,35 @@ def _image(name, shape):
         raise InputError(f"{name} needs images [H, W, C], not vectors of shape {shape}")
 
 
-def hidden(h, widths, activation):
+# First weights (key, shape, dtype) of dense layers. Biases start at 0.
+
+
+def lecun_normal(key, shape, dtype=jnp.float32):
+    """Variance 1 / fan-in: LeCun et al. (1998)."""
+    return nn.initializers.lecun_normal()(key, shape, dtype)
+
+
+def glorot_uniform(key, shape, dtype=jnp.float32):
+    """Variance 2 / (fan-in + fan-out), uniform: Glorot and Bengio (2010)."""
+    return nn.initializers.glorot_uniform()(key, shape, dtype)
+
+
+def he_normal(key, shape, dtype=jnp.float32):
+    """Variance 2 / fan-in: He et al. (2015)."""
+    return nn.initializers.he_normal()(key, shape, dtype)
+
+
+def normal(key, shape, dtype=jnp.float32, *, std=0.01):
+    """Standard deviation `std` whatever the shape."""
+    return nn.initializers.normal(std)(key, shape, dtype)
+
+
+def hidden(h, widths, activation, kernel=lecun_normal):
     """Dense layers, each with its activation: [B, ...] to [B, F]. No widths, no layer."""
     _whole("widths", widths)
     h = h.reshape(len(h), -1)
     for width in widths:
-        h = activation(nn.Dense(width)(h))
+        h = activation(nn.Dense(width, kernel_init=kernel)(h))
     return h
 
 
@@ -49,10 +72,11 @@ class MLPEncoder(nn.Module):
 
     widths: tuple[int, ...]
     activation: Callable = nn.relu
+    kernel: Callable = lecun_normal
 
     @nn.compact
     def __call__(self, x):
-        return hidden(x, self.widths, self.activation)
+        return hidden(x, self.widths, self.activation, self.kernel)
 
 
 class MLPDecoder(nn.Module):
@@ -60,19 +84,26 @@ class MLPDecoder(nn.Module):
 
     widths: tuple[int, ...]
     activation: Callable = nn.relu
+    kernel: Callable = lecun_normal
 
     @nn.compact
     def __call__(self, z, shape):
-        h = hidden(z, self.widths, self.activation)
-        return nn.Dense(math.prod(shape), use_bias=False)(h).reshape(-1, *shape)
+        h = hidden(z, self.widths, self.activation, self.kernel)
+        return _pixels(h, shape, self.kernel)
 
 
-def gated(h, widths):
+def _pixels(h, shape, kernel):
+    out = nn.Dense(math.prod(shape), use_bias=False, kernel_init=kernel)(h)
+    return out.reshape(-1, *shape)
+
+
+def gated(h, widths, kernel):
     """Dense layers with gates: (W h + b) · sigmoid(V h + c). Dauphin et al. (2017)."""
     _whole("widths", widths)
     h = h.reshape(len(h), -1)
     for width in widths:
-        h = nn.Dense(width)(h) * nn.sigmoid(nn.Dense(width)(h))
+        value, gate = (nn.Dense(width, kernel_init=kernel)(h) for _ in range(2))
+        h = value * nn.sigmoid(gate)
     return h
 
 
@@ -80,21 +111,22 @@ class GatedEncoder(nn.Module):
     """Gated dense layers, as Tomczak and Welling (2018) encode."""
 
     widths: tuple[int, ...]
+    kernel: Callable = lecun_normal
 
     @nn.compact
     def __call__(self, x):
-        return gated(x, self.widths)
+        return gated(x, self.widths, self.kernel)
 
 
 class GatedDecoder(nn.Module):
     """Gated dense layers, as Tomczak and Welling (2018) decode."""
 
     widths: tuple[int, ...]
+    kernel: Callable = lecun_normal
 
     @nn.compact
     def __call__(self, z, shape):
-        h = gated(z, self.widths)
-        return nn.Dense(math.prod(shape), use_bias=False)(h).reshape(-1, *shape)
+        return _pixels(gated(z, self.widths, self.kernel), shape, self.kernel)
 
 
 class ConvEncoder(nn.Module):

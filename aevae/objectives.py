@@ -12,7 +12,22 @@ from jax.lax import stop_gradient
 from jax.scipy.stats import norm
 
 from aevae import InputError
-from aevae.distributions import Normal, kl_each, log_mean_exp
+from aevae.distributions import Code, Normal, kl_each, log_mean_exp
+from aevae.variants import OptimalGaussian
+
+
+def _require(given, kind, what, needs):
+    """What a method's equation has no meaning without."""
+    if not isinstance(given, kind):
+        name = getattr(given, "__name__", type(given).__name__)
+        raise InputError(f"{what} needs {needs}, not {name}")
+
+
+def _one_code(draw, what):
+    needs = f"a code that is one vector, which {type(draw.q).__name__}'s is not"
+    if not isinstance(draw.z, jax.Array):
+        raise InputError(f"{what} needs {needs}")
+
 
 # Autoencoders: the distortion at the mean code. No rate, no bound.
 
@@ -65,6 +80,7 @@ def sparse_kl(model, params, batch, key, hp):
     """
     del key
     draw = model.apply(params, batch, None, hp)
+    _one_code(draw, "a sparse autoencoder")
     log_rho = jax.nn.log_sigmoid(draw.z)
     on = jax.nn.logsumexp(log_rho, 0) - jnp.log(len(draw.z))
     off = jax.nn.logsumexp(log_rho - draw.z, 0) - jnp.log(len(draw.z))
@@ -81,6 +97,7 @@ def sparse_l1(model, params, batch, key, hp):
     """Distortion + sparsity · E[sum_z |z|]."""
     del key
     draw = model.apply(params, batch, None, hp)
+    _one_code(draw, "a sparse autoencoder")
     distortion, penalty = -draw.log_px.mean(), abs(draw.z).sum(-1).mean()
     terms = {"distortion": distortion, "sparsity": penalty}
     return distortion + hp["sparsity"] * penalty, terms
@@ -95,7 +112,9 @@ def contractive(model, params, batch, key, hp):
     del key
 
     def code(image):
-        return model.apply(params, batch | {"image": image}, None, hp).z
+        draw = model.apply(params, batch | {"image": image}, None, hp)
+        _one_code(draw, "a contractive autoencoder")
+        return draw.z
 
     z, pull = jax.vjp(code, batch["image"])
     rows = jax.vmap(lambda one: pull(jnp.broadcast_to(one, z.shape))[0])(
@@ -144,6 +163,29 @@ def beta_vae(model, params, batch, key, hp, *, free=False):
     draw = model.apply(params, batch, key, hp)
     terms = bound_terms(draw)
     return terms["distortion"] + hp["beta"] * _rate(draw, terms, hp, free), terms
+
+
+def optimal_sigma_vae(model, params, batch, key, hp, *, free=False):
+    """The beta-VAE under N(x; mean, sigma²) with the sigma² that is best: Rybkin et al. (2021), eq. 6.
+
+    The best is the mean squared error over pixels and examples. The gradient is that at the batch's
+    own; what is logged, and evaluated, is at the one that `variants.OptimalGaussian` keeps, its
+    average over training batches, so that no value depends on what a batch is. The average moves by
+    the learning rate of its own that `train.averaged` gives it.
+    """
+    likelihood = getattr(model, "likelihood", None)
+    needs = "the likelihood OptimalGaussian"
+    _require(likelihood, OptimalGaussian, "an optimal sigma", needs)
+    draw = model.apply(params, batch, key, hp)
+    kept = draw.x.std.ravel()[0] ** 2
+    own = ((draw.x.mean - batch["image"]) ** 2).mean()
+    best = draw.x._replace(std=jnp.full_like(draw.x.std, 1) * stop_gradient(own) ** 0.5)
+    terms = bound_terms(draw)
+    slope = -best.log_prob(batch["image"]).mean()
+    slope += 0.5 * (kept - stop_gradient(own)) ** 2
+    distortion = stop_gradient(terms["distortion"]) + slope - stop_gradient(slope)
+    loss = distortion + hp["beta"] * _rate(draw, terms, hp, free)
+    return loss, terms | {"sigma": kept**0.5}
 
 
 def capacity_vae(model, params, batch, key, hp, *, free=False):
@@ -196,10 +238,7 @@ def decomposition(draw, log_weights):
     estimates of q(z) from the batch's posteriors; they enter once for the joint, and once for each
     latent's marginal.
     """
-    if not isinstance(draw.q, Normal):
-        raise InputError(
-            f"the decomposition needs a diagonal Gaussian q(z|x), not {type(draw.q).__name__}"
-        )
+    _require(draw.q, Normal, "the decomposition", "a diagonal Gaussian q(z|x)")
     each = norm.logpdf(draw.z[:, None], draw.q.mean[None], draw.q.std[None])
     log_q = jax.nn.logsumexp(each.sum(-1) + log_weights, axis=1)
     log_each = jax.nn.logsumexp(each + log_weights[:, :, None], axis=1).sum(-1)
@@ -232,10 +271,7 @@ def dip_vae(model, params, batch, key, hp, *, second=False, free=False):
     that of z itself, which adds the mean posterior variance to its diagonal.
     """
     draw = model.apply(params, batch, key, hp)
-    if not isinstance(draw.q, Normal):
-        raise InputError(
-            f"DIP-VAE needs a diagonal Gaussian q(z|x), not {type(draw.q).__name__}"
-        )
+    _require(draw.q, Normal, "DIP-VAE", "a diagonal Gaussian q(z|x)")
     centred = draw.q.mean - draw.q.mean.mean(0, keepdims=True)
     covariance = centred.T @ centred / len(centred)
     if second:
@@ -276,6 +312,7 @@ def mmd(z, other, kernel):
 
 
 def _mmd_to_prior(draw, key, kernel):
+    _one_code(draw, "a maximum mean discrepancy")
     return mmd(draw.z, draw.p.sample(key, len(draw.z)), kernel)
 
 
@@ -313,6 +350,8 @@ def factor_vae(model, params, batch, key, hp, *, free=False):
     """
     key, shuffle_key = jax.random.split(key)
     draw = model.apply(params, batch, key, hp)
+    if not hasattr(model, "discriminate"):
+        raise InputError("FactorVAE needs a model with a discriminator: FactorVAE's")
     _require_several(len(draw.z), "FactorVAE")
     ours, other = jnp.split(draw.z, [len(draw.z) // 2])
     permuted = jax.random.permutation(
@@ -337,6 +376,7 @@ def vq_vae(model, params, batch, key, hp):
     second term moves the codebook and the third the encoder.
     """
     draw = model.apply(params, batch, key, hp)
+    _require(draw.q, Code, "VQ-VAE", "a code of codewords")
     before, after = draw.q
     book = ((stop_gradient(before) - after) ** 2).sum((1, 2)).mean()
     commitment = ((before - stop_gradient(after)) ** 2).sum((1, 2)).mean()

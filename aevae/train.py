@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from aevae import data
+from aevae import InputError, data
 
 INIT_ROWS = 10_000  # training examples that initial values may depend on
 
@@ -58,13 +58,27 @@ def adversarial(hp):
     As Kim and Mnih (2018) train FactorVAE.
     """
 
-    def label(params):
-        own = {name: "vae" for name in params["params"]}
-        return {"params": own | {"discriminator": "discriminator"}}
+    return _apart("discriminator", optax.adam(hp["discriminator_lr"], b1=0.5), hp)
 
-    parts = {"vae": optax.adam(hp["lr"])}
-    parts["discriminator"] = optax.adam(hp["discriminator_lr"], b1=0.5)
-    return optax.partition(parts, label)
+
+def averaged(hp):
+    """Adam at `lr`, and for the likelihood's kept sigma² a running average of `share` a step.
+
+    For `objectives.optimal_sigma_vae`.
+    """
+    return _apart("likelihood", optax.sgd(hp["share"]), hp)
+
+
+def _apart(part, optimizer, hp):
+    """Adam, but for a part of the model that has an optimiser of its own."""
+
+    def label(params):
+        own = {name: "model" for name in params["params"]}
+        if part not in own:
+            raise InputError(f"the model has no {part}; it has {', '.join(own)}")
+        return {"params": own | {part: part}}
+
+    return optax.partition({"model": optax.adam(hp["lr"]), part: optimizer}, label)
 
 
 # Schedules, (hp, step) -> hp, before objective and optimiser. All but `constant` are bound with

@@ -1,5 +1,7 @@
 """Models that differ from `models.VAE` by what their papers change: code, prior or likelihood."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
@@ -107,10 +109,12 @@ class Stochastic(nn.Module):
 
     widths: tuple[int, ...]
     latent: int
+    kernel: Callable
 
     @nn.compact
     def __call__(self, h):
-        return DiagonalGaussian(self.latent)(hidden(h, self.widths, nn.tanh))
+        h = hidden(h, self.widths, nn.tanh, self.kernel)
+        return DiagonalGaussian(self.latent, self.kernel)(h)
 
 
 class TwoLevel(VAE):
@@ -124,8 +128,8 @@ class TwoLevel(VAE):
 
     def setup(self):
         super().setup()
-        self.up = Stochastic(self.widths, self.top)
-        self.down = Stochastic(self.widths, self.latent)
+        self.up = Stochastic(self.widths, self.top, self.kernel)
+        self.down = Stochastic(self.widths, self.latent, self.kernel)
 
     def encode(self, batch):
         """q(a|x) q(b|a)."""
@@ -240,6 +244,19 @@ class LearnedGaussian(nn.Module):
         shape = out.shape[1:] if self.per_pixel else (1,) * (out.ndim - 1)
         log_sigma = self.param("log_sigma", nn.initializers.zeros, shape)
         return Normal(out, jnp.broadcast_to(jnp.exp(log_sigma)[None], out.shape))
+
+
+class OptimalGaussian(nn.Module):
+    """The likelihood N(x; out, sigma²) for `objectives.optimal_sigma_vae`: Rybkin et al. (2021).
+
+    Its sigma² starts at 1 and follows the mean squared error of training batches.
+    """
+
+    @nn.compact
+    def __call__(self, out, hp):
+        del hp
+        variance = self.param("variance", nn.initializers.ones, (1,) * out.ndim)
+        return Normal(out, jnp.broadcast_to(jnp.sqrt(variance), out.shape))
 
 
 class FactorVAE(VAE):

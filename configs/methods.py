@@ -124,6 +124,13 @@ def sigma_vae():
     )
 
 
+def optimal_sigma():
+    _, hp, _, fields = sigma_vae()
+    fields |= {"likelihood": variants.OptimalGaussian(), "optimizer": train.averaged}
+    hp = {**hp, "share": 0.02}
+    return objectives.optimal_sigma_vae, hp, {"beta": (1.0, 2.0)}, fields
+
+
 def vampprior():
     fields = {"kind": variants.VampPrior, "pseudo": 50}
     return objectives.beta_vae, {"beta": 1.0}, {"pseudo": (10, 50)}, fields
@@ -228,7 +235,16 @@ METHODS = {
         *(autoencoder, denoising, sparse_kl, sparse_l1, contractive),
         *(beta_vae, free_bits, warm_up, capacity_vae, beta_tcvae, factor_vae),
         *(dip_vae, dip_vae_2, info_vae, wae_mmd, iwae, stl, dreg, sigma_vae),
-        *(vampprior, mixture_prior, iaf, two_level, conditional, vq_vae, fsq_vae),
+        *(
+            optimal_sigma,
+            vampprior,
+            mixture_prior,
+            iaf,
+            two_level,
+            conditional,
+            vq_vae,
+            fsq_vae,
+        ),
         *(continuous_bernoulli, discretized_logistic, categorical, gaussian_pair),
         *(gated, convolutional, residual, recurrent, attention),
     )

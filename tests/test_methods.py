@@ -253,7 +253,7 @@ def test_each_term_of_the_decomposition_is_the_gaussian_closed_form():
         np.testing.assert_allclose(found[name], value, atol=0.05)
 
 
-def test_weighted_sampling_is_too_low_by_log_n_for_the_whole_set():
+def test_disvae_60_weighted_sampling_is_too_low_by_log_n_for_the_whole_set():
     """Where the batch is the set, MWS says q(z) / N: a bias of log N in the mutual information."""
     rng = np.random.default_rng(2)
     q = Normal(jnp.float32(rng.normal(size=(64, 2))), jnp.full((64, 2), 0.5))
@@ -413,6 +413,91 @@ def test_only_the_discriminator_feels_its_loss(batch):
     assert abs(encoder[0] - encoder[1]).max() > 1e-4
 
 
+# Rates
+
+
+RATED = [
+    objectives.beta_vae,
+    objectives.info_vae,
+    objectives.dip_vae,
+    objectives.beta_tcvae,
+    functools.partial(objectives.iwae, k=2),
+]
+
+
+@pytest.mark.parametrize("objective", RATED)
+def test_pt_vae_68_what_is_logged_as_the_rate_is_the_divergence(
+    objective, batch, params
+):
+    """Not its negative: by hand, and 0 where the posterior is the prior."""
+    of = jax.jit(functools.partial(objective, vae()))
+    _, terms = of(params, batch, jax.random.key(KEY), HP)
+    q = draw_of(params, batch).q
+    by_hand = 0.5 * (q.std**2 + q.mean**2 - 1 - 2 * np.log(q.std)).sum(1).mean()
+    np.testing.assert_allclose(terms["rate"], by_hand, rtol=1e-5)
+    assert by_hand > 0.1
+    head = jax.tree.map(jnp.zeros_like, params["params"]["posterior"])
+    collapsed = {"params": params["params"] | {"posterior": head}}
+    _, terms = of(collapsed, batch, jax.random.key(KEY), HP)
+    np.testing.assert_allclose(terms["rate"], 0, atol=1e-6)
+
+
+# The optimal sigma
+
+
+def test_an_optimal_sigma_has_the_gradient_of_the_log_of_the_error(batch):
+    """P/2 log MSE + beta rate is the objective once sigma² = MSE: Rybkin et al. (2021), eq. 7."""
+    made = vae(likelihood=variants.OptimalGaussian())
+    params = jax.jit(made.init)(jax.random.key(0), batch, None, HP)
+
+    def by_error(params):
+        draw = made.apply(params, batch, jax.random.key(KEY), HP)
+        error = ((draw.x.mean - batch["image"]) ** 2).mean()
+        return 16 / 2 * jnp.log(error) + HP["beta"] * draw.rate.mean()
+
+    def ours(params):
+        key = jax.random.key(KEY)
+        return objectives.optimal_sigma_vae(made, params, batch, key, HP)[0]
+
+    slopes = [jax.jit(jax.grad(f))(params)["params"] for f in (ours, by_error)]
+    kept = [dict(s).pop("likelihood")["variance"] for s in slopes]
+    for a, b in zip(*map(jax.tree.leaves, (s | {"likelihood": 0} for s in slopes))):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    draw = draw_of(params, batch, made)
+    error = ((draw.x.mean - np.float64(batch["image"])) ** 2).mean()
+    np.testing.assert_allclose(
+        kept[0].ravel(), 1 - error, rtol=1e-5
+    )  # sigma² starts at 1
+
+
+def test_a_kept_sigma_is_the_training_sets_and_the_bound_is_of_any_batch(batch):
+    """Taken from each batch it made the ELBO depend on how many examples a batch has."""
+    made = vae(likelihood=variants.OptimalGaussian())
+    params = jax.jit(made.init)(jax.random.key(0), batch, None, HP)
+    hp, images = HP | {"lr": 0.0, "share": 0.05}, batch["image"]
+    optimizer = train.averaged(hp)
+
+    @jax.jit
+    def step(t, carry):
+        params, opt = carry
+        own = batch | {"image": images[(jnp.arange(8) + 8 * t) % 32]}
+        of = functools.partial(objectives.optimal_sigma_vae, made)
+        grads = jax.grad(lambda p: of(p, own, None, hp)[0])(params)
+        updates, opt = optimizer.update(grads, opt, params)
+        return optax.apply_updates(params, updates), opt
+
+    params, _ = jax.lax.fori_loop(0, 400, step, (params, optimizer.init(params)))
+    error = (draw_of(params, batch, made, None).x.mean - np.float64(images)) ** 2
+    variance = params["params"]["likelihood"]["variance"]
+    np.testing.assert_allclose(np.ravel(variance), error.mean(), rtol=0.02)
+    elbos = []
+    for parts in (1, 4):
+        each = [batch | {"image": part} for part in jnp.split(images, parts)]
+        of = jax.jit(functools.partial(objectives.optimal_sigma_vae, made))
+        elbos.append(np.mean([of(params, own, None, hp)[1]["elbo"] for own in each]))
+    np.testing.assert_allclose(*elbos, rtol=1e-6)
+
+
 # Importance-weighted gradients
 
 
@@ -429,6 +514,24 @@ def test_what_is_logged_is_the_bound_whatever_the_gradient(batch, params):
         loss, terms = run(objective, params, batch, k=6)
         np.testing.assert_allclose(terms["iwae"], bound, rtol=1e-5)
         np.testing.assert_allclose(loss, -bound, rtol=1e-5)
+
+
+def test_pt_vae_53_the_gradient_weighs_each_sample_by_its_share(batch, params):
+    """d bound = sum_k w~_k d log w_k, w~ = w / sum w held still: the best sample counts most."""
+
+    def log_w(params):
+        keys = jax.random.split(jax.random.key(KEY), 6)
+        draws = jax.vmap(lambda key: vae().apply(params, batch, key, HP))(keys)
+        return draws.log_px + draws.log_pz - draws.log_qz
+
+    values = np.float64(jax.jit(log_w)(params))
+    weights = np.exp(values - scipy.special.logsumexp(values, axis=0))
+    weights = jnp.float32(weights / values.shape[1])
+    by_hand = jax.jit(jax.grad(lambda p: -(weights * log_w(p)).sum()))(params)
+    of = functools.partial(objectives.iwae, vae(), k=6)
+    ours = jax.jit(jax.grad(lambda p: of(p, batch, jax.random.key(KEY), HP)[0]))(params)
+    for a, b in zip(*map(jax.tree.leaves, (ours, by_hand))):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.slow

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aevae import InputError, networks
+from aevae import InputError, models, networks
 
 ENCODERS = {
     "mlp": networks.MLPEncoder((16,)),
@@ -164,3 +164,30 @@ def test_decoders_of_vectors():
     for name in ("mlp", "gated"):
         params = DECODERS[name].init(jax.random.key(0), z, shape)
         assert DECODERS[name].apply(params, z, shape).shape == (2, math.prod(shape))
+
+
+@pytest.mark.parametrize(
+    "kernel, variance",
+    [
+        (networks.lecun_normal, 1 / 300),
+        (networks.glorot_uniform, 2 / 500),
+        (networks.he_normal, 2 / 300),
+        (functools.partial(networks.normal, std=0.01), 1e-4),
+    ],
+)
+def test_first_weights_have_their_papers_variance(kernel, variance):
+    """Of every dense layer, the posterior's head among them; biases start at 0."""
+    parts = (
+        networks.MLPEncoder((300, 200), kernel=kernel),
+        networks.MLPDecoder((300, 200), kernel=kernel),
+    )
+    made = models.VAE(100, *parts, kernel=kernel, shape=(20, 20, 1))
+    batch = {"image": jnp.zeros((2, 20, 20, 1))}
+    params = jax.jit(made.init)(jax.random.key(0), batch, None, {})["params"]
+    second = params["encoder"]["Dense_1"]["kernel"]
+    assert second.shape == (300, 200)
+    np.testing.assert_allclose(second.var(), variance, rtol=0.05)
+    head = params["posterior"]["Dense_0"]
+    shares = {1 / 300: 1 / 200, 2 / 500: 2 / 400, 2 / 300: 2 / 200, 1e-4: 1e-4}
+    np.testing.assert_allclose(head["kernel"].var(), shares[variance], rtol=0.05)
+    np.testing.assert_array_equal(head["bias"], 0)
