@@ -267,7 +267,9 @@ class Attention(nn.Module):
 
     @nn.compact
     def __call__(self, h):
-        h += nn.MultiHeadDotProductAttention(self.heads)(nn.LayerNorm()(h))
+        # No biases: the keys' has no effect, so that Adam would move it by rounding alone.
+        attention = nn.MultiHeadDotProductAttention(self.heads, use_bias=False)
+        h += attention(nn.LayerNorm()(h))
         wide = nn.gelu(nn.Dense(4 * h.shape[-1])(nn.LayerNorm()(h)))
         return h + nn.Dense(h.shape[-1])(wide)
 

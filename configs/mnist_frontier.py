@@ -1,0 +1,36 @@
+"""The rate-distortion frontier: beta-VAEs on stochastically binarised MNIST, beta 0.1 to 16.
+
+The one-layer network of Burda et al. (2016), 784-200-200-50-200-200-784, tanh, first weights of
+Glorot, output bias from the mean image; the objective of Higgins et al. (2017). Adam at a constant
+1e-3, batches of 100, 20 epochs.
+
+    python -m experiments.sweep --config=configs/mnist_frontier.py --data_dir=DIR
+"""
+
+from flax import linen as nn
+
+from aevae import config, data, models, networks, objectives, train
+
+
+def get_config():
+    return config.Config(
+        model=models.VAE(
+            latent=50,
+            encoder=networks.MLPEncoder((200, 200), nn.tanh, networks.glorot_uniform),
+            decoder=networks.MLPDecoder((200, 200), nn.tanh, networks.glorot_uniform),
+            output_bias=models.mean_logit,
+            kernel=networks.glorot_uniform,
+        ),
+        objective=objectives.beta_vae,
+        hparams={"beta": 1.0, "lr": 1e-3},
+        optimizer=train.adam,
+        schedule=train.constant,
+        binarization=data.stochastic,
+        dataset="mnist",
+        train="train[:50000]",
+        validation="train[50000:]",
+        test="test",
+        batch=100,
+        epochs=20,
+        grid={"beta": (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0), "seed": (0, 1, 2)},
+    )
