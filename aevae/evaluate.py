@@ -23,7 +23,8 @@ def terms(config, state, batch, key, hp):
     loss, terms = config.objective(config.model, state.params, batch, key, hp)
     if "elbo" not in terms:
         draw = config.model.apply(state.params, batch, None, hp)
-        terms |= errors(draw.x, batch["image"])
+        found = errors(draw.x, batch["image"])
+        terms |= {name: each.mean() for name, each in found.items()}
     return terms | {"loss": loss}
 
 
@@ -149,7 +150,7 @@ def score(measured):
 
 
 def errors(x, image):
-    """Squared error and cross-entropy of the mean reconstruction, summed over pixels.
+    """Squared error and cross-entropy of the mean reconstruction, summed over pixels, [B] each.
 
     The cross-entropy has a meaning for images in [0, 1]. A mean that can leave (0, 1), as a
     Gaussian's can, is clipped to [1e-6, 1 - 1e-6] for it.
@@ -158,4 +159,4 @@ def errors(x, image):
     entropy = -image * jnp.log(mean) - (1 - image) * jnp.log1p(-mean)
     exact = -x.log_prob(image) if isinstance(x, Bernoulli) else per_example(entropy)
     squared = per_example((x.mean - image) ** 2)
-    return {"squared_error": squared.mean(), "cross_entropy": exact.mean()}
+    return {"squared_error": squared, "cross_entropy": exact}

@@ -134,7 +134,7 @@ def whole_folder(target):
             for path in sorted(partial.iterdir()):
                 with path.open("rb") as file:
                     os.fsync(file.fileno())
-                sums += f"{_digest(path)}  {path.name}\n"
+                sums += f"{digest(path)}  {path.name}\n"
             with (partial / SUMS).open("wb") as file:
                 file.write(sums.encode())
                 _flush(file)
@@ -177,7 +177,7 @@ def verify(place, names):
         raise Broken(f"{place / SUMS} cannot be read") from None
     for name in names:
         try:
-            if f"{_digest(place / name)}  {name}\n" not in sums:
+            if f"{digest(place / name)}  {name}\n" not in sums:
                 fault = "is not what was saved: its sha256 differs"
                 raise Broken(f"{place / name} {fault}")
         except OSError as error:
@@ -195,7 +195,8 @@ def read(path, parts):
     return arrays
 
 
-def _digest(path):
+def digest(path):
+    """The sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

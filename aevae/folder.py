@@ -223,7 +223,7 @@ class Folder:
             "results": [*dict.fromkeys([*identity, *MEASURES, *errors, *TAIL])],
             "timing": TIMING,
         }
-        self._tables = {}
+        self._tables, self._head = {}, tables["results"]
         for name, columns in tables.items():
             path = self.path / f"{name}.csv"
             self._tables[name] = results.Table(path, columns)
@@ -244,7 +244,9 @@ class Folder:
         done = [group for group in self.groups if self.finished(group)]
         known = [(group, self.journals[group.number]) for group in done]
         rows = [row for group, its in known for row in its.result_rows(group)]
-        self._tables["results"].write(rows)
+        table = self._tables["results"]
+        table.columns, rows = results.merged(self.path, self._head, rows)
+        table.write(rows)
         self._tables["timing"].write([its.timing_row(group) for group, its in known])
 
     def begin(self, group, population, dataset):

@@ -139,6 +139,7 @@ class Trained:
 
     def __init__(self, config, params, step, row, examples):
         self.config, self.row, self.examples = config, row, examples
+        self.step = step
         self.params = jax.tree.map(jnp.asarray, params)
         hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
         self.hp = config.schedule(hp, jnp.int32(step))
@@ -251,10 +252,49 @@ def declared(workdir, base=None):
     return runs
 
 
+def evaluated_path(workdir, number):
+    """Where it is kept what evaluations found of a run."""
+    return Path(workdir) / "evaluated" / f"{number:04d}.json"
+
+
+def evaluated(workdir, number):
+    """{measure: {"options", "values", ...}} of the parameters that a run has now; {} if of none."""
+    try:
+        known = json.loads(evaluated_path(workdir, number).read_text())
+        same = known["params"] == files.digest(params_path(workdir, number))
+        return known["measures"] if same else {}
+    except (OSError, ValueError, KeyError):
+        return {}
+
+
+def merged(workdir, columns, rows):
+    """Columns and rows of results.csv, and what evaluations found, before the validation's."""
+    found = []
+    for row in rows:
+        own = evaluated(workdir, int(row["run"])).values()
+        found.append({k: v for measure in own for k, v in measure["values"].items()})
+    names = dict.fromkeys(name for values in found for name in values)
+    names = [name for name in names if name not in columns]
+    at = list(columns).index("validation_elbo")
+    columns = [*columns[:at], *names, *columns[at:]]
+    return columns, [row | values for row, values in zip(rows, found)]
+
+
+def extend(workdir):
+    """Writes results.csv anew, with what evaluations have found. Nothing else in it changes."""
+    path = _existing(workdir, "results.csv")
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows, columns = list(reader), reader.fieldnames
+    columns, rows = merged(workdir, columns, rows)
+    Table(path, columns).write(rows)
+
+
 def record_of(workdir):
     """What config.json says."""
+    path = _existing(workdir, "config.json")
     try:
-        record = json.loads(_existing(workdir, "config.json").read_text())
+        record = json.loads(path.read_text())
         record["sweeps"]
     except (ValueError, KeyError):
         raise InputError(
@@ -284,12 +324,20 @@ def _same(cell, value):
     return str(cell) == config.describe(value)
 
 
-def summary(workdir):
+def summary(workdir, only=None):
     """A table as text: the results of each point of the grid, mean ± deviation over its seeds.
 
-    The deviation is that of the runs themselves, with n - 1; diverged runs are left out.
+    The deviation is that of the runs themselves, with n - 1; diverged runs are left out. Of what
+    evaluations found, `only` these columns; without them, what the sweep itself found.
     """
     rows, names = rows_of(workdir), record_of(workdir)["columns"]
+    if only is None:
+        own = [evaluated(workdir, row["run"]).values() for row in rows]
+        hidden = {n for of in own for measure in of for n in measure["values"]}
+        rows = [{k: v for k, v in row.items() if k not in hidden} for row in rows]
+    else:
+        kept = {*names, *only, "diverged"}
+        rows = [{k: v for k, v in row.items() if k in kept} for row in rows]
     points = [n for n in names if n not in ("run", "seed")]
     points = [n for n in points if len({row[n] for row in rows}) > 1] or points[:1]
     measures = [

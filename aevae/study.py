@@ -11,6 +11,7 @@ from aevae import (
     data,
     feed,
     machine,
+    members,
     preflight,
     results,
     sweep,
@@ -63,7 +64,7 @@ def run(
       overrides: {name: value or text} in place of the config's values.
       grid: {name: values}, or a list of such, in place of the config's grid.
       data_dir: where TFDS has prepared the data sets.
-      chunk: how many members a device trains at a time; by default `sweep.layout` decides.
+      chunk: how many members a device trains at a time; by default `members.layout` decides.
       interval: seconds between checkpoints. SIGTERM and Ctrl-C make one, too.
       fresh: start over; a run folder that is there is renamed.
       memory: bytes of each device's memory that data may take, by default half of it. Training data
@@ -139,7 +140,7 @@ def _train(task, folder, chunk, interval, memory, progress, signals):
     group = task.group
     progress.begin(task)
     began = time.perf_counter()
-    layout = sweep.layout(len(group.runs), task.parameters, chunk=chunk)
+    layout = members.layout(len(group.runs), task.parameters, chunk=chunk)
     population = sweep.Population(
         group.runs, task.dataset, layout, task.metrics, memory
     )

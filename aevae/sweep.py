@@ -2,20 +2,16 @@
 
 import functools
 import math
-import time
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import AxisType, NamedSharding
-from jax.sharding import PartitionSpec as P
 
-from aevae import InputError, data, evaluate, feed, preflight, train
+from aevae import InputError, data, evaluate, feed, members, train
+from aevae.members import Members, Pace
 
-SPAN = 1.0  # seconds: how long the host waits for the devices at most, about
-SMALL = 30_000  # parameters: below it, a CPU trains several members at a time ...
-CHUNK = 8  # ... so many: experiments.benchmark, on digits and MNIST networks by width
+layout = members.layout
 TERMS = evaluate.terms, evaluate.ROWS
 BOUNDS = evaluate.bounds, evaluate.ROWS_BOUND
 
@@ -48,37 +44,7 @@ class Moment(NamedTuple):
     results: dict[str, np.ndarray] | None = None
 
 
-class Layout(NamedTuple):
-    """How members lie: over `devices`, and `chunk` at a time on each."""
-
-    members: int
-    devices: int
-    chunk: int
-
-    @property
-    def padded(self):
-        return (
-            -(-self.members // (self.devices * self.chunk)) * self.devices * self.chunk
-        )
-
-
-def layout(members, parameters, devices=None, chunk=None):
-    """The layout for so many members of so many parameters each.
-
-    A group smaller than the device count uses only as many devices as it has members. On a CPU
-    large networks go one at a time, whose state stays in the cache; small ones `CHUNK` at a time.
-    An accelerator takes all at once. The bits of a run depend on the chunk.
-    """
-    devices = min(members, devices or jax.device_count())
-    each = -(-members // devices)
-    if chunk is None:
-        on_cpu = jax.default_backend() == "cpu"
-        chunk = (CHUNK if parameters < SMALL else 1) if on_cpu else each
-    turns = -(-each // min(chunk, each))
-    return Layout(members, devices, -(-each // turns))
-
-
-class Population:
+class Population(Members):
     """The runs of a group: alike but for hyperparameters and seed, and trained together.
 
     Members lie along one axis, split over the devices without any communication between them, and
@@ -88,38 +54,20 @@ class Population:
     """
 
     def __init__(self, runs, dataset, layout, metrics, memory=None):
-        self.runs, self.layout = runs, layout
-        self.config = config = preflight.shaped(runs[0], dataset)
-        devices = jax.devices()[: layout.devices]
-        mesh = jax.make_mesh((len(devices),), ("M",), (AxisType.Auto,), devices=devices)
-        self._everywhere = NamedSharding(mesh, P())
-        self._members = NamedSharding(mesh, P("M"))
+        super().__init__(runs, dataset, layout)
+        config, everyone = self.config, self.everyone
+        self._distinct, which = np.unique(self.seeds, return_inverse=True)
+        given = which.astype(np.int32), self.seeds, self.hp
+        self._given = jax.device_put(given, self.along)
 
-        padded = [*runs, *[runs[-1]] * (layout.padded - len(runs))]
-        seeds = np.array([run.seed for run in padded], np.int32)
-        self._seeds, which = np.unique(seeds, return_inverse=True)
-        hp = {
-            name: np.array([run.hparams[name] for run in padded], np.float32)
-            for name in config.hparams
-        }
-        self._given = jax.device_put((which.astype(np.int32), seeds, hp), self._members)
-
-        held = {
-            part: data.held_out(
-                config.binarization,
-                evaluation_key(part, "binarization"),
-                getattr(dataset, part),
-            )
-            for part in ("validation", "test")
-        }
+        held = {part: held_out(config, dataset, part) for part in data.PARTS[1:]}
         self._first = {k: v[: train.INIT_ROWS] for k, v in dataset.train.items()}
         taken = sum(map(feed.bytes_of, held.values()))
         visited = dataset.train, config.batch
-        length = feed.fit(*visited, len(self._seeds), taken, memory)
-        self.feed = feed.Feed(*visited, self._seeds, self._everywhere, length)
-        self._held = jax.device_put(held, self._everywhere)
+        length = feed.fit(*visited, len(self._distinct), taken, memory)
+        self.feed = feed.Feed(*visited, self._distinct, self.everywhere, length)
+        self._held = jax.device_put(held, self.everywhere)
 
-        everyone = functools.partial(_everyone, mesh, layout.chunk)
         # Run once: half the compile time is worth more than faster code.
         quick = {"xla_backend_optimization_level": 1}
         start = functools.partial(_start, config, metrics, len(dataset.train["image"]))
@@ -142,7 +90,7 @@ class Population:
 
     def start(self):
         """The moment before the first step."""
-        first = jax.device_put(self._first, self._everywhere)
+        first = jax.device_put(self._first, self.everywhere)
         carry = self._start(None, self._given, first)
         best = None
         if self.config.keep == "best":
@@ -174,7 +122,7 @@ class Population:
             arrays[name].view(leaf.dtype)[spread]
             for name, (_, leaf) in zip(names, leaves)
         ]
-        placed = jax.device_put(jax.tree.unflatten(structure, placed), self._members)
+        placed = jax.device_put(jax.tree.unflatten(structure, placed), self.along)
         return Moment(epoch, step, *placed, standing)
 
     def train(self, moment, length=None):
@@ -186,7 +134,7 @@ class Population:
         epoch, step, carry, best, standing, *_ = moment
         pace = Pace(length)
         while epoch < self.config.epochs and not standing.stopped.all():
-            running = self._spread(standing.stopped == 0)
+            running = self.spread(standing.stopped == 0)
             for window in self.feed.windows(epoch, step):
                 while step < self.feed.end(window):
                     stop = pace.begin(step, self.feed.end(window))
@@ -206,7 +154,7 @@ class Population:
             better, standing = self._judge(epoch, metrics, standing)
             if best is not None:
                 best = self._better(
-                    best, carry[0]._replace(opt=()), self._spread(better)
+                    best, carry[0]._replace(opt=()), self.spread(better)
                 )
             yield Moment(epoch, step, carry, best, standing, metrics)
         judged = carry[0] if best is None else best
@@ -226,13 +174,11 @@ class Population:
         )
         if which not in self._sums:
             self._sums[which] = self._zeros(measure, most, state)
-        sums, start = self._sums[which], 0  # what is in them is not counted
-        while start < blocks:
-            stop = pace.begin(start, blocks)
-            shared = self._held, np.int32(start), np.int32(stop)
-            sums = run(sums, (*self._given, state), shared)
-            start, self._sums[which] = pace.end(sums), sums
-            if start < blocks:
+        sums, given = self._sums[which], (*self._given, state)
+        # What is in the sums before the first unit is not counted.
+        for done, new in self.work(run, sums, given, (self._held,), 0, blocks, pace):
+            self._sums[which] = sums = new
+            if done < blocks:
                 yield None
         yield {
             f"{part}_{name}": values[: len(self.runs)]
@@ -246,10 +192,7 @@ class Population:
             lambda v: jax.ShapeDtypeStruct(v.shape[1:], v.dtype), (state, self._given)
         )
         of_one = functools.partial(_held_zeros, measure, most, self.config)
-        shapes = jax.eval_shape(of_one, *one, self._held)
-        padded = self.layout.padded
-        zeros = jax.tree.map(lambda s: np.zeros((padded, *s.shape), s.dtype), shapes)
-        return jax.device_put(zeros, self._members)
+        return self.zeros(jax.eval_shape(of_one, *one, self._held))
 
     def _judge(self, epoch, metrics, standing):
         """Which runs are better than ever, and how all of them stand now."""
@@ -263,19 +206,13 @@ class Population:
         marked = _marked(standing, metrics, epoch)
         return better, marked._replace(score=score, best=best, stopped=stopped)
 
-    def _spread(self, values):
-        """Values of the members, padded and laid out as they are."""
-        values = np.asarray(values)
-        padding = np.repeat(values[-1:], self.layout.padded - len(values))
-        return jax.device_put(np.concatenate([values, padding]), self._members)
-
     def span(self, carry, window, start, stop, running=None):
         """Steps `start` to `stop` of an epoch, within a window of it; `carry` is spent."""
         return self._run(carry, *self._inputs(window, start, stop, running))
 
     def _inputs(self, window, start, stop, running):
         if running is None:
-            running = self._spread([True] * len(self.runs))
+            running = self.spread([True] * len(self.runs))
         return (*self._given, running), (window, np.int32(start), np.int32(stop))
 
     def compiled_text(self):
@@ -308,68 +245,6 @@ def _marked(standing, metrics, epoch):
     first = ~sound & (standing.diverged == 0)
     diverged = np.where(first, epoch, standing.diverged).astype(np.int32)
     return standing._replace(diverged=diverged)
-
-
-class Pace:
-    """Spans of about a second, or of a given length."""
-
-    def __init__(self, length=None):
-        self._length, self._units = (
-            length,
-            length or 1,
-        )  # the first waits for the compiler
-
-    def begin(self, start, end):
-        """Where the span from `start` is to stop."""
-        self._start, self._stop = start, min(start + self._units, end)
-        self._began = time.perf_counter()
-        return self._stop
-
-    def end(self, outputs):
-        """Waits for the span; returns where it stopped."""
-        jax.block_until_ready(outputs)
-        each = (time.perf_counter() - self._began) / (self._stop - self._start)
-        self._units = self._length or max(1, int(SPAN / each))
-        return self._stop
-
-
-def _everyone(mesh, chunk, f, **options):
-    """`f(own, given, shared)` of one run, for all: over the devices, then in chunks.
-
-    Where there is an `own`, what `f` returns takes its place, without a copy of the whole.
-    """
-
-    def of_all(own, given, shared):
-        if own is None:
-            size = chunk if chunk > 1 else None
-            return jax.lax.map(lambda g: f(None, g, shared), given, batch_size=size)
-        each = jax.vmap(f, in_axes=(0, 0, None)) if chunk > 1 else f
-
-        def turn(i, own):
-            now = [
-                jax.tree.map(lambda v: _at(v, i, chunk), tree) for tree in (own, given)
-            ]
-            new = each(*now, shared)
-            return jax.tree.map(lambda v, part: _put(v, part, i, chunk), own, new)
-
-        turns = len(jax.tree.leaves(given)[0]) // chunk
-        return jax.lax.fori_loop(0, turns, turn, own)
-
-    specs = {"in_specs": (P("M"), P("M"), P()), "out_specs": P("M")}
-    return jax.jit(
-        jax.shard_map(of_all, mesh=mesh, check_vma=False, **specs), **options
-    )
-
-
-def _at(values, i, chunk):
-    """Turn `i`'s members: [chunk, ...], or the one there is."""
-    part = jax.lax.dynamic_slice_in_dim(values, i * chunk, chunk)
-    return part if chunk > 1 else part[0]
-
-
-def _put(values, part, i, chunk):
-    part = part if chunk > 1 else part[None]
-    return jax.lax.dynamic_update_slice_in_dim(values, part, i * chunk, 0)
 
 
 def _start(config, metrics, size, own, given, first):
@@ -430,11 +305,18 @@ def _path(keys):
     return jax.tree_util.keystr(keys, simple=True, separator="/")
 
 
+def held_out(config, dataset, part):
+    """A split as every run of a config is evaluated on it."""
+    key = evaluation_key(part, "binarization")
+    return data.held_out(config.binarization, key, getattr(dataset, part))
+
+
 def evaluation_key(part, use):
-    """Of the `binarization`, and of the noise of `terms` and `bounds`, on "validation" or "test".
+    """Of the `binarization`, and of the noise of `terms` and `bounds`, on a split.
 
     The same for every run and epoch: all meet the same images and the same noise.
     """
     uses, parts = ("binarization", "terms", "bounds"), ("validation", "test")
+    place = parts.index(part) if part in parts else 2 * len(uses)  # of "train"
     root = jax.random.fold_in(jax.random.key(data.EVALUATION_SEED), 2)
-    return jax.random.fold_in(root, 2 * uses.index(use) + parts.index(part))
+    return jax.random.fold_in(root, 2 * uses.index(use) + place)

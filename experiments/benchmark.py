@@ -39,6 +39,7 @@ from aevae import (
     data,
     files,
     machine,
+    members,
     plan,
     preflight,
     results,
@@ -102,7 +103,7 @@ def measure(run, dataset, sizes, chunks, args, place):
     parameters, metrics, _ = preflight.check(run, dataset)
     products = step_products(run, dataset)
     layouts = {
-        sweep.layout(size, parameters, chunk=chunk): None
+        members.layout(size, parameters, chunk=chunk): None
         for size in sizes
         for chunk in (None, *chunks)
     }
@@ -124,7 +125,7 @@ def measure(run, dataset, sizes, chunks, args, place):
     rows = []
     for i, (group, layout) in enumerate(zip(groups, layouts)):
         own = [rate[i] for rate in rates]
-        default = layout == sweep.layout(layout.members, parameters)
+        default = layout == members.layout(layout.members, parameters)
         rows.append(layout._asdict() | {"default": default})
         rows[-1] |= {"images_per_second": statistics.median(own)}
         if solo is not None:
@@ -170,7 +171,7 @@ class Timed:
         runs = [config.replace(run, "seed", seed) for seed in range(layout.members)]
         self._population = sweep.Population(runs, dataset, layout, metrics)
         self._begun = self._population.start()
-        self._carry, self._epoch, self._pace = self._begun.carry, 0, sweep.Pace()
+        self._carry, self._epoch, self._pace = self._begun.carry, 0, members.Pace()
         self.span()  # of one step
         self.start = time.perf_counter() - began
 

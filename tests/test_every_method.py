@@ -14,6 +14,7 @@ from aevae import (
     InputError,
     config,
     data,
+    members,
     plan,
     preflight,
     results,
@@ -92,7 +93,7 @@ def test_three_values_in_a_group_are_three_runs_alone(method, digits):
     parameters, metrics, _ = preflight.check(base, dataset)
 
     def last(runs):
-        layout = sweep.layout(len(runs), parameters, 1, min(3, len(runs)))
+        layout = members.layout(len(runs), parameters, 1, min(3, len(runs)))
         population = sweep.Population(runs, dataset, layout, metrics)
         for moment in population.train(population.start()):
             pass

@@ -11,6 +11,7 @@ from aevae import (
     config,
     data,
     feed,
+    members,
     models,
     networks,
     objectives,
@@ -61,7 +62,7 @@ def runs(binarization=data.stochastic):
 
 def population(runs, dataset, devices, memory=None):
     parameters, metrics, _ = preflight.check(runs[0], dataset)
-    layout = sweep.layout(len(runs), parameters, devices, 2)
+    layout = members.layout(len(runs), parameters, devices, 2)
     return sweep.Population(runs, dataset, layout, metrics, memory)
 
 
@@ -95,7 +96,7 @@ def test_a_fed_epoch_has_the_bits_of_a_resident_one(
     assert whole.feed.resident
     straight = trained(whole)
     fed = population(mine, dataset, devices)
-    fed.feed = feed.Feed(dataset.train, 8, [3, 4], fed._everywhere, length)
+    fed.feed = feed.Feed(dataset.train, 8, [3, 4], fed.everywhere, length)
     assert not fed.feed.resident
     assert trained(fed, length=length - 1) == straight  # wherever the host looks
 
@@ -106,7 +107,7 @@ def test_what_was_saved_before_an_evaluation_goes_on_fed(labelled):
     whole = population(mine, labelled, 1)
     straight = trained(whole)
     fed = population(mine, labelled, 1)
-    fed.feed = feed.Feed(labelled.train, 8, [3], fed._everywhere, 2)
+    fed.feed = feed.Feed(labelled.train, 8, [3], fed.everywhere, 2)
     for moment in fed.train(fed.start(), length=1):
         if moment.step == 6:
             break

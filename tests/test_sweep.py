@@ -12,6 +12,7 @@ from aevae import (
     data,
     distributions,
     evaluate,
+    members,
     models,
     networks,
     objectives,
@@ -54,7 +55,7 @@ def run(name="beta_vae", *, seed=0, lr=1e-3, epochs=2, **hparams):
 def together(runs, dataset, devices=1, chunk=2, length=None, evaluated=False):
     """The states, the metrics of every epoch, and the results, of runs trained as one group."""
     parameters, metrics, _ = preflight.check(runs[0], dataset)
-    layout = sweep.layout(len(runs), parameters, devices, chunk)
+    layout = members.layout(len(runs), parameters, devices, chunk)
     population = sweep.Population(runs, dataset, layout, metrics)
     curves = []
     for moment in population.train(population.start(), length):
@@ -135,7 +136,7 @@ def test_a_moment_in_mid_epoch_can_be_gone_on_from(tiny):
     runs = [run(seed=s) for s in range(4)]
     straight, _, _ = together(runs, tiny)
     parameters, metrics, _ = preflight.check(runs[0], tiny)
-    layout = sweep.layout(4, parameters, 1, 2)
+    layout = members.layout(4, parameters, 1, 2)
     population = sweep.Population(runs, tiny, layout, metrics)
     for moment in population.train(population.start(), length=2):
         if (moment.epoch, moment.step) == (1, 2):
@@ -159,7 +160,7 @@ def test_the_program_has_no_collective(tiny):
     runs = [run(seed=s) for s in range(4)]
     parameters, metrics, _ = preflight.check(runs[0], tiny)
     population = sweep.Population(
-        runs, tiny, sweep.layout(4, parameters, 4, 1), metrics
+        runs, tiny, members.layout(4, parameters, 4, 1), metrics
     )
     text = population.compiled_text()
     assert "while" in text  # it is the program that trains
@@ -191,7 +192,7 @@ def test_initial_weights_and_order_depend_on_the_seed(tiny):
     kernels = [s.params["params"]["encoder"]["Dense_0"]["kernel"] for s in states]
     assert (kernels[0] != kernels[1]).mean() > 0.9
     parameters, metrics, _ = preflight.check(runs[0], tiny)
-    layout = sweep.layout(4, parameters, 1, 2)
+    layout = members.layout(4, parameters, 1, 2)
     population = sweep.Population(runs, tiny, layout, metrics)
     first, second = (
         np.asarray(next(population.feed.windows(epoch)).order) for epoch in (0, 1)
@@ -287,7 +288,7 @@ def test_autoencoder_has_no_bound(tiny):
 
 
 @pytest.mark.parametrize(
-    ("members", "devices", "chunk", "expected"),
+    ("runs", "devices", "chunk", "expected"),
     [
         (1, 4, None, (1, 1, 1)),
         (3, 4, None, (3, 3, 1)),
@@ -296,10 +297,10 @@ def test_autoencoder_has_no_bound(tiny):
         (40, 2, 8, (40, 2, 7)),
     ],
 )
-def test_layout_wastes_little(members, devices, chunk, expected):
-    layout = sweep.layout(members, 1000, devices, chunk)
+def test_layout_wastes_little(runs, devices, chunk, expected):
+    layout = members.layout(runs, 1000, devices, chunk)
     assert tuple(layout) == expected
-    assert members <= layout.padded < members + layout.devices * layout.chunk
+    assert runs <= layout.padded < runs + layout.devices * layout.chunk
 
 
 @pytest.mark.parametrize(
@@ -361,7 +362,7 @@ def test_a_ramp_grows_to_the_value():
 def test_what_is_not_finite_is_marked_and_never_the_best(tiny):
     runs = [run(seed=s) for s in range(3)]
     parameters, metrics, _ = preflight.check(runs[0], tiny)
-    layout = sweep.layout(3, parameters, 1, 1)
+    layout = members.layout(3, parameters, 1, 1)
     population = sweep.Population(runs, tiny, layout, metrics)
     standing = population.start().standing
     scores = {"validation_elbo": np.array([-9.0, np.inf, np.nan], np.float32)}

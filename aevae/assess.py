@@ -1,0 +1,646 @@
+"""Evaluates every run of a folder, and adds what it finds to the folder's results."""
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from aevae import (
+    InputError,
+    Interrupted,
+    config,
+    data,
+    files,
+    machine,
+    marginal,
+    members,
+    objectives,
+    probe,
+    results,
+    sweep,
+)
+from aevae.distributions import Code, Normal
+from aevae.models import Draw
+from aevae.progress import say
+from aevae.signals import Signals
+
+MEASURES = (
+    *("likelihood", "latents", "reconstruction", "representation"),
+    *("disentanglement", "ais"),
+)
+OPTIONS = {  # of each measure: what its values depend on beside the run
+    "likelihood": ("k",),
+    "latents": ("minibatch",),
+    "ais": ("chains", "steps", "examples"),
+}
+CODES = 2_000  # that the aggregate posterior is evaluated at
+FACTORED = 50_000  # examples at most that disentanglement is measured on
+SAVED = 30.0  # seconds between what is kept of unfinished work
+
+
+class Group(NamedTuple):
+    """Finished runs of one network, their rows, and what was trained of them."""
+
+    numbers: list[int]
+    rows: list[dict]
+    runs: list[Any]
+    states: list[Any]  # (params, step)
+
+
+def run(
+    workdir,
+    measures=None,
+    *,
+    k=5000,
+    chains=16,
+    steps=500,
+    examples=100,
+    minibatch=0,
+    data_dir=None,
+    base=None,
+):
+    """Evaluates every finished run of a folder that has not diverged; the columns that were found.
+
+    What was found before, of the same parameters and with the same numbers, is kept. results.csv has
+    the values beside the sweep's own, latents.csv those of each latent.
+
+    Args:
+      workdir: a run folder.
+      measures: some of MEASURES, which is an error where one has no meaning for the data; by
+        default all that have one but `ais`.
+      k: samples of the importance-weighted bound.
+      chains, steps, examples: of annealed importance sampling, for the first test examples.
+      minibatch: how large the batches are of which total correlation and mutual information are
+        estimated as well, by objectives.stratified and weighted; 0 for no such estimates.
+      data_dir: where TFDS has prepared data sets.
+      base: the Config that the sweep was given, where it was not given a file.
+    Raises:
+      InputError: whatever is wrong with the input, before any work.
+      Interrupted: SIGTERM or Ctrl-C. What was found is kept, and so is the work of now.
+    """
+    machine.prepare()
+    numbers = {"k": k, "chains": chains, "steps": steps, "examples": examples}
+    for name, value in numbers.items():
+        if value < 1:
+            raise InputError(
+                f"{name} must be a whole number of at least 1, not {value}"
+            )
+    if minibatch < 0 or minibatch == 1:
+        raise InputError(f"minibatch must be 0, or at least 2, not {minibatch}")
+    for name in measures or ():
+        if name not in MEASURES:
+            raise InputError(
+                f"there is no measure {name!r}; there are {', '.join(MEASURES)}"
+            )
+    numbers |= {"minibatch": minibatch}
+    results.record_of(workdir)
+    with files.lock(workdir):
+        groups = list(_groups(workdir, base))
+        sets = {}
+        work = [
+            (group, measure, _dataset(group, sets, workdir, data_dir))
+            for group in groups
+            for measure in _meaningful(group, measures, sets, workdir, data_dir)
+        ]
+        with Signals() as signals:
+            for group, measure, dataset in work:
+                options = {n: numbers[n] for n in OPTIONS.get(measure, ())}
+                if not _known(workdir, group, measure, options):
+                    _evaluate(workdir, group, measure, options, dataset, signals)
+                    results.extend(workdir)
+                    _write_latents(workdir)
+        results.extend(workdir)
+        _write_latents(workdir)
+    return list(
+        dict.fromkeys(
+            name
+            for group, measure, _ in work
+            for number in group.numbers
+            for name in results.evaluated(workdir, number)[measure]["values"]
+        )
+    )
+
+
+def _groups(workdir, base):
+    """The finished runs, group by group; those that diverged are said to be left out."""
+    rows = {row["run"]: row for row in results.rows_of(workdir)}
+    declared = results.declared(workdir, base)
+    diverged = [n for n, row in rows.items() if row["diverged"] is not None]
+    if diverged:
+        names = ", ".join(map(str, diverged))
+        say(f"{workdir}: run {names} diverged, and is left out")
+    for indices in results.record_of(workdir)["groups"]:
+        own = [n for n in indices if n in rows and n not in diverged]
+        if own:
+            opened = [results.open_run(workdir, rows[n], base) for n in own]
+            states = [(run.params, run.step) for run in opened]
+            yield Group(own, [rows[n] for n in own], [declared[n] for n in own], states)
+    if len(diverged) == len(rows):
+        raise InputError(f"{workdir}: every run has diverged: nothing to evaluate")
+
+
+def _dataset(group, sets, workdir, data_dir):
+    """What the group was trained on: its sha256 must be one that the folder knows."""
+    first = group.runs[0]
+    name = (first.dataset, *(getattr(first, part) for part in data.PARTS))
+    if name not in sets:
+        found = data.load(*name, data_dir)
+        known = {
+            entry["sha256"]
+            for environment in _environments(workdir)
+            for entry in environment["data"]
+        }
+        if known and found.digest not in known:
+            raise InputError(
+                f"{workdir} was trained on other data than {found.name} with sha256 "
+                f"{found.digest[:12]}..."
+            )
+        sets[name] = found
+    stored = (*name, str(config.canonical(first.binarization)))
+    if stored not in sets:
+        sets[stored] = data.binarized(sets[name], first.binarization)
+    return sets[stored]
+
+
+def _environments(workdir):
+    try:
+        return json.loads((Path(workdir) / "environment.json").read_text())
+    except (OSError, ValueError):
+        return []
+
+
+def _meaningful(group, asked, sets, workdir, data_dir):
+    """The measures that have a meaning for a group; an error where one that was asked has none."""
+    dataset = _dataset(group, sets, workdir, data_dir)
+    bounded = group.rows[0]["elbo"] is not None
+    code = _shapes(group, dataset)
+    reasons = {
+        "likelihood": None if bounded else "the objective has no bound",
+        "latents": None
+        if bounded and "rate" in code
+        else "q(z|x) and p(z) are not diagonal Gaussians with a bound",
+        "reconstruction": None,
+        "representation": _without_labels(dataset, code),
+        "disentanglement": None
+        if dataset.factors and "code" in code
+        else f"{dataset.name} has no factors"
+        if "code" in code
+        else "the code is not one vector",
+        "ais": None
+        if bounded and _continuous(group, dataset)
+        else "AIS needs a bound and a continuous code",
+    }
+    for name in asked or MEASURES[:-1]:
+        if reasons[name] is None:
+            yield name
+        elif asked:
+            raise InputError(f"{name} has no meaning here: {reasons[name]}")
+
+
+def _without_labels(dataset, code):
+    if "label" not in dataset.train or "label" not in dataset.test:
+        return f"{dataset.name} has no labels"
+    return None if "code" in code else "the code is not one vector"
+
+
+def _one(group, dataset):
+    """A population of the group's first run, and what it is given, as shapes."""
+    population = _members(group, dataset)
+    given = jax.tree.map(
+        lambda v: jax.ShapeDtypeStruct(v.shape[1:], v.dtype), _given(group, population)
+    )
+    return population.config, given
+
+
+def _shapes(group, dataset):
+    run, given = _one(group, dataset)
+    of, _ = marginal.codes(run, jax.random.key(0), _small(run, dataset))
+    return of(given)
+
+
+def _small(run, dataset):
+    return {
+        name: values[:2]
+        for name, values in sweep.held_out(run, dataset, "test").items()
+    }
+
+
+def _continuous(group, dataset):
+    run, (params, step, hp) = _one(group, dataset)
+    batch = data.none(None, _small(run, dataset))
+
+    def code(params, hp):
+        return run.model.apply(params, batch, None, run.schedule(hp, step)).q
+
+    return not isinstance(jax.eval_shape(code, params, hp), Code)
+
+
+def _members(group, dataset):
+    size = sum(np.size(leaf) for leaf in jax.tree.leaves(group.states[0][0]))
+    layout = members.layout(len(group.runs), size)
+    return members.Members(group.runs, dataset, layout)
+
+
+def _given(group, population):
+    params, step = jax.tree.map(lambda *v: np.stack(v), *group.states)
+    placed = jax.tree.map(population.spread, (params, np.int32(step)))
+    return *placed, jax.device_put(population.hp, population.along)
+
+
+def _known(workdir, group, measure, options):
+    found = [results.evaluated(workdir, n).get(measure) for n in group.numbers]
+    return all(own and own["options"] == options for own in found)
+
+
+def _evaluate(workdir, group, measure, options, dataset, signals):
+    """Evaluates the group's runs by one measure, and keeps what it finds of each."""
+    work = Work(workdir, group, measure, options, dataset, signals)
+    found = {
+        "likelihood": _likelihood,
+        "latents": _latents,
+        "reconstruction": _reconstruction,
+        "representation": _representation,
+        "disentanglement": _disentanglement,
+        "ais": _ais,
+    }[measure](work, **options)
+    for number, (values, *more) in zip(group.numbers, found):
+        entry = {"options": options, "values": _written(values)}
+        if more:
+            entry["latents"] = {k: _written(v) for k, v in more[0].items()}
+        _keep(workdir, number, measure, entry)
+    work.done()
+
+
+def _written(values):
+    """In the digits of a float32."""
+    if isinstance(values, dict):
+        return {name: _written(v) for name, v in values.items()}
+    if isinstance(values, (list, tuple, np.ndarray)):
+        return [_written(v) for v in values]
+    return None if values is None else float(f"{float(values):.7g}")
+
+
+def _keep(workdir, number, measure, entry):
+    path = results.evaluated_path(workdir, number)
+    digest = files.digest(results.params_path(workdir, number))
+    known = results.evaluated(workdir, number) | {measure: entry}
+    with files.writing(path):
+        path.parent.mkdir(exist_ok=True)
+    results.write_json(path, {"params": digest, "measures": known})
+
+
+class Work:
+    """One measure of one group: its members on the devices, its data, and how far it is."""
+
+    def __init__(self, workdir, group, measure, options, dataset, signals):
+        self.group, self.dataset = group, dataset
+        self.members = _members(group, dataset)
+        self.config = self.members.config
+        self.given = _given(group, self.members)
+        self.name = f"{measure}, run {group.numbers[0]} to {group.numbers[-1]}"
+        self._signals, self._turn = signals, 0
+        self._place = Path(workdir) / "evaluated" / "unfinished.npz"
+        digests = [files.digest(results.params_path(workdir, n)) for n in group.numbers]
+        about = {"measure": measure, "options": options, "params": digests}
+        about |= {"layout": list(self.members.layout)}
+        self._about = json.dumps(about, sort_keys=True)
+
+    def held(self, part, limit=None):
+        """A split as it is evaluated."""
+        return {
+            name: values[:limit]
+            for name, values in sweep.held_out(self.config, self.dataset, part).items()
+        }
+
+    def key(self, use):
+        """The same for every run."""
+        root = jax.random.fold_in(jax.random.key(data.EVALUATION_SEED), 3)
+        return jax.random.fold_in(root, use)
+
+    def through(self, f, shapes, units, given, *shared):
+        """The carry, on the host, of `f` over all its units, [M, ...]; shown, and kept at times."""
+        turn, self._turn = self._turn, self._turn + 1
+        run = self.members.everyone(f, donate_argnums=0)
+        first, carry = self._resumed(turn, shapes)
+        shared = jax.device_put(shared, self.members.everywhere)
+        pace, saved = members.Pace(), time.perf_counter()
+        with tqdm(
+            total=units,
+            initial=first,
+            desc=self.name,
+            bar_format="{desc} {percentage:3.0f}%|{bar:16}| {remaining} left",
+            mininterval=0.5,
+            leave=False,
+            disable=None,
+        ) as bar:
+            spoke = began = time.perf_counter()
+            for start, carry in self.members.work(  # noqa: B020, the last is spent
+                run, carry, given, shared, first, units, pace
+            ):
+                bar.update(start - bar.n)
+                now = time.perf_counter()
+                if bar.disable and now - spoke > 10:
+                    left = (now - began) * (units - start) / (start - first)
+                    say(f"{self.name}: {start / units:.0%}, {left:.0f} s left")
+                    spoke = now
+                if self._signals.caught or now - saved > SAVED:
+                    with self._signals.saving:
+                        self._save(turn, start, carry)
+                    saved = now
+                if self._signals.caught:
+                    raise Interrupted(
+                        f"{self.name}: {start / units:.0%} is kept; the same command goes on "
+                        "from there",
+                        self._signals.caught,
+                    )
+        count = len(self.group.runs)
+        return jax.tree.map(lambda v: np.asarray(v)[:count], carry)
+
+    def stop(self):
+        """Leaves between two pieces of work of the host, if it is asked to."""
+        if self._signals.caught:
+            raise Interrupted(
+                f"{self.name}: interrupted; the same command begins it anew",
+                self._signals.caught,
+            )
+
+    def _resumed(self, turn, shapes):
+        zeros = self.members.zeros(shapes)
+        try:
+            with np.load(self._place) as kept:
+                leaves, tree = jax.tree.flatten(zeros)
+                if kept["about"].item() == f"{turn} {self._about}":
+                    own = [kept[f"leaf{i}"] for i in range(len(leaves))]
+                    say(f"{self.name}: goes on from {kept['start']} units of work")
+                    carry = jax.device_put(
+                        jax.tree.unflatten(tree, own), self.members.along
+                    )
+                    return int(kept["start"]), carry
+        except (OSError, ValueError, KeyError, EOFError):
+            pass
+        return 0, zeros
+
+    def _save(self, turn, start, carry):
+        leaves = {
+            f"leaf{i}": np.asarray(v) for i, v in enumerate(jax.tree.leaves(carry))
+        }
+        with files.writing(self._place):
+            self._place.parent.mkdir(exist_ok=True)
+        with files.whole(self._place) as file:
+            np.savez(file, about=f"{turn} {self._about}", start=start, **leaves)
+
+    def done(self):
+        """There is no unfinished work."""
+        self._place.unlink(missing_ok=True)
+
+    def shapes(self):
+        """Of what one run is given."""
+        return jax.tree.map(
+            lambda v: jax.ShapeDtypeStruct(v.shape[1:], v.dtype), self.given
+        )
+
+    def encoded(self, held, use):
+        """What `marginal.encode` finds of every run, [M, N, ...]."""
+        of, blocks = marginal.codes(self.config, self.key(use), held)
+
+        def f(carry, given, shared):
+            return marginal.encode(self.config, self.key(use), carry, given, shared)
+
+        return self.through(f, of(self.shapes()), blocks, self.given, held)
+
+
+# The measures: of every run its values, and perhaps values of each latent
+
+
+def _likelihood(work, k):
+    """The bound with K samples; bits per dimension where images are 256 levels."""
+    held = work.held("test")
+
+    def f(carry, given, shared):
+        return marginal.importance(work.config, k, work.key(0), carry, given, shared)
+
+    count = len(held["image"])
+    shapes = jax.ShapeDtypeStruct((count,), jnp.float32)
+    units = marginal.importance_units(held, k)
+    found = work.through(f, shapes, units, work.given, held)
+    bounds = found.astype(np.float64) - math.log(k)
+    for own in bounds:
+        values = {f"iwae_{k}": own.mean(), f"iwae_{k}_error": _error(own)}
+        if _levels(work, held) == 256:
+            pixels = math.prod(held["image"].shape[1:])
+            values["bits_per_dimension"] = -own.mean() / pixels / math.log(2)
+        yield (values,)
+
+
+def _error(values):
+    """The standard error of a mean over examples."""
+    return values.std(ddof=1) / math.sqrt(len(values)) if len(values) > 1 else None
+
+
+def _levels(work, held):
+    """How many values a pixel can have, where the likelihood is of so many."""
+    batch = data.none(None, {name: values[:2] for name, values in held.items()})
+
+    def x(given):
+        params, step, hp = given
+        hp = work.config.schedule(hp, step)
+        return work.config.model.apply(params, batch, None, hp).x
+
+    return getattr(jax.eval_shape(x, work.shapes()), "levels", None)
+
+
+def _latents(work, minibatch):
+    """Active units, and the rate in its parts, from the exact aggregate posterior."""
+    held = work.held("test")
+    codes = work.encoded(held, 1)
+    mean, std, z = (codes[name] for name in ("mean", "std", "z"))
+    chosen = z[:, :CODES]
+    units = marginal.aggregate_units(mean, chosen)
+    shapes = dict.fromkeys(
+        ("log_q", "log_each"), jax.ShapeDtypeStruct(chosen.shape[1:2], jnp.float32)
+    )
+    given = jax.tree.map(work.members.spread, (mean, std, chosen))
+    found = work.through(marginal.aggregate, shapes, units, given)
+    for i in range(len(mean)):
+        log_qz, log_pz = (np.float64(codes[n][i, :CODES]) for n in ("log_qz", "log_pz"))
+        log_q, log_each = (np.float64(found[n][i]) for n in ("log_q", "log_each"))
+        information = log_qz - log_q
+        rates = codes["rate"][i].astype(np.float64)
+        rate, error = rates.sum(1).mean(), _error(information) or 0.0
+        most = math.log(len(mean[i]))
+        _must(information.max() <= most + 1e-3, "mutual information above log N")
+        _must(
+            information.mean() <= rates.sum(1)[:CODES].mean() + 5 * error + 1e-3,
+            "mutual information above the rate",
+        )
+        variance = mean[i].var(0, dtype=np.float64)
+        values = {
+            "mutual_information": information.mean(),
+            "mutual_information_error": error,
+            "total_correlation": (log_q - log_each).mean(),
+            "dimension_kl": (log_each - log_pz).mean(),
+            "rate_per_latent": rate / rates.shape[1],
+        }
+        if minibatch:
+            values |= _estimates(codes, i, minibatch)
+        yield (
+            values,
+            {"rate": rates.mean(0), "mean_variance": variance},
+        )
+
+
+def _must(holds, what):
+    if not holds:
+        raise AssertionError(f"{what}: an evaluation is wrong")
+
+
+def _estimates(codes, i, size):
+    """Total correlation and mutual information by minibatches of the same codes."""
+    count = len(codes["mean"][i])
+    if size > count:
+        raise InputError(
+            f"minibatch must be at most the {count} test examples, not {size}"
+        )
+    found = {}
+
+    @jax.jit
+    def parts(mean, std, z, log_qz, log_pz, log_weights):
+        draw = Draw(z, None, log_pz, log_qz, None, Normal(mean, std), None, None)
+        return objectives.decomposition(draw, log_weights)
+
+    order = np.random.default_rng(0).permutation(count)
+    batches = order[: count // size * size].reshape(-1, size)
+    for weights in (objectives.stratified, objectives.weighted):
+        table = weights(size, count)
+        each = [
+            parts(
+                *(codes[n][i][b] for n in ("mean", "std", "z", "log_qz", "log_pz")),
+                table,
+            )
+            for b in batches
+        ]
+        for name in ("mutual_information", "total_correlation"):
+            value = np.mean([float(e[name]) for e in each])
+            found[f"{name}_{weights.__name__}_{size}"] = value
+    return found
+
+
+def _reconstruction(work):
+    """Squared error and cross-entropy at the mean code, and PCA's of the same size beside them."""
+    held = work.held("test")
+    codes = work.encoded(held, 1)
+    pca = probe.PCA(_images(work.held("train")))
+    images = _images(held)
+    for i, row in enumerate(work.group.rows):
+        values = (
+            {}
+            if row["elbo"] is None
+            else {
+                name: codes[name][i].mean(dtype=np.float64)
+                for name in ("squared_error", "cross_entropy")
+            }
+        )
+        if "code" in codes:
+            size = min(codes["code"].shape[-1], images.shape[1])
+            values["pca_squared_error"] = pca.error(images, size)
+        yield (values,)
+
+
+def _images(held):
+    return probe.flat(np.asarray(data.none(None, {"image": held["image"]})["image"]))
+
+
+def _representation(work):
+    """What labels can be told from the code, from PCA's of the same size, and from the pixels."""
+    train, test = work.held("train", probe.FITTED), work.held("test")
+    labels = train["label"], test["label"]
+    codes = [work.encoded(held, use)["code"] for held, use in ((train, 4), (test, 1))]
+    pixels = _images(train), _images(test)
+    of_pixels = probe.accuracies(pixels[0], labels[0], pixels[1], labels[1])
+    pca, size = probe.PCA(pixels[0]), min(codes[0].shape[-1], pixels[0].shape[1])
+    near = [pca.encode(images, size) for images in pixels]
+    of_pca = probe.accuracies(near[0], labels[0], near[1], labels[1])
+    for i in range(len(work.group.runs)):
+        work.stop()
+        values = probe.accuracies(codes[0][i], labels[0], codes[1][i], labels[1])
+        values |= {f"pca_{name}": value for name, value in of_pca.items()}
+        yield (values | {f"pixel_{name}": value for name, value in of_pixels.items()},)
+
+
+def _disentanglement(work):
+    """Every metric, its ceiling for a perfect code on these factors, and UDR over seeds."""
+    parts = [work.held(part) for part in data.PARTS]
+    whole = {n: np.concatenate([p[n] for p in parts]) for n in parts[0]}
+    if len(whole["image"]) > FACTORED:
+        some = np.random.default_rng(0).permutation(len(whole["image"]))[:FACTORED]
+        whole = {name: values[np.sort(some)] for name, values in whole.items()}
+    from aevae import metrics
+
+    factors, codes = whole["factors"], work.encoded(whole, 5)
+    ranks = _ranks(work, codes)
+    best = metrics.ceilings(factors, codes["code"].shape[-1])
+    for i, row in enumerate(work.group.rows):
+        work.stop()
+        bounded = row["elbo"] is not None and "std" in codes
+        std = codes["std"][i] if bounded else None
+        found = metrics.disentanglement(codes["code"][i], std, factors)
+        say(f"{work.name}: {i + 1} of {len(work.group.rows)} measured")
+        values = found | ranks[i]
+        yield (values | {f"{name}_ceiling": value for name, value in best.items()},)
+
+
+def _ranks(work, codes):
+    """The unsupervised ranking of each run among those that differ in the seed alone."""
+    alike, ranks = {}, [{} for _ in work.group.runs]
+    for i, run in enumerate(work.group.runs):
+        alike.setdefault(str(sorted(run.hparams.items())), []).append(i)
+    from aevae import metrics
+
+    for own in alike.values():
+        if len(own) > 1 and "rate" in codes and work.group.rows[0]["elbo"] is not None:
+            rates = [codes["rate"][i].mean(0) for i in own]
+            scores = metrics.udr([codes["mean"][i] for i in own], rates)
+            for i, score in zip(own, scores):
+                ranks[i] = {"udr": score}
+    return ranks
+
+
+def _ais(work, chains, steps, examples):
+    """Annealing's lower bound on the first test examples, and the two-sided gap on simulated ones."""
+    held, found = work.held("test", examples), {}
+    for simulated in (False, True):
+        of, units = marginal.annealing(work.config, chains, steps, simulated, held)
+
+        def f(carry, given, shared, simulated=simulated):
+            return marginal.anneal(
+                *(work.config, chains, steps, simulated, work.key(6 + simulated)),
+                *(carry, given, shared),
+            )
+
+        carry = work.through(f, of(work.shapes()), units, work.given, held)
+        found |= {(simulated, n): carry[n] for n in ("lower", "upper") if n in carry}
+    for i in range(len(work.group.runs)):
+        lower = found[False, "lower"][i].astype(np.float64)
+        gap = np.float64(found[True, "upper"][i]) - found[True, "lower"][i]
+        values = {"ais": lower.mean(), "ais_error": _error(lower)}
+        yield (values | {"bdmc_gap": gap.mean(), "ais_examples": len(lower)},)
+
+
+def _write_latents(workdir):
+    """latents.csv: of each run and latent its rate, and the variance of its mean over the data."""
+    names = results.record_of(workdir)["columns"]
+    rows = []
+    for row in results.rows_of(workdir):
+        found = results.evaluated(workdir, row["run"]).get("latents", {})
+        for latent, values in enumerate(zip(*found.get("latents", {}).values())):
+            own = dict(zip(found["latents"], values)) | {"latent_index": latent}
+            rows.append({n: row[n] for n in names} | own)
+    if rows:
+        columns = [*names, "latent_index", "rate", "mean_variance"]
+        results.Table(Path(workdir) / "latents.csv", columns).write(rows)

@@ -1,0 +1,221 @@
+"""Evaluating a folder: what is added to its results, what is refused, and going on."""
+
+import csv
+import signal
+
+import numpy as np
+import pytest
+
+from aevae import InputError, Interrupted, assess, probe, results, study
+
+SMALL = {"epochs": 3, "encoder.widths": (16,), "decoder.widths": (16,)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two latent sizes, two seeds."""
+    path = tmp_path_factory.mktemp("runs") / "digits"
+    study.run(
+        "configs/digits.py",
+        path,
+        overrides=SMALL,
+        grid={"latent": (2, 3), "seed": (0, 1)},
+    )
+    return path
+
+
+def test_it_adds_columns_and_changes_no_other(folder):
+    before = (folder / "results.csv").read_text()
+    asked = ["likelihood", "latents", "reconstruction", "representation"]
+    found = assess.run(folder, asked, k=30, minibatch=100)
+    rows = results.rows_of(folder)
+    own = next(csv.reader(before.splitlines()))
+    kept = [[str(v) for v in _picked(r, own)] for r in _texts(folder)]
+    assert kept == list(csv.reader(before.splitlines()))[1:]
+    for row in rows:
+        assert all(np.isfinite(row[name]) for name in found)
+        assert row["iwae_30"] >= row["elbo"] - 0.05
+        rate = (
+            row["mutual_information"] + row["total_correlation"] + row["dimension_kl"]
+        )
+        np.testing.assert_allclose(rate, row["rate"], rtol=0.1, atol=0.05)
+        assert row["mutual_information"] <= np.log(300)
+        both = [row[f"total_correlation_{w}_100"] for w in ("stratified", "weighted")]
+        assert both[1] != both[0]
+    # The whole set in a batch would be exact under neither; nearer under the stratified one.
+    sizes = {row["latent"]: row["pca_squared_error"] for row in rows}
+    assert sizes[3] < sizes[2]
+    latents = results.read(folder / "latents.csv")
+    assert len(latents) == 2 * (2 + 3)
+    first = [r for r in latents if r["run"] == 0]
+    np.testing.assert_allclose(
+        sum(r["rate"] for r in first), rows[0]["rate"], rtol=1e-4
+    )
+    active = sum(r["mean_variance"] > 0.01 for r in first)
+    assert active == rows[0]["active_units"]
+
+
+def _texts(folder):
+    with (folder / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _picked(row, names):
+    return [row[name] for name in names]
+
+
+def test_what_is_known_is_not_measured_again(folder, monkeypatch):
+    first = assess.run(folder, ["likelihood"], k=7)
+    table = (folder / "results.csv").read_bytes()
+
+    def forbidden(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(assess, "_evaluate", forbidden)
+    assert (
+        assess.run(folder, ["likelihood"], k=7) == first == ["iwae_7", "iwae_7_error"]
+    )
+    assert (folder / "results.csv").read_bytes() == table
+
+
+def test_interrupted_work_goes_on_to_the_same_numbers(folder, monkeypatch):
+    straight = assess.run(folder, ["likelihood"], k=200)
+    rows = results.rows_of(folder)
+    for path in (folder / "evaluated").glob("*.json"):
+        path.unlink()
+    monkeypatch.setattr(assess, "SAVED", 0.0)
+    save, left = assess.Work._save, []
+
+    def dying(self, *args):
+        save(self, *args)
+        left.append(0)
+        if len(left) == 2:
+            self._signals.caught = signal.SIGTERM
+
+    monkeypatch.setattr(assess.Work, "_save", dying)
+    monkeypatch.setattr(assess.members, "SPAN", 1e-4)
+    with pytest.raises(Interrupted, match="goes on"):
+        assess.run(folder, ["likelihood"], k=200)
+    assert (folder / "evaluated" / "unfinished.npz").exists()
+    monkeypatch.undo()
+    assert assess.run(folder, ["likelihood"], k=200) == straight
+    again = results.rows_of(folder)
+    assert [r["iwae_200"] for r in again] == [r["iwae_200"] for r in rows]
+    assert not (folder / "evaluated" / "unfinished.npz").exists()
+
+
+def test_more_epochs_make_what_was_found_stale(folder, tmp_path):
+    path = tmp_path / "more"
+    ask = {"grid": {"latent": (2,)}}
+    study.run("configs/digits.py", path, overrides=SMALL, **ask)
+    assess.run(path, ["reconstruction"])
+    assert "pca_squared_error" in results.rows_of(path)[0]
+    study.run("configs/digits.py", path, overrides=SMALL | {"epochs": 4}, **ask)
+    assert "pca_squared_error" not in results.rows_of(path)[0]
+    # And a sweep that adds runs keeps it.
+    assess.run(path, ["reconstruction"])
+    more = {"grid": {"latent": (2, 3)}}
+    study.run("configs/digits.py", path, overrides=SMALL | {"epochs": 4}, **more)
+    old, new = results.rows_of(path)
+    assert old["pca_squared_error"] > 0 and new["pca_squared_error"] is None
+
+
+def test_diverged_runs_are_left_out_and_said_to_be(tmp_path, capfd):
+    ask = {"overrides": SMALL, "grid": {"lr": (1e-3, 1e30)}}
+    study.run("configs/digits.py", tmp_path / "runs", **ask)
+    assess.run(tmp_path / "runs", ["likelihood"], k=3)
+    assert "run 1 diverged, and is left out" in capfd.readouterr().err
+    sound, diverged = results.rows_of(tmp_path / "runs")
+    assert sound["iwae_3"] < 0 and diverged["iwae_3"] is None
+
+
+@pytest.mark.parametrize(
+    "ask, says",
+    [
+        ({"k": 0}, "k must be a whole number of at least 1, not 0"),
+        ({"minibatch": 1}, "minibatch must be 0, or at least 2"),
+        ({"minibatch": 301}, "minibatch must be at most the 300 test examples"),
+        ({"measures": ["nll"]}, "there is no measure 'nll'; there are likelihood, lat"),
+        ({"measures": ["disentanglement"]}, "digits has no factors"),
+    ],
+)
+def test_bad_input_is_one_line(ask, says, folder):
+    before = (folder / "results.csv").read_bytes()
+    with pytest.raises(InputError, match=says):
+        assess.run(folder, **{"measures": ["latents"]} | ask)
+    assert (folder / "results.csv").read_bytes() == before
+
+
+def test_a_folder_without_finished_runs_is_refused(tmp_path, folder):
+    with pytest.raises(InputError, match="is not a run folder"):
+        assess.run(tmp_path)
+    record = (folder / "config.json").read_text()
+    (tmp_path / "config.json").write_text(record)
+    (tmp_path / "results.csv").write_text("run,elbo\n")
+    with pytest.raises(InputError, match="has no finished run yet"):
+        assess.run(tmp_path)
+
+
+def test_an_autoencoder_has_no_bound(tmp_path):
+    study.run(
+        "configs/methods.py:autoencoder", tmp_path / "ae", overrides={"epochs": 2}
+    )
+    found = assess.run(tmp_path / "ae", k=3)
+    assert "probe_accuracy" in found and "iwae_3" not in found
+    with pytest.raises(
+        InputError, match="likelihood has no meaning here: the objective"
+    ):
+        assess.run(tmp_path / "ae", ["likelihood"], k=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["iaf", "two_level", "conditional", "vq_vae"])
+def test_other_codes_are_measured_where_it_has_a_meaning(name, tmp_path):
+    path = f"configs/methods.py:{name}"
+    study.run(path, tmp_path / name, overrides={"epochs": 2})
+    found = assess.run(tmp_path / name, k=5)
+    rows = results.rows_of(tmp_path / name)
+    assert all(np.isfinite(row[n]) for row in rows for n in found if row[n] is not None)
+    assert ("mutual_information" in found) == (name == "conditional")
+    if name == "vq_vae":
+        with pytest.raises(InputError, match="a continuous code"):
+            assess.run(tmp_path / name, ["ais"])
+    else:
+        ask = {"chains": 2, "steps": 20, "examples": 5}
+        assert "bdmc_gap" in assess.run(tmp_path / name, ["ais"], **ask)
+
+
+def test_levels_have_bits(tmp_path):
+    name = "configs/methods.py:discretized_logistic"
+    ask = {"overrides": {"epochs": 2}, "grid": {"seed": (0,)}}
+    study.run(name, tmp_path / "runs", **ask)
+    assess.run(tmp_path / "runs", ["likelihood"], k=5)
+    (row,) = results.rows_of(tmp_path / "runs")
+    bits = -row["iwae_5"] / 64 / np.log(2)
+    np.testing.assert_allclose(row["bits_per_dimension"], bits, rtol=1e-5)
+    assert 2 < bits < 9
+
+
+def test_components_are_scikit_learns():
+    from sklearn.decomposition import PCA
+
+    x = np.random.default_rng(0).normal(size=(200, 8)) @ np.diag(np.arange(1, 9))
+    theirs = PCA(3).fit(x)
+    squared = ((x - theirs.inverse_transform(theirs.transform(x))) ** 2).sum(1).mean()
+    ours = probe.PCA(x)
+    np.testing.assert_allclose(ours.error(x, 3), squared, rtol=1e-6)
+    spectrum = np.linalg.eigvalsh(np.cov(x.T, ddof=0))[::-1]
+    np.testing.assert_allclose(ours.spectrum, spectrum, rtol=1e-9)
+
+
+def test_probes_tell_what_a_code_says():
+    """A code that is the label; one that has nothing of it; and a constant latent is no fault."""
+    random = np.random.default_rng(0)
+    label = random.integers(0, 3, 600)
+    noise = random.normal(size=(600, 1))
+    for code, least, most in (
+        (np.c_[np.eye(3)[label], noise * 0, noise * 0.1], 0.99, 1.0),
+        (noise, 0.2, 0.45),
+    ):
+        found = probe.accuracies(code[:400], label[:400], code[400:], label[400:])
+        assert all(least <= value <= most for value in found.values())
