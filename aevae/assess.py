@@ -20,6 +20,7 @@ from aevae import (
     machine,
     marginal,
     members,
+    metrics,
     objectives,
     probe,
     results,
@@ -580,8 +581,6 @@ def _disentanglement(work):
     if len(whole["image"]) > FACTORED:
         some = np.random.default_rng(0).permutation(len(whole["image"]))[:FACTORED]
         whole = {name: values[np.sort(some)] for name, values in whole.items()}
-    from aevae import metrics
-
     factors, codes = whole["factors"], work.encoded(whole, 5)
     ranks = _ranks(work, codes)
     best = metrics.ceilings(factors, codes["code"].shape[-1])
@@ -600,8 +599,6 @@ def _ranks(work, codes):
     alike, ranks = {}, [{} for _ in work.group.runs]
     for i, run in enumerate(work.group.runs):
         alike.setdefault(str(sorted(run.hparams.items())), []).append(i)
-    from aevae import metrics
-
     for own in alike.values():
         if len(own) > 1 and "rate" in codes and work.group.rows[0]["elbo"] is not None:
             rates = [codes["rate"][i].mean(0) for i in own]

@@ -27,6 +27,10 @@ class PCA:
         """The first `size` components, [N, size]."""
         return (images - self.mean) @ self._axes[:, :size]
 
+    def decode(self, code):
+        """The images of codes [N, size]."""
+        return code @ self._axes[:, : code.shape[1]].T + self.mean
+
     def error(self, images, size):
         """The squared error of so many components, summed over pixels, mean over images."""
         centred = images - self.mean

@@ -1,0 +1,185 @@
+"""What the figures share: canvas, colours, captions, rows of images, and how they are saved."""
+
+import textwrap
+from pathlib import Path
+
+import numpy as np
+
+from aevae import files
+
+DPI = 150
+TILE = 0.6  # inches of an image
+# Of classes, in no order: Paul Tol's "muted", two of them darker, and black. Markers tell more.
+CLASSES = (
+    *("#cc6677", "#332288", "#c8a415", "#117733", "#4aa8d8"),
+    *("#882255", "#44aa99", "#999933", "#aa4499", "#222222"),
+)
+MARKERS = "os^DvP*X<>"
+
+
+def save(figure, path):
+    """Writes `path` as a PNG and, beside it, as a PDF; returns the path of the PNG.
+
+    Each is there whole or not at all, and the same figure gives the same bytes.
+    """
+    import matplotlib
+
+    path = Path(path)
+    stem = path.with_suffix("") if path.suffix in (".png", ".pdf") else path
+    figure.draw_without_rendering()  # which lays it out, once for both
+    layout = figure.get_layout_engine()
+    figure.set_layout_engine("none")
+    about = {"png": {}, "pdf": {"CreationDate": None}}
+    with matplotlib.rc_context({"pdf.fonttype": 42}):  # letters stay text
+        for kind, metadata in about.items():
+            with files.whole(stem.with_name(f"{stem.name}.{kind}")) as file:
+                figure.savefig(file, format=kind, dpi=DPI, metadata=metadata)
+    figure.set_layout_engine(layout)
+    return stem.with_name(f"{stem.name}.png")
+
+
+def canvas(rows, columns, width, height, **options):
+    """A figure and its panels, [rows, columns], without pyplot: a notebook's stay its own."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, **options)
+    for panel in panels.flat:
+        panel.tick_params(labelsize=8)
+    return figure, panels
+
+
+def caption(figure, text):
+    """A small title, in as many lines as it needs; returns it with its line breaks."""
+    width = int(16 * figure.get_figwidth())
+    text = "\n".join(textwrap.fill(line, width) for line in text.splitlines())
+    figure.suptitle(text, fontsize=8)
+    return text
+
+
+def source(rows):
+    """The data set and its binarisation, of rows of results.csv."""
+    found = dict.fromkeys((row["dataset"], row["binarization"]) for row in rows)
+    told = [f"{name}, {'no' if b == 'none' else b} binarization" for name, b in found]
+    return "; ".join(told) if len(told) < 4 else f"{len(told)} kinds of data"
+
+
+def values(rows, name):
+    """Of a column, each once; in order where they are numbers."""
+    found = list(dict.fromkeys(row[name] for row in rows))
+    numbers = all(isinstance(value, (int, float)) for value in found)
+    return sorted(found) if numbers else found
+
+
+def colours(found):
+    """{value: colour} from dark to light, so that grey keeps their order."""
+    from matplotlib import colormaps
+
+    shades = np.linspace(0.0, 0.88, len(found)) if len(found) > 1 else [0.3]
+    return dict(zip(found, colormaps["viridis"](shades)))
+
+
+def number(value, digits):
+    """As text with so many decimals, with a minus sign as axes have it."""
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def log_ticks(axis):
+    """Two labels or more on a log axis, however short it is."""
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
+
+    low, high = axis.get_view_interval()
+    if high < 100 * low:
+        subs = (1, 2, 5) if high >= 10 * low else (1, 1.5, 2, 3, 5, 7)
+        axis.set_major_locator(LogLocator(subs=subs, numticks=20))
+        axis.set_major_formatter(EngFormatter(sep=""))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def tiles(rows, title, heads=None, ticks=()):
+    """A figure of rows (label, images [N, H, W, C]): framed images side by side.
+
+    Of vectors a row is a matrix, an example a line, and all rows share their grey levels.
+
+    Args:
+      rows: the rows, of images of one shape.
+      title: above them.
+      heads: {row: text above it}.
+      ticks: texts below the last row, one for each image.
+    """
+    from matplotlib.figure import Figure
+
+    heads = heads or {}
+    pictures, shape = is_image(rows[0][1]), np.shape(rows[0][1])
+    count = max(len(images) for _, images in rows)
+    low, high = (f([f(v) for _, v in rows]) for f in (np.min, np.max))
+    if not pictures:
+        title += f"\nan example a line; black {number(low, 2)}, white {number(high, 2)}"
+    wide, tall = 4.5, 0.9
+    if pictures:
+        pixel = TILE / (shape[2] + 1)  # one of them is the gap to the next image
+        wide, tall = TILE * count - pixel, pixel * shape[1]
+    letters = max(len(line) for label, _ in rows for line in label.split("\n"))
+    left, foot = 0.12 + 0.062 * letters, 0.22 if ticks else 0.08
+    width = left + wide + 0.08
+    figure = Figure(figsize=(width, 1))
+    text = caption(figure, title)
+    tops, top = [], 0.14 * (text.count("\n") + 1) + 0.1
+    for row in range(len(rows)):
+        top += 0.2 if row in heads else 0
+        tops.append(top)
+        top += tall + 0.07
+    height = top + foot
+    figure.set_figheight(height)
+    figure.suptitle(text, fontsize=8, y=1 - 0.05 / height, va="top")
+    for row, (label, images) in enumerate(rows):
+        corner = left / width, 1 - (tops[row] + tall) / height
+        panel = figure.add_axes((*corner, wide / width, tall / height))
+        images = np.asarray(images)
+        if pictures:
+            _strip(panel, images, count)
+        else:
+            panel.imshow(
+                images.reshape(len(images), -1),
+                cmap="gray",
+                vmin=low,
+                vmax=high,
+                aspect="auto",
+                interpolation="nearest",
+            )
+        panel.set_xticks([])
+        panel.set_yticks([])
+        panel.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=7)
+        if row in heads:
+            panel.set_title(heads[row], fontsize=8, loc="left", pad=3)
+        for spine in panel.spines.values():
+            spine.set_visible(False)
+    if pictures and ticks:
+        step = shape[2] + 1
+        panel.set_xticks([step * i + step / 2 - 1 for i in range(count)], ticks)
+        panel.tick_params(labelsize=7, length=0)
+    return figure
+
+
+def is_image(images):
+    """Whether they can be shown as pictures: [N, H, W, 1 or 3]."""
+    return np.ndim(images) == 4 and np.shape(images)[-1] in (1, 3)
+
+
+def _strip(panel, images, count):
+    """Images side by side, each in a thin frame, in the width of `count`."""
+    from matplotlib.collections import PatchCollection
+    from matplotlib.patches import Rectangle
+
+    gap = ((0, 0), (0, 0), (0, 1), (0, 0))
+    tiles = np.pad(images, gap, constant_values=1).clip(0, 1)
+    strip = np.concatenate(list(tiles), axis=1)[:, :-1]
+    strip = strip if strip.shape[-1] == 3 else strip[..., 0]
+    look = {"cmap": "gray", "vmin": 0, "vmax": 1, "aspect": "auto"}
+    panel.imshow(strip, interpolation="nearest", **look)
+    height, width = images.shape[1:3]
+    corners = [((width + 1) * i - 0.5, -0.5) for i in range(len(images))]
+    frames = [Rectangle(corner, width, height) for corner in corners]
+    look = {"edgecolor": "0.5", "facecolor": "none", "linewidth": 0.6}
+    panel.add_collection(PatchCollection(frames, clip_on=False, **look))
+    panel.set_xlim(-0.5, (width + 1) * count - 1.5)
