@@ -12,7 +12,7 @@ setup(
     description="Autoencoders and variational autoencoders in JAX, swept many at a time",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=["aevae", "aevae.figures", "aevae.sets"],
+    packages=["aevae", "aevae.figures", "aevae.laws", "aevae.sets"],
     install_requires=[
         "jax>=0.10.2",
         "flax>=0.12.8",

@@ -1,8 +1,13 @@
-"""Disentanglement: how codes and ground-truth factors go together.
+"""Disentanglement: pure functions of codes and of the factors that the images were made of.
 
-`codes` [N, Z] are posterior means, `factors` [N, F] whole numbers from 0. The rows are any examples: not
-all combinations of factors must be there. Definitions follow the papers as disentanglement_lib (Locatello
-et al., 2019) computes them, where nothing else is said. Randomness is NumPy's generator of a seed.
+`mean` and `std` [N, Z] are those of q(z|x), `factors` [N, F] whole numbers: the rows are any
+examples, a grid of the factors or not. A factor that has one value in them is left out of every
+average. Information and entropies are in nats; scores have no unit. What is random is drawn from
+`seed`; where there are fewer rows than a fit asks for, its training and test rows share them in
+the same proportion.
+
+Locatello et al. (2019) is the paper of disentanglement_lib, whose choices these are but where a
+docstring says otherwise.
 """
 
 import functools
@@ -10,368 +15,410 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.stats import norm
 
 from aevae import InputError
 
-BINS = 20
-FLOATS = 10_000_000  # at a time
-SAP_ROWS = 4_000, 2_000  # fitted, and tested on
-DCI_ROWS = 1_000, 1_000
-VOTES = 4_000, 2_000
-TOGETHER = 64  # examples that share a factor's value, for a vote or a difference
-DEAD = 0.05  # a standard deviation below which FactorVAE's score leaves a latent out
-INFORMATIVE = 0.01  # nats of rate from which UDR counts a latent
+BINS = 20  # of a latent's histogram
+PAIRS = 64  # of rows, or rows, that share the value of a factor
+PRUNED = 0.05  # deviation below which a latent has no vote
+INFORMATIVE = 0.01  # nats above which a latent takes part in UDR
+EXACT = 1e-3  # deviation of a code without noise
+FLOATS = 1_000_000  # between draws and posteriors at a time
 
 
-def _check(codes, factors):
-    if len(codes) != len(factors):
-        raise InputError(
-            f"{len(codes)} codes and the factors of {len(factors)} examples"
-        )
-    if (factors.max(0) == factors.min(0)).all():
+def _aligned(factors, *codes):
+    """Factors [N, F] as 0, 1, ... in each column, and codes in float64, of as many rows."""
+    factors = np.asarray(factors)
+    if factors.ndim != 2:
+        raise InputError(f"factors must be [rows, factors], not {factors.shape}")
+    codes = [np.asarray(code, np.float64) for code in codes]
+    for code in codes:
+        if code.ndim != 2 or len(code) != len(factors):
+            raise InputError(
+                f"codes of shape {code.shape} and the factors of {len(factors)} examples"
+            )
+        if not np.isfinite(code).all():
+            raise InputError("codes must be finite")
+    columns = [np.unique(column, return_inverse=True)[1] for column in factors.T]
+    return np.array(columns).reshape(factors.shape[::-1]).T, *codes
+
+
+def _varied(factors, *codes):
+    """The same, of the factors with more than one value."""
+    factors, *codes = _aligned(factors, *codes)
+    varied = (factors > 0).any(0)
+    if not varied.any():
         raise InputError("every factor has one value alone: nothing to disentangle")
+    return factors[:, varied], *codes
 
 
-def _bins(values, bins):
-    """[N] to whole numbers from 0: equal bins from the least to the greatest."""
-    low, high = values.min(), values.max()
-    if not high > low:
-        return np.zeros(len(values), int)
-    return np.minimum((values - low) * (bins / (high - low)), bins - 1).astype(int)
+def _split(rng, count, train, test):
+    """Rows to fit on and others to test on, disjoint."""
+    rows = rng.permutation(count)
+    if train + test > count:
+        train = count * train // (train + test)
+        test = count - train
+    return rows[:train], rows[train : train + test]
 
 
-def entropy(counts):
-    """Of counts or weights along the last axis, nats."""
-    share = counts / counts.sum(-1, keepdims=True)
-    return -(share * np.log(np.where(share > 0, share, 1.0))).sum(-1)
+def _mates(rng, column, rows):
+    """For each of `rows` one with the same value in the column [N], perhaps itself."""
+    order, counts = np.argsort(column, kind="stable"), np.bincount(column)
+    first, value = np.cumsum(counts) - counts, column[rows]
+    return order[first[value] + rng.integers(counts[value])]
+
+
+def _fit(model, code, label):
+    """A fitted model; None where there is one label, and so nothing to learn."""
+    return model.fit(code, label) if (label != label[0]).any() else None
+
+
+def _accuracy(model, code, label, known):
+    """The share of labels that a model of `_fit` finds; without one, those that are `known`."""
+    return np.mean((known if model is None else model.predict(code)) == label)
+
+
+def _gap(table):
+    """The largest less the second in each column of [Z, F], which is 0 where there is one latent."""
+    ordered = np.sort(np.vstack([np.zeros_like(table[:1]), table]), axis=0)
+    return ordered[-1] - ordered[-2]
+
+
+def _entropy(weights):
+    """-sum_i p_i log p_i of p proportional to weights [..., K]; nats."""
+    p = weights / weights.sum(-1, keepdims=True)
+    return -(p * np.log(np.where(p > 0, p, 1.0))).sum(-1)
+
+
+def _entropies(factors):
+    return np.array([_entropy(np.bincount(column)) for column in factors.T])
+
+
+# Mutual information
 
 
 def mutual_information(codes, factors, bins=BINS):
-    """I(z_j; v_k) in nats, [Z, F], of latents in equal bins; a constant latent has 0."""
-    _check(codes, factors)
-    found = np.zeros((codes.shape[1], factors.shape[1]))
-    for j, values in enumerate(codes.T):
-        binned = _bins(np.float64(values), bins)
-        for k, factor in enumerate(factors.T):
-            table = np.zeros((bins, factor.max() + 1))
-            np.add.at(table, (binned, factor), 1)
-            apart = entropy(table.sum(0)) + entropy(table.sum(1))
-            found[j, k] = apart - entropy(table.ravel())
-    return np.maximum(found, 0.0)
+    """I(z_j; v_k) = sum p(b, v) log p(b, v) / (p(b) p(v)) of binned latents, [Z, F]; nats.
 
-
-def _gap(information, most):
-    """Mean over factors of the first latent's share less the second's; factors without entropy out."""
-    ranked = np.sort(information, axis=0)[::-1]
-    second = ranked[1] if len(ranked) > 1 else 0.0
-    varied = most > 0
-    return float(((ranked[0] - second)[varied] / most[varied]).mean())
-
-
-def mig(codes, factors):
-    """Mutual information gap on 20 bins of the means: mean_k (I_1 - I_2) / H(v_k)."""
-    most = np.array([entropy(np.bincount(factor)) for factor in factors.T])
-    return _gap(mutual_information(codes, factors), most)
-
-
-def mig_chen(mean, std, factors, seed=0, samples=2_000):
-    """Mutual information gap of the posteriors themselves: Chen et al. (2018), section 4.1.
-
-    I(z_j; v_k) = H(z_j) - H(z_j | v_k), where q(z_j) is the mean of all posteriors N(mean, std²), and
-    q(z_j | v_k) that of those with the value; entropies by `samples` draws each, for a value in
-    proportion to its share. The gap is over log |V_k|. On dSprites the paper leaves shape out; here
-    every factor counts.
+    A latent's bins are of equal width, from its smallest value to its largest. The estimate has a
+    bias of about (bins - 1)(V_k - 1) / 2N upwards. A constant latent has 0.
     """
-    _check(mean, factors)
-    random = np.random.default_rng(seed)
-    mean, std = (np.asarray(v, np.float32) for v in (mean, std))
-    everything = np.zeros(len(mean), int)
-    whole = _entropies(mean, std, everything, random, samples)
-    information = np.stack(
-        [
-            whole - _entropies(mean, std, factor, random, samples)
-            for factor in factors.T
-        ],
-        axis=1,
+    factors, codes = _aligned(factors, codes)
+    table = np.zeros((codes.shape[1], factors.shape[1]))
+    for j, code in enumerate(codes.T):
+        edges = np.linspace(code.min(), code.max(), bins + 1)
+        binned = np.digitize(code, edges[1:-1])
+        for k, column in enumerate(factors.T):
+            values = column.max() + 1
+            joint = np.bincount(binned * values + column, minlength=bins * values)
+            joint = joint.reshape(bins, values)
+            apart = np.outer(
+                joint.sum(1), joint.sum(0)
+            )  # counts: what is 0 is exactly so
+            seen = joint > 0
+            ratio = joint[seen] * len(code) / apart[seen]
+            table[j, k] = (joint[seen] * np.log(ratio)).sum() / len(code)
+    return np.maximum(table, 0.0)
+
+
+def mig(mean, factors):
+    """1/F sum_k (I(z_(1); v_k) - I(z_(2); v_k)) / H(v_k): the gap of Chen et al. (2018), binned.
+
+    z_(1) and z_(2) are the latents that know most of a factor, by `mutual_information` of the
+    posterior means in 20 bins: so Locatello et al. (2019). A factor of more values than bins can't
+    reach 1; `ceilings` says what can.
+    """
+    factors, mean = _varied(factors, mean)
+    table = mutual_information(mean, factors)
+    return float((_gap(table) / _entropies(factors)).mean())
+
+
+@functools.partial(jax.jit, static_argnames="size")
+def _masses(z, mean, scale, values, size):
+    """sum_n N(z; x_n) 1[v_k(n) = v], but for a constant, of draws z [Z, S]: [Z, S, sum_k V_k].
+
+    Rows come in blocks: mean and scale, 1 / std, [T, B, Z], values [T, B, F] counted through.
+    """
+
+    def block(total, rows):
+        mean, scale, values = rows
+        own = (values[:, :, None] == jnp.arange(size)[None, None]).any(1)
+        mean, scale = mean.T[:, None], scale.T[:, None]  # a transpose: disvae #64
+        each = scale * jnp.exp(-0.5 * ((z[:, :, None] - mean) * scale) ** 2)
+        own = own.astype(each.dtype)
+        return total + jnp.einsum("zsb,bk->zsk", each, own, precision="highest"), None
+
+    start = jnp.zeros((*z.shape, size), z.dtype)
+    return jax.lax.scan(block, start, (mean, scale, values))[0]
+
+
+def posterior_information(mean, std, factors, seed=0, samples=2000):
+    """I(z_j; v_k) = H(z_j) - H(z_j|v_k) of the codes with their noise, [Z, F]; nats.
+
+    Chen et al. (2018), appendix: q(z_j) = 1/N sum_n q(z_j|x_n) over all rows, and q(z_j|v_k = v) the
+    mean over those with that value. By Monte Carlo with draws of q(z_j), as H(v_k) - E[H(v_k|z_j)]
+    with p(v|z) = p(v) q(z|v) / q(z): the same number, with a smaller variance, exactly 0 where
+    q(z|x) does not depend on x, and never outside of [0, H(v_k)].
+    """
+    factors, mean, std = _aligned(factors, mean, std)
+    if std.shape != mean.shape:
+        raise InputError(f"std must be {mean.shape}, as mean is, not {std.shape}")
+    std = np.maximum(std, 1e-12)  # without noise, equal codes are one value
+    rng = np.random.default_rng(seed)
+    count, latent = mean.shape
+    rows = rng.integers(count, size=samples)
+    z = mean[rows] + std[rows] * rng.standard_normal((samples, latent))
+    ends = np.cumsum(factors.max(0) + 1)
+    size = min(count, max(1, FLOATS // (samples * latent)))
+    rest = -count % size
+
+    def blocks(values, fill):
+        values = np.pad(values, ((0, rest), (0, 0)), constant_values=fill)
+        return values.reshape(-1, size, values.shape[1])
+
+    masses = _masses(
+        np.float32(z.T),
+        blocks(np.float32(mean), 0),
+        blocks(np.float32(1 / std), 1),
+        blocks(np.int32(factors + np.append(0, ends[:-1])), -1),
+        size=int(ends[-1]),
     )
-    counts = np.array([len(np.unique(factor)) for factor in factors.T])
-    return _gap(information, np.log(counts))
+    parts = np.split(np.float64(masses), ends[:-1], axis=-1)
+    given = np.stack([_entropy(part).mean(1) for part in parts], axis=1)
+    return np.maximum(_entropies(factors) - given, 0.0)
 
 
-def _entropies(mean, std, group, random, samples):
-    """sum_v share_v H(z_j | group v), [Z]."""
-    total, sound = np.zeros(mean.shape[1]), 0
-    for value in np.unique(group):
-        rows = np.flatnonzero(group == value)
-        share = len(rows) / len(group)
-        count = max(8, round(samples * share))
-        chosen = random.choice(rows, count)
-        z = mean[chosen] + std[chosen] * random.standard_normal((count, mean.shape[1]))
-        log_q = _log_mean(mean[rows], std[rows], z.astype(np.float32))
-        total, sound = total - share * log_q.mean(0), sound + share
-    return total / sound
+def mig_chen(mean, std, factors, seed=0, samples=2000):
+    """1/F sum_k (I(z_(1); v_k) - I(z_(2); v_k)) / H(v_k) by `posterior_information`.
+
+    Chen et al. (2018), eq. 6, with all factors: on dSprites the paper leaves out the shape. H(v_k)
+    is the log of the number of values where all are as frequent.
+    """
+    factors, mean, std = _varied(factors, mean, std)
+    table = posterior_information(mean, std, factors, seed, samples)
+    return float((_gap(table) / _entropies(factors)).mean())
 
 
-def _log_mean(mean, std, z):
-    """log 1/N sum_n N(z_s; mean_n, std_n²) of each latent, [S, Z]; N padded to a power of 2."""
-    count = len(mean)
-    size = 1 << (count - 1).bit_length()
-    pad = ((0, size - count), (0, 0))
-    mean = np.pad(mean, pad)
-    std = np.pad(std, pad, constant_values=1.0)
-    at_once = max(1, FLOATS // mean.size)
-    blocks = -(-len(z) // at_once)
-    draws, filled = len(z), blocks * at_once
-    z = np.pad(z, ((0, filled - draws), (0, 0)), mode="edge")
-    held = np.arange(size) < count
-    found = [
-        np.asarray(_log_sum(mean, std, held, block)) for block in np.split(z, blocks)
-    ]
-    return np.concatenate(found)[:draws] - np.log(count)
+def modularity(mean, factors):
+    """1/Z sum_j (1 - sum_(k≠best) I_jk² / (I_j,best² (F - 1))): Ridgeway and Mozer (2018).
+
+    I is `mutual_information`, in 20 bins. A latent without any counts 0, so that dead latents
+    lower it.
+    """
+    factors, mean = _varied(factors, mean)
+    squared = mutual_information(mean, factors) ** 2
+    best = squared.max(1)
+    rest = (squared.sum(1) - best) / max(1, factors.shape[1] - 1)
+    each = np.where(best > 0, 1 - rest / np.where(best > 0, best, 1.0), 0.0)
+    return float(each.mean())
 
 
-@jax.jit
-def _log_sum(mean, std, held, z):
-    each = norm.logpdf(z[:, None], mean[None], std[None])
-    return jax.nn.logsumexp(jnp.where(held[None, :, None], each, -jnp.inf), axis=1)
+# Classifiers
 
 
-def _some(random, count, rows):
-    """So many rows for fitting and for testing, none in both, fewer if there are not so many."""
-    fitted, tested = rows
-    if fitted + tested > count:
-        fitted = count * fitted // (fitted + tested)
-    order = random.permutation(count)
-    return order[:fitted], order[fitted : fitted + tested]
+def sap(mean, factors, seed=0, train=10_000, test=5_000):
+    """1/F sum_k (A_(1)k - A_(2)k): separated attribute predictability, Kumar et al. (2018).
 
-
-def sap(codes, factors, seed=0):
-    """Separated attribute predictability: Kumar et al. (2018).
-
-    The accuracy with which a linear support vector machine (C = 0.01, balanced) tells each factor from
-    each latent alone, fitted on 4,000 examples and tested on 2,000; mean over factors of the best
-    latent's less the second's.
+    A_jk is the test accuracy of a linear support vector machine that finds v_k in z_j alone, with
+    C = 0.01 and classes weighed equally, fitted on 10,000 rows and tested on 5,000 others. Codes
+    are not standardised: a scale of them changes the score.
     """
     from sklearn.svm import LinearSVC
 
-    _check(codes, factors)
-    fit, test = _some(np.random.default_rng(seed), len(codes), SAP_ROWS)
-    scores = np.zeros((codes.shape[1], factors.shape[1]))
-    for j in range(codes.shape[1]):
-        for k in range(factors.shape[1]):
-            if len(np.unique(factors[fit, k])) < 2:
-                continue
-            machine = LinearSVC(
-                C=0.01, class_weight="balanced", dual=False, max_iter=5_000
+    factors, mean = _varied(factors, mean)
+    fitted, others = _split(np.random.default_rng(seed), len(mean), train, test)
+    table = np.zeros((mean.shape[1], factors.shape[1]))
+    for j, code in enumerate(mean.T[:, :, None]):
+        for k, label in enumerate(factors.T):
+            svm = LinearSVC(
+                C=0.01,
+                class_weight="balanced",
+                dual=False,
+                max_iter=10_000,
+                random_state=seed,
             )
-            machine.fit(codes[fit, j : j + 1], factors[fit, k])
-            predicted = machine.predict(codes[test, j : j + 1])
-            scores[j, k] = (predicted == factors[test, k]).mean()
-    ranked = np.sort(scores, axis=0)[::-1]
-    second = ranked[1] if len(ranked) > 1 else 0.0
-    return float((ranked[0] - second).mean())
+            model = _fit(svm, code[fitted], label[fitted])
+            known = label[fitted[0]]
+            table[j, k] = _accuracy(model, code[others], label[others], known)
+    return float(_gap(table).mean())
 
 
-def dci(codes, factors, seed=0):
-    """Disentanglement, completeness, informativeness: Eastwood and Williams (2018).
+def dci(mean, factors, seed=0, train=1_000, test=1_000):
+    """Disentanglement, completeness and informativeness: Eastwood and Williams (2018).
 
-    R_ij is the importance of latent i for factor j in gradient-boosted trees of scikit-learn's
-    defaults, fitted on 1,000 examples. Disentanglement is 1 - H(R_i.) / log F, weighted by the
-    latent's share of all importance; completeness 1 - H(R_.j) / log Z, by the factor's;
-    informativeness the accuracy on 1,000 others.
+    R_jk is the importance of z_j to gradient-boosted trees that find v_k in all of z, fitted on
+    1,000 rows, a tenth of what Locatello et al. (2019) take. Disentanglement is
+    sum_j rho_j (1 - H_F(R_j. / sum_k R_jk)) with rho_j the share of latent j in the sum of R and
+    H_F the entropy to base F; completeness the same of factors; informativeness the mean accuracy
+    on 1,000 other rows.
     """
     from sklearn.ensemble import GradientBoostingClassifier
 
-    _check(codes, factors)
-    fit, test = _some(np.random.default_rng(seed), len(codes), DCI_ROWS)
-    importance, accuracy = np.zeros((codes.shape[1], factors.shape[1])), []
-    for k, factor in enumerate(factors.T):
-        if len(np.unique(factor[fit])) < 2:
-            continue
+    factors, mean = _varied(factors, mean)
+    fitted, others = _split(np.random.default_rng(seed), len(mean), train, test)
+    table = np.zeros((mean.shape[1], factors.shape[1]))
+    found = []
+    for k, label in enumerate(factors.T):
         trees = GradientBoostingClassifier(random_state=seed)
-        trees.fit(codes[fit], factor[fit])
-        importance[:, k] = abs(trees.feature_importances_)
-        accuracy.append((trees.predict(codes[test]) == factor[test]).mean())
-    disentanglement, completeness = (
-        _concentration(importance),
-        _concentration(importance.T),
-    )
+        model = _fit(trees, mean[fitted], label[fitted])
+        known = label[fitted[0]]
+        found.append(_accuracy(model, mean[others], label[others], known))
+        if model is not None:
+            table[:, k] = model.feature_importances_
     return {
-        "dci_disentanglement": disentanglement,
-        "dci_completeness": completeness,
-        "dci_informativeness": float(np.mean(accuracy)),
+        "dci_disentanglement": _concentration(table),
+        "dci_completeness": _concentration(table.T),
+        "dci_informativeness": float(np.mean(found)),
     }
 
 
-def _concentration(importance):
-    """1 - H / log of rows, weighted by their sums."""
-    if importance.shape[1] == 1:
-        return 1.0
-    scores = 1 - entropy(importance + 1e-11) / np.log(importance.shape[1])
-    weights = importance.sum(1)
-    return float((scores * weights).sum() / weights.sum()) if weights.sum() else 0.0
+def _concentration(table):
+    """sum_i rho_i (1 - H(R_i.) / log K) over the rows of importances [I, K]; 0 where all are 0."""
+    share = table.sum(1) / max(table.sum(), 1e-11)
+    each = 1 - _entropy(table + 1e-11) / np.log(max(2, table.shape[1]))
+    return float((share * each).sum())
 
 
-def _groups(random, factors, count):
-    """`count` times a factor, and TOGETHER pairs of rows that share its value, [count, 64, 2].
-
-    The factor is drawn, then a row for each pair, then another with the row's value.
-    """
-    varied = np.flatnonzero(factors.max(0) > factors.min(0))
-    chosen = random.choice(varied, count)
-    pairs = np.zeros((count, TOGETHER, 2), int)
-    pairs[:, :, 0] = random.integers(0, len(factors), (count, TOGETHER))
-    for k in varied:
-        order = np.argsort(factors[:, k], kind="stable")
-        ends = np.searchsorted(factors[order, k], np.arange(factors[:, k].max() + 2))
-        own = np.flatnonzero(chosen == k)
-        value = factors[pairs[own, :, 0], k]
-        low, high = ends[value], ends[value + 1]
-        pairs[own, :, 1] = order[low + random.integers(0, high - low)]
-    return chosen, pairs
+# Interventions
 
 
-def beta_vae_score(codes, factors, seed=0):
-    """The accuracy that tells which factor 64 pairs share: Higgins et al. (2017), appendix A.4.
+def _differences(rng, mean, factors, count):
+    """Of `count` random factors: mean |z - z'| over pairs of rows with one value of it, and which."""
+    which = rng.integers(factors.shape[1], size=count)
+    features = np.zeros((count, mean.shape[1]))
+    for k, column in enumerate(factors.T):
+        rows = rng.integers(len(mean), size=((which == k).sum(), PAIRS))
+        pairs = abs(mean[rows] - mean[_mates(rng, column, rows)])
+        features[which == k] = pairs.mean(1)
+    return features, which
 
-    From the mean of |difference| of their codes, by scikit-learn's logistic regression, fitted on 4,000
-    such means and tested on 2,000.
+
+def beta_vae_score(mean, factors, seed=0, train=10_000, test=5_000):
+    """The accuracy that tells which factor 64 pairs share: Higgins et al. (2017).
+
+    Each pair has a value of the factor of its own, that of a random row; the feature is the mean
+    of |z - z'| over the pairs, the classifier scikit-learn's logistic regression on 10,000 such,
+    tested on 5,000.
     """
     from sklearn.linear_model import LogisticRegression
 
-    _check(codes, factors)
-    random = np.random.default_rng(seed)
-    chosen, pairs = _groups(random, factors, sum(VOTES))
-    apart = np.stack(
-        [abs(codes[p[:, 0]] - codes[p[:, 1]]).mean(0, dtype=np.float64) for p in pairs]
-    )
-    machine = LogisticRegression(max_iter=5_000)
-    machine.fit(apart[: VOTES[0]], chosen[: VOTES[0]])
-    return float(machine.score(apart[VOTES[0] :], chosen[VOTES[0] :]))
+    factors, mean = _varied(factors, mean)
+    rng = np.random.default_rng(seed)
+    features, which = _differences(rng, mean, factors, train)
+    model = _fit(LogisticRegression(max_iter=10_000), features, which)
+    return float(_accuracy(model, *_differences(rng, mean, factors, test), which[0]))
 
 
-def factor_vae_score(codes, factors, seed=0):
-    """The accuracy that the least varying latent tells the fixed factor: Kim and Mnih (2018).
+def _votes(rng, mean, factors, count):
+    """How often a latent varies least where a factor is held: [Z, F] out of `count` random ones."""
+    which = rng.integers(factors.shape[1], size=count)
+    spread = mean.var(0, ddof=1)
+    votes = np.zeros((mean.shape[1], factors.shape[1]), int)
+    for k, column in enumerate(factors.T):
+        rows = rng.integers(len(mean), size=((which == k).sum(), 1))
+        held = mean[_mates(rng, column, np.repeat(rows, PAIRS, axis=1))]
+        least = (held.var(1, ddof=1) / spread).argmin(1)
+        votes[:, k] = np.bincount(least, minlength=len(votes))
+    return votes
 
-    64 examples share one value of a factor; the latent with the least variance, over its variance in
-    all examples, votes for the factor. Each latent stands for the factor of most of its 4,000 votes,
-    and the accuracy is that on 2,000 others. Latents with a deviation below 0.05 are left out; 0
-    if all are.
+
+def factor_vae_score(mean, factors, seed=0, train=10_000, test=5_000):
+    """The accuracy of a vote on which factor 64 rows share: Kim and Mnih (2018).
+
+    The vote is the latent whose variance in them, over its variance in all rows, is the least; it
+    stands for the factor that it had the most of 10,000 votes for, tested on 5,000. Latents of a
+    deviation below 0.05 have none; 0 where all are so.
     """
-    _check(codes, factors)
-    random = np.random.default_rng(seed)
-    spread = codes.var(0, ddof=1, dtype=np.float64)
-    alive = np.flatnonzero(np.sqrt(spread) >= DEAD)
-    if not len(alive):
+    factors, mean = _varied(factors, mean)
+    mean = mean[:, mean.std(0, ddof=1) >= PRUNED]
+    if not mean.shape[1]:
         return 0.0
-    votes = np.zeros((len(alive), factors.shape[1]), int)
-    varied, right = np.flatnonzero(factors.max(0) > factors.min(0)), 0
-    alike = {
-        (k, value): np.flatnonzero(factors[:, k] == value)
-        for k in varied
-        for value in np.unique(factors[:, k])
-    }
-    for turn in range(sum(VOTES)):
-        k = random.choice(varied)
-        value = factors[random.integers(len(factors)), k]
-        rows = random.choice(alike[k, value], TOGETHER)
-        local = codes[rows][:, alive].var(0, ddof=1, dtype=np.float64)
-        latent = (local / spread[alive]).argmin()
-        if turn < VOTES[0]:
-            votes[latent, k] += 1
-        else:
-            right += votes[latent].argmax() == k
-    return right / VOTES[1]
+    rng = np.random.default_rng(seed)
+    best = _votes(rng, mean, factors, train).argmax(1)
+    votes = _votes(rng, mean, factors, test)
+    return float(votes[np.arange(len(best)), best].sum() / test)
 
 
-def modularity(codes, factors):
-    """Whether each latent tells of one factor alone: Ridgeway and Mozer (2018).
-
-    Mean over latents of 1 - sum_{k≠best} I_jk² / (I_best² (F - 1)), on 20 bins; a latent that tells
-    nothing counts 0.
-    """
-    squared = mutual_information(codes, factors) ** 2
-    most = squared.max(1)
-    others = (squared.sum(1) - most) / max(squared.shape[1] - 1, 1)
-    scores = np.where(most > 0, 1 - others / np.where(most > 0, most, 1.0), 0.0)
-    return float(scores.mean())
+# Without factors
 
 
-def udr(means, rates):
-    """Unsupervised disentanglement ranking of runs that differ in their seed: Duan et al. (2020).
-
-    `means` are codes [N, Z] of the same examples by each run, `rates` [Z] nats of each. R_ab is the
-    absolute rank correlation (Spearman's) of latents a and b of two runs, r its greatest value along
-    an axis, and UDR_ij = 1/(d_i + d_j) [sum_b r_b² / sum_a R_ab + sum_a r_a² / sum_b R_ab] over
-    informative latents (rate above 0.01), of which there are d. A run's score is the median over the
-    others.
-    """
-    ranks = [_ranks(mean) for mean in means]
-    live = [np.asarray(rate) > INFORMATIVE for rate in rates]
-    count = len(means)
-    scores = np.zeros((count, count))
-    for i in range(count):
-        for j in range(i + 1, count):
-            r = abs(ranks[i].T @ ranks[j])
-            whole = live[i].sum() + live[j].sum()
-            each = [
-                (part.max(0) ** 2 / np.maximum(part.sum(0), 1e-12))[on].sum()
-                for part, on in ((r, live[j]), (r.T, live[i]))
-            ]
-            scores[i, j] = scores[j, i] = sum(each) / whole if whole else 0.0
-    return [
-        float(np.median(np.delete(scores[i], i))) if count > 1 else 0.0
-        for i in range(count)
-    ]
-
-
-def _ranks(values):
-    """Ranks of each column, centred and of length 1; those that are equal share their mean."""
-    ranks = np.zeros(values.shape)
-    for j, column in enumerate(values.T):
-        _, where, counts = np.unique(column, return_inverse=True, return_counts=True)
-        ends = np.cumsum(counts)
-        ranks[:, j] = (ends - (counts + 1) / 2)[where]
-    ranks -= ranks.mean(0)
+def _ranks(codes):
+    """Ranks in each column, that of equal values their mean, centred and of length 1, or 0."""
+    ranks = np.zeros(codes.shape)
+    for j, code in enumerate(codes.T):
+        _, where, counts = np.unique(code, return_inverse=True, return_counts=True)
+        ranks[:, j] = (np.cumsum(counts) - counts / 2)[where] - len(code) / 2
     length = np.sqrt((ranks**2).sum(0))
     return ranks / np.where(length > 0, length, 1.0)
 
 
-SCORES = {
-    "mig": mig,
-    "sap": sap,
-    "modularity": modularity,
-    "beta_vae_score": beta_vae_score,
-    "factor_vae_score": factor_vae_score,
-}
+def udr(means, rates):
+    """How much the codes of runs that differ in their seed agree: Duan et al. (2020), eq. 3.
 
+    UDR_ij = 1/(d_i + d_j) (sum_b r(b)² / sum_a R_ab + sum_a r(a)² / sum_b R_ab) with R_ab the
+    |Spearman correlation| of latent a of run i and b of run j, and r(b) = max_a R_ab. a and b are
+    the d_i and d_j latents of a rate above 0.01 nats. 1 where each latent has one mate and no other
+    relation. Of each run the median over the others; 0 where no latent is informative,
+    or no other run.
 
-def disentanglement(codes, std, factors):
-    """Every score by its name. `std` of the posteriors, or None where they mean nothing: no mig_chen."""
-    found = {name: score(codes, factors) for name, score in SCORES.items()}
-    if std is not None:
-        found["mig_chen"] = mig_chen(codes, std, factors)
-    return found | dci(codes, factors)
-
-
-def ceilings(factors, latent):
-    """What a perfect code reaches on these factors: for each one latent, its value, without noise.
-
-    The other latents are constant. {} where there are fewer latents than factors.
+    Args:
+      means: posterior means [N, Z] of each run, of the same rows.
+      rates: nats of each latent [Z] of each run.
     """
-    if latent < factors.shape[1]:
+    if len(means) != len(rates):
+        raise InputError(f"UDR: {len(means)} runs' codes and {len(rates)} runs' rates")
+    counts = sorted({len(mean) for mean in means})
+    if len(counts) > 1:
+        raise InputError(f"UDR needs codes of the same rows, not of {counts}")
+    ranks = [
+        _ranks(np.asarray(mean, np.float64)[:, np.asarray(rate) > INFORMATIVE])
+        for mean, rate in zip(means, rates)
+    ]
+    pair = np.zeros((len(means), len(means)))
+    for i, one in enumerate(ranks):
+        for j, other in enumerate(ranks[:i]):
+            if one.shape[1] and other.shape[1]:
+                table = abs(one.T @ other)
+                total = _strength(table) + _strength(table.T)
+                pair[i, j] = pair[j, i] = total / sum(table.shape)
+    others = [np.delete(row, i) for i, row in enumerate(pair)]
+    return [float(np.median(row)) if len(row) else 0.0 for row in others]
+
+
+def _strength(table):
+    """sum_b max_a R_ab² / sum_a R_ab."""
+    total = table.sum(0)
+    return (table.max(0) ** 2 / np.where(total > 0, total, 1.0)).sum()
+
+
+# All of them
+
+
+def disentanglement(mean, std, factors, seed=0):
+    """Every score by the name of its column. `std` None where the codes have no noise: no mig_chen."""
+    scores = {
+        "mig": mig(mean, factors),
+        "sap": sap(mean, factors, seed),
+        "modularity": modularity(mean, factors),
+        "beta_vae_score": beta_vae_score(mean, factors, seed),
+        "factor_vae_score": factor_vae_score(mean, factors, seed),
+    }
+    if std is not None:
+        scores["mig_chen"] = mig_chen(mean, std, factors, seed)
+    return scores | dci(mean, factors, seed)
+
+
+def ceilings(factors, latent, seed=0):
+    """What `disentanglement` says of a perfect code of so many latents: what a score can reach.
+
+    Each factor has a latent that is its value, standardised, without noise; the latents beyond are
+    the prior whatever the image. {} where there are fewer latents than factors.
+    """
+    (factors,) = _varied(factors)
+    count, size = factors.shape
+    if latent < size:
         return {}
-    return dict(_ceilings(factors.tobytes(), factors.dtype.str, factors.shape, latent))
-
-
-@functools.cache
-def _ceilings(content, kind, shape, latent):
-    factors = np.frombuffer(content, kind).reshape(shape)
-    codes = np.zeros((len(factors), latent), np.float32)
-    spread = factors.std(0)
-    centred = factors - factors.mean(0)
-    codes[:, : shape[1]] = centred / np.where(spread > 0, spread, 1.0)
-    std = np.ones(codes.shape, np.float32)
-    std[:, : shape[1]] = 1e-3
-    return disentanglement(codes, std, factors)
+    mean, std = np.zeros((count, latent)), np.ones((count, latent))
+    mean[:, :size] = (factors - factors.mean(0)) / factors.std(0)
+    std[:, :size] = EXACT
+    return disentanglement(mean, std, factors, seed)

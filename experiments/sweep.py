@@ -66,7 +66,7 @@ def main(args):
     )
     folder = Path(workdir)
     if trained or not figures.current(workdir):
-        figures.draw(workdir)
+        figures.draw(workdir, data_dir=args["data_dir"].value)
     drawn = sorted((folder / "figures").glob("*.png"))
     print(results.summary(workdir))
     print(f"\nTest split, nats, mean ± deviation over seeds. In {workdir}:")
