@@ -135,8 +135,7 @@ def main(args):
         "\nTest split, mean ± deviation over seeds; errors summed over pixels, nats; denoised: "
         f"of images with {noise:.0%} of the pixels masked."
     )
-    for path in page(folder, configs, found, clean, seen):
-        print(path)
+    print(page(folder, configs, found, clean, seen))
 
 
 def _flat(own, dataset, part):

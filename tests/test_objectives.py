@@ -149,10 +149,14 @@ def test_autoencoder_under_a_gaussian_is_squared_error(batch, params):
     x = jax.jit(model.apply)(params, batch, None, HP).x
     found = evaluate.errors(x, batch["image"])
     constant = 16 * 0.5 * np.log(np.pi)
-    np.testing.assert_allclose(loss, found["squared_error"].mean() + constant, rtol=1e-5)
+    np.testing.assert_allclose(
+        loss, found["squared_error"].mean() + constant, rtol=1e-5
+    )
     chance = np.clip(np.float64(x.mean), 1e-6, 1 - 1e-6)
     likelihood = scipy.stats.bernoulli.logpmf(batch["image"], chance).sum((1, 2, 3))
-    np.testing.assert_allclose(found["cross_entropy"].mean(), -likelihood.mean(), rtol=1e-4)
+    np.testing.assert_allclose(
+        found["cross_entropy"].mean(), -likelihood.mean(), rtol=1e-4
+    )
 
 
 def test_output_bias_starts_at_the_mean_logit(batch):

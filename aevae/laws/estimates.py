@@ -56,7 +56,7 @@ def _bound(config, given, held, k):
     return np.float64(found) - math.log(k)
 
 
-def bounds(count=2000, steps=500):
+def bounds(count=2000, steps=1000):
     """ELBO <= IWAE(K) <= IWAE(2K) <= log p(x), AIS = log p(x), and the gap chi²/(2K).
 
     In a linear-Gaussian model, where log p(x) is known, with a posterior that is not the exact one:

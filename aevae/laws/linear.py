@@ -235,8 +235,10 @@ def solve(covariance, latent, beta=1.0, variance=None, seed=0):
     """
     import scipy.optimize
 
-    s, d = covariance, len(covariance)
-    scale = math.sqrt(np.trace(s) / d)
+    # In the axes of S, where it is diagonal: a rotation of the images, which changes no value.
+    s, turn = np.linalg.eigh(covariance)
+    d, total = len(s), s.sum()
+    scale = math.sqrt(total / d)
 
     def posterior(w, noise):
         """The best V and D for a decoder."""
@@ -251,9 +253,9 @@ def solve(covariance, latent, beta=1.0, variance=None, seed=0):
     def loss(flat):
         w, noise = apart(flat)
         v, spread = posterior(w, noise)
-        vs, ww = v @ s, w.T @ w
+        vs, ww = v * s, w.T @ w
         vsv = vs @ v.T
-        error = np.trace(s) - 2 * np.trace(vs @ w) + np.trace(ww @ vsv)
+        error = total - 2 * (vs * w.T).sum() + (ww * vsv).sum()
         error += (np.diag(ww) * spread).sum()
         rate = 0.5 * (spread.sum() + np.trace(vsv) - latent - np.log(spread).sum())
         value = 0.5 * (d * math.log(2 * math.pi * noise) + error / noise) + beta * rate
@@ -265,7 +267,7 @@ def solve(covariance, latent, beta=1.0, variance=None, seed=0):
     random = np.random.default_rng(seed)
     axes = random.normal(size=(d, latent))
     for _ in range(2):  # towards what varies: from a random start alone it takes long
-        axes, _ = np.linalg.qr(s @ axes)
+        axes, _ = np.linalg.qr(s[:, None] * axes)
     start = (math.sqrt(d) * 0.1 * axes).ravel()
     if variance is None:
         start = np.append(start, math.log(scale**2))
@@ -274,10 +276,11 @@ def solve(covariance, latent, beta=1.0, variance=None, seed=0):
         *(loss, start),
         jac=True,
         method="L-BFGS-B",
-        options=options | {"ftol": 1e-11, "gtol": 1e-6},
+        options=options | {"ftol": 1e-13, "gtol": 1e-6},
     )
     w, noise = apart(found.x)
-    return w, *posterior(w, noise), noise
+    v, spread = posterior(w, noise)
+    return turn @ w, v @ turn.T, spread, noise
 
 
 def active(solved):
