@@ -28,6 +28,8 @@ setup(
         "tqdm>=4.66",
         "matplotlib>=3.10",
         "scikit-learn>=1.6",
+        "scipy>=1.14",  # solves what experiments.verify solves ...
+        "threadpoolctl>=3.5",  # ... on one thread
     ],
     extras_require={
         "tf": [

@@ -191,6 +191,10 @@ def _told(name, values):
     return f"{np.mean(values):.{digits}f}{spread}" if values else ""
 
 
+def _about(own):
+    return f"{own.dataset}, binarization {config.describe(own.binarization)}"
+
+
 def page(folder, configs, found, clean, seen):
     """One page: reconstructions, decoded draws of N(0, I), and denoised images; first seed."""
     latent = max(row["latent"] for row in found["vae"])
@@ -216,7 +220,7 @@ def page(folder, configs, found, clean, seen):
     for method in ("autoencoder", "denoising", "vae"):
         rows.append((f"{names[method]},\nof masked", runs[method].reconstruct(noisy)))
     return figures.save(
-        figures.tiles(rows, f"{latent} latents: compression, generation, denoising"),
+        figures.tiles(rows, f"{_about(configs['vae'])}: test images, {latent} latents"),
         folder / "compare.png",
     )
 

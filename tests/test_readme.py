@@ -9,9 +9,13 @@ import pytest
 
 from aevae import results
 from experiments import benchmark, command
+from experiments import compare as compare_command
+from experiments import evaluate as evaluate_command
 from experiments import figures as figures_command
+from experiments import frontier as frontier_command
 from experiments import prepare as prepare_command
 from experiments import sweep as sweep_command
+from experiments import verify as verify_command
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -40,7 +44,7 @@ def test_two_commands_do_the_set_up():
 
 def test_every_command_line_is_one(root):
     lines = [line for line in SHELL.splitlines() if "-m experiments." in line]
-    assert len(lines) == 12
+    assert len(lines) == 19
     for line in lines:
         words = shlex.split(line.split(" && ")[-1])
         module = {
@@ -48,6 +52,10 @@ def test_every_command_line_is_one(root):
             "experiments.figures": figures_command,
             "experiments.benchmark": benchmark,
             "experiments.prepare": prepare_command,
+            "experiments.evaluate": evaluate_command,
+            "experiments.frontier": frontier_command,
+            "experiments.verify": verify_command,
+            "experiments.compare": compare_command,
         }
         name, *arguments = words[2:]
         assert command.execute(module[name].define, lambda args: 0, arguments) == 0

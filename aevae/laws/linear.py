@@ -165,7 +165,7 @@ def likelihood(dataset, latent=4, steps=4_000):
 
 
 def water_filling(
-    dataset, latent=6, betas=(0.25, 1.0, 2.0, 4.0, 8.0, 40.0), steps=6_000
+    dataset, latent=6, betas=(0.3, 1.0, 3.0, 12.0, 24.0, 40.0), steps=6_000
 ):
     """2. The beta-VAE's rate and error follow tau = beta sigma², and its learned sigma² is known."""
     x, rows = _images(dataset), []
@@ -234,6 +234,7 @@ def solve(covariance, latent, beta=1.0, variance=None, seed=0):
     and D for each: they are in closed form, and have no slope there. float64.
     """
     import scipy.optimize
+    import threadpoolctl
 
     # In the axes of S, where it is diagonal: a rotation of the images, which changes no value.
     s, turn = np.linalg.eigh(covariance)
@@ -272,12 +273,13 @@ def solve(covariance, latent, beta=1.0, variance=None, seed=0):
     if variance is None:
         start = np.append(start, math.log(scale**2))
     options = {"maxiter": 20_000, "maxfun": 40_000, "maxcor": 10}
-    found = scipy.optimize.minimize(
-        *(loss, start),
-        jac=True,
-        method="L-BFGS-B",
-        options=options | {"ftol": 1e-13, "gtol": 1e-6},
-    )
+    with threadpoolctl.threadpool_limits(1):  # products this small wait for threads
+        found = scipy.optimize.minimize(
+            *(loss, start),
+            jac=True,
+            method="L-BFGS-B",
+            options=options | {"ftol": 1e-13, "gtol": 1e-6},
+        )
     w, noise = apart(found.x)
     v, spread = posterior(w, noise)
     return turn @ w, v @ turn.T, spread, noise
