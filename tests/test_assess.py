@@ -104,6 +104,7 @@ def test_interrupted_work_goes_on_to_the_same_numbers(folder, monkeypatch):
     assert not (folder / "evaluated" / "unfinished.npz").exists()
 
 
+@pytest.mark.slow
 def test_more_epochs_make_what_was_found_stale(folder, tmp_path):
     path = tmp_path / "more"
     ask = {"grid": {"latent": (2,)}}
@@ -185,6 +186,7 @@ def test_other_codes_are_measured_where_it_has_a_meaning(name, tmp_path):
         assert "bdmc_gap" in assess.run(tmp_path / name, ["ais"], **ask)
 
 
+@pytest.mark.slow
 def test_levels_have_bits(tmp_path):
     name = "configs/methods.py:discretized_logistic"
     ask = {"overrides": {"epochs": 2}, "grid": {"seed": (0,)}}
