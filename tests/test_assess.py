@@ -136,14 +136,14 @@ def test_diverged_runs_are_left_out_and_said_to_be(tmp_path, capfd):
         ({"k": 0}, "k must be a whole number of at least 1, not 0"),
         ({"minibatch": 1}, "minibatch must be 0, or at least 2"),
         ({"minibatch": 301}, "minibatch must be at most the 300 test examples"),
-        ({"measures": ["nll"]}, "there is no measure 'nll'; there are likelihood, lat"),
-        ({"measures": ["disentanglement"]}, "digits has no factors"),
+        ({"asked": ["nll"]}, "there is no measure 'nll'; there are likelihood, lat"),
+        ({"asked": ["disentanglement"]}, "digits has no factors"),
     ],
 )
 def test_bad_input_is_one_line(ask, says, folder):
     before = (folder / "results.csv").read_bytes()
     with pytest.raises(InputError, match=says):
-        assess.run(folder, **{"measures": ["latents"]} | ask)
+        assess.run(folder, **{"asked": ["latents"]} | ask)
     assert (folder / "results.csv").read_bytes() == before
 
 
@@ -196,6 +196,32 @@ def test_levels_have_bits(tmp_path):
     bits = -row["iwae_5"] / 64 / np.log(2)
     np.testing.assert_allclose(row["bits_per_dimension"], bits, rtol=1e-5)
     assert 2 < bits < 9
+
+
+@pytest.fixture
+def factored(tmp_path):
+    """A set of bars with known places and lengths, and runs of two seeds on it."""
+    grid = np.indices((6, 6, 3)).reshape(3, -1).T.repeat(5, axis=0)
+    images = np.zeros((len(grid), 8, 8), np.uint8)
+    for image, (x, y, size) in zip(images, grid):
+        image[y : y + 1 + size, x : x + 2] = 255
+    file = tmp_path / "bars.npz"
+    np.savez(file, image=images, factors=grid.astype(np.int32))
+    ask = {"overrides": SMALL | {"dataset": str(file), "batch": 50}}
+    grid = {"latent": (4,), "seed": (0, 1)}
+    study.run("configs/digits.py", tmp_path / "runs", grid=grid, **ask)
+    return tmp_path / "runs"
+
+
+@pytest.mark.slow
+def test_factors_are_measured_with_their_ceilings(factored):
+    found = assess.run(factored, ["disentanglement"])
+    assert {"mig", "mig_chen", "sap", "udr", "modularity", "mig_ceiling"} <= {*found}
+    rows = results.rows_of(factored)
+    for row in rows:
+        assert row["mig"] <= row["mig_ceiling"] <= 1.001
+        assert row["factor_vae_score_ceiling"] > 0.99
+    assert rows[0]["udr"] == rows[1]["udr"]  # of the one pair
 
 
 def test_components_are_scikit_learns():
