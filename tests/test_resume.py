@@ -24,10 +24,10 @@ from aevae import (
     WriteError,
     config,
     files,
+    members,
     objectives,
     results,
     study,
-    sweep,
 )
 
 CONFIG = "configs/digits.py"
@@ -111,7 +111,7 @@ def stopped(tmp_path_factory):
     """The same, killed in the second epoch of the first group, with two checkpoints."""
     path = tmp_path_factory.mktemp("resume") / "stopped"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweep, "SPAN", 0.0)  # a moment after every step
+        patch.setattr(members, "SPAN", 0.0)  # a moment after every step
         kill_at(patch, 5)
         with pytest.raises(Killed):
             train(path)
@@ -125,7 +125,7 @@ def test_killed_again_and_again(straight, tmp_path, monkeypatch, capsys):
     deaths = 0
     for when in ("before", "amid", "after") * 20:
         with monkeypatch.context() as patch:
-            patch.setattr(sweep, "SPAN", 0.0)
+            patch.setattr(members, "SPAN", 0.0)
             kill_at(patch, 9, when)
             try:
                 train(tmp_path / "run")
@@ -216,7 +216,7 @@ def test_missing_parameters_are_written_again(straight, tmp_path):
 
 
 def test_spans_and_checkpoints_change_no_bit(straight, tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep, "SPAN", 0.0)
+    monkeypatch.setattr(members, "SPAN", 0.0)
     train(tmp_path / "run", interval=0)
     assert_same(tmp_path / "run", straight)
 
@@ -506,7 +506,7 @@ def test_patience_ends_a_run_and_not_its_neighbours(tmp_path, monkeypatch):
         alone.params,
     )
     # Killed and gone on with, it is the same.
-    monkeypatch.setattr(sweep, "SPAN", 0.0)
+    monkeypatch.setattr(members, "SPAN", 0.0)
     for saves in (6, 9):
         with monkeypatch.context() as patch:
             kill_at(patch, saves, "after")
