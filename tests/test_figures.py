@@ -275,13 +275,10 @@ METHODS = {
     "vampprior": {"elbo", "rate_distortion", *RUNS} - {"traversals", "rates"},
 }
 GRIDS = {"autoencoder": {"latent": (2, 3)}, "conditional": {"latent": (2,)}}
-QUICK = ("vq_vae",)  # the others are compiled for longer
 
 
-@pytest.mark.parametrize(
-    "method",
-    [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in METHODS],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
 def test_what_has_no_meaning_for_a_method_is_left_out(method, tmp_path, digits):
     small = {"epochs": 1, "batch": 600}
     grid = GRIDS.get(method, {}) | {"seed": (0,)}

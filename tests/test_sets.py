@@ -344,6 +344,7 @@ def test_an_ellipse_is_turned_by_its_orientation():
     np.testing.assert_allclose(angle, turns * math.pi / 20, atol=0.02)
 
 
+@pytest.mark.slow
 def test_a_small_square_and_the_set_hold_every_combination_once():
     every = sprites.combinations()
     assert len(every) == math.prod(sprites.SIZES.values()) == 46_080
