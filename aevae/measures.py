@@ -57,7 +57,12 @@ def _levels(work, held):
 
 
 def latents(work, minibatch):
-    """Active units, and the rate in its parts, from the exact aggregate posterior."""
+    """The rate in its three parts, from the exact aggregate posterior: Chen et al. (2018), eq. 2.
+
+    MI = E[log q(z|x) - log q(z)], TC = E[log q(z) - sum_z log q(z_z)], and
+    DWKL = E[sum_z log q(z_z) - log p(z)], with q(z) = 1/N sum_n q(z|x_n); nats. Of each latent its rate,
+    and the variance of its mean over the data, by which it is active.
+    """
     held = work.held("test")
     codes = work.encoded(held, 1)
     mean, std, z = (codes[name] for name in ("mean", "std", "z"))

@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aevae import InputError, data, evaluate, feed, members, train
+from aevae import InputError, data, evaluate, feed, train
 from aevae.members import Members, Pace
 
-layout = members.layout
 TERMS = evaluate.terms, evaluate.ROWS
 BOUNDS = evaluate.bounds, evaluate.ROWS_BOUND
 

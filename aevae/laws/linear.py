@@ -24,7 +24,7 @@ from aevae import (
     train,
     variants,
 )
-from aevae.config import Config
+from aevae.config import Config, replace
 from aevae.laws.law import Law
 
 SIGMA2 = 0.5  # of the runs whose sigma is fixed
@@ -94,10 +94,10 @@ def _config(latent, likelihood, hp, objective, steps, size):
     )
 
 
-def trained(dataset, config, axis, steps):
+def trained(dataset, config, axis):
     """The parameters of runs along one hyperparameter, trained together; float64."""
     name, points = axis
-    runs = [_with(config, name, value) for value in points]
+    runs = [replace(config, f"hparams.{name}", float(value)) for value in points]
     parameters, metrics, _ = preflight.check(runs[0], dataset)
     layout = members.layout(len(runs), parameters)
     population = sweep.Population(runs, dataset, layout, metrics)
@@ -105,12 +105,6 @@ def trained(dataset, config, axis, steps):
         pass
     states = population.states(moment)
     return [jax.tree.map(np.float64, state.params["params"]) for state in states]
-
-
-def _with(config, name, value):
-    from dataclasses import replace
-
-    return replace(config, hparams=config.hparams | {name: value})
 
 
 def exact(params, x, variance):
@@ -156,7 +150,7 @@ def likelihood(dataset, latent=4, steps=4_000):
         size=len(x),
     )
     learned = of(latent, variants.LearnedGaussian())
-    (params,) = trained(dataset, learned, ("beta", [1.0]), steps)
+    (params,) = trained(dataset, learned, ("beta", [1.0]))
     *_, elbo = exact(params, x, _variance(params))
     rows.append(Law(f"linear VAE, q = {latent}: ELBO = pPCA, nats", best, elbo, 1e-3))
     name = f"linear VAE, q = {latent}: sigma² = mean discarded eigenvalue"
@@ -175,7 +169,7 @@ def water_filling(
     )
     hp = {"beta": 1.0, "sigma": math.sqrt(SIGMA2)}
     fixed = of(latent, distributions.gaussian, hp)
-    for beta, params in zip(betas, trained(dataset, fixed, ("beta", betas), steps)):
+    for beta, params in zip(betas, trained(dataset, fixed, ("beta", betas))):
         known = frontier(values, latent, beta, SIGMA2)
         found = exact(params, x, SIGMA2)
         name = f"beta {beta:g}, sigma² {SIGMA2}"
@@ -184,7 +178,7 @@ def water_filling(
         rows.append(Law(f"{name}: squared error", known[2], found[2], 0.02))
     learned = of(latent, variants.LearnedGaussian(), {"beta": 1.0})
     points = [beta for beta in betas if beta <= 4]
-    for beta, params in zip(points, trained(dataset, learned, ("beta", points), steps)):
+    for beta, params in zip(points, trained(dataset, learned, ("beta", points))):
         known = best_variance(values, latent, beta)
         name = f"beta {beta:g}: learned sigma²"
         rows.append(Law(name, known, _variance(params), 0.005 * known))
@@ -211,7 +205,7 @@ def reconstruction(dataset, latents=(2, 4), steps=3_000):
             *(latent, distributions.gaussian, hp),
             *(objectives.autoencoder, steps, len(x)),
         )
-        (params,) = trained(dataset, config, ("sigma", [math.sqrt(0.5)]), steps)
+        (params,) = trained(dataset, config, ("sigma", [math.sqrt(0.5)]))
         head = params["posterior"]["Dense_0"]
         code = (x @ head["kernel"] + head["bias"])[:, :latent]
         again = code @ params["decoder"]["Dense_0"]["kernel"] + params["bias"]["value"]
