@@ -99,6 +99,12 @@ def run(
             for group in groups
             for measure in _meaningful(group, asked, sets, workdir, data_dir)
         ]
+        for _, measure, dataset in work:
+            count = len(dataset.test["image"])
+            if measure == "latents" and minibatch > count:
+                raise InputError(
+                    f"minibatch must be at most the {count} test examples, not {minibatch}"
+                )
         with Signals() as signals:
             for group, measure, dataset in work:
                 options = {n: numbers[n] for n in OPTIONS.get(measure, ())}
