@@ -27,8 +27,10 @@ from aevae.progress import say
 from aevae.signals import Signals
 
 MEASURES = tuple(measures.ALL)
+ASKED = ("train_likelihood", "ais")  # only measured where they are asked for
 OPTIONS = {  # of each measure: what its values depend on beside the run
     "likelihood": ("k",),
+    "train_likelihood": ("k",),
     "latents": ("minibatch",),
     "ais": ("chains", "steps", "examples"),
 }
@@ -64,7 +66,7 @@ def run(
     Args:
       workdir: a run folder.
       asked: some of MEASURES, which is an error where one has no meaning for the data; by
-        default all that have one but `ais`.
+        default all that have one but those of ASKED.
       k: samples of the importance-weighted bound.
       chains, steps, examples: of annealed importance sampling, for the first test examples.
       minibatch: how large the batches are of which total correlation and mutual information are
@@ -179,6 +181,7 @@ def _meaningful(group, asked, sets, workdir, data_dir):
     code = _shapes(group, dataset)
     reasons = {
         "likelihood": None if bounded else "the objective has no bound",
+        "train_likelihood": None if bounded else "the objective has no bound",
         "latents": None
         if bounded and "rate" in code
         else "q(z|x) and p(z) are not diagonal Gaussians with a bound",
@@ -193,7 +196,7 @@ def _meaningful(group, asked, sets, workdir, data_dir):
         if bounded and _continuous(group, dataset)
         else "AIS needs a bound and a continuous code",
     }
-    for name in asked or MEASURES[:-1]:
+    for name in asked or [name for name in MEASURES if name not in ASKED]:
         if reasons[name] is None:
             yield name
         elif asked:

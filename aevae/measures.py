@@ -1,7 +1,7 @@
 """What is measured of the trained runs of a group.
 
 Each is a function of their `assess.Work` and of numbers, and yields for every run, in their order,
-{column: value}, perhaps with {name: [Z]} of its latents. Means are over the test split, in nats.
+{column: value}, perhaps with {name: [Z]} of its latents. Means are over the test split, where nothing else is said, in nats.
 """
 
 import math
@@ -22,21 +22,31 @@ FACTORED = 50_000  # examples at most that disentanglement is measured on
 def likelihood(work, k):
     """The bound with K samples; bits per dimension where images are 256 levels."""
     held = work.held("test")
-
-    def f(carry, given, shared):
-        return marginal.importance(work.config, k, work.key(0), carry, given, shared)
-
-    count = len(held["image"])
-    shapes = jax.ShapeDtypeStruct((count,), jnp.float32)
-    units = marginal.importance_units(held, k)
-    found = work.through(f, shapes, units, work.given, held)
-    bounds = found.astype(np.float64) - math.log(k)
-    for own in bounds:
+    for own in _bounds(work, k, held, 0):
         values = {f"iwae_{k}": own.mean(), f"iwae_{k}_error": _error(own)}
         if _levels(work, held) == 256:
             pixels = math.prod(held["image"].shape[1:])
             values["bits_per_dimension"] = -own.mean() / pixels / math.log(2)
         yield (values,)
+
+
+def train_likelihood(work, k):
+    """The same bound of the first training examples, as many as there are test examples."""
+    held = work.held("train", len(work.held("test")["image"]))
+    for own in _bounds(work, k, held, 8):
+        yield ({f"train_iwae_{k}": own.mean(), f"train_iwae_{k}_error": _error(own)},)
+
+
+def _bounds(work, k, held, use):
+    """[M, N]: of each run and example."""
+
+    def f(carry, given, shared):
+        return marginal.importance(work.config, k, work.key(use), carry, given, shared)
+
+    shapes = jax.ShapeDtypeStruct((len(held["image"]),), jnp.float32)
+    units = marginal.importance_units(held, k)
+    found = work.through(f, shapes, units, work.given, held)
+    return found.astype(np.float64) - math.log(k)
 
 
 def _error(values):
@@ -234,6 +244,6 @@ ALL = {  # by their names, the one that takes longest last
     measure.__name__: measure
     for measure in (
         *(likelihood, latents, reconstruction, representation),
-        *(disentanglement, ais),
+        *(disentanglement, train_likelihood, ais),
     )
 }

@@ -411,6 +411,18 @@ def iwae(model, params, batch, key, hp, *, k=50):
     return -bound, bound_terms(draws) | {"iwae": bound}
 
 
+def miwae(model, params, batch, key, hp, *, m=8, k=8):
+    """-E[1/M sum_m log 1/K sum_k p(x, z_km) / q(z_km|x)]: MIWAE, Rainforth et al. (2018).
+
+    `m` is M, and `k` K: M IWAE bounds side by side. K = 1 is the ELBO by M draws of z, which Burda et
+    al. (2016) call the VAE with M samples. The metric `iwae` is the bound with K.
+    """
+    draws = _draws(model, params, batch, key, hp, m * k)
+    log_w = draws.log_px + draws.log_pz - draws.log_qz
+    bound = log_mean_exp(log_w.reshape(k, m, -1)).mean()
+    return -bound, bound_terms(draws) | {"iwae": bound}
+
+
 def stl(model, params, batch, key, hp, *, k=50):
     """IWAE's bound with the gradient of Roeder et al. (2017): q's parameters only through z.
 

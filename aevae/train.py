@@ -22,9 +22,9 @@ class State(NamedTuple):
 # Optimisers, hp -> optax.GradientTransformation: as optax has them, at the learning rate `lr`.
 
 
-def adam(hp):
+def adam(hp, *, eps=1e-8):
     """Adam: Kingma and Ba (2015)."""
-    return optax.adam(hp["lr"])
+    return optax.adam(hp["lr"], eps=eps)
 
 
 def adamw(hp):
@@ -45,6 +45,15 @@ def rmsprop(hp, *, decay=0.9):
 def sgd(hp):
     """Gradient descent with `momentum`."""
     return optax.sgd(hp["lr"], momentum=hp["momentum"])
+
+
+def decayed(hp, *, optimizer=adam):
+    """An optimiser of gradients to which `weight_decay` times the parameters is added.
+
+    Beside a mean over N examples, `weight_decay` = 1/N is the prior N(0, I) on all parameters, and
+    what is found is the most probable of them: Kingma and Welling (2014), appendix F.
+    """
+    return optax.chain(optax.add_decayed_weights(hp["weight_decay"]), optimizer(hp))
 
 
 def clipped(hp, *, optimizer=adam):
@@ -118,6 +127,12 @@ def cosine(hp, step, *, length, name="lr"):
 def steps(hp, step, *, length, factor, name="lr"):
     """`name` is multiplied by `factor` after every `length` steps."""
     return hp | {name: hp[name] * hp[factor] ** jnp.floor(step / hp[length])}
+
+
+def stages(hp, step, *, ends, factor, name="lr"):
+    """`name` is multiplied by `factor` after each of the steps `ends`."""
+    passed = (step >= jnp.asarray(ends)).sum()
+    return hp | {name: hp[name] * hp[factor] ** passed}
 
 
 def chain(hp, step, *, schedules):

@@ -102,6 +102,10 @@ def iwae():
     return functools.partial(objectives.iwae, k=5), {}, {"k": (1, 5)}
 
 
+def miwae():
+    return functools.partial(objectives.miwae, m=2, k=3), {}, {"m": (1, 5)}
+
+
 def stl():
     return functools.partial(objectives.stl, k=5), {}, {"k": (1, 5)}
 

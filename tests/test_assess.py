@@ -55,6 +55,25 @@ def test_it_adds_columns_and_changes_no_other(folder):
     assert active == rows[0]["active_units"]
 
 
+def test_training_images_are_scored_as_test_images_are(tmp_path):
+    """Where the two are the same images, the same bound to sampling noise; and the first of them."""
+    path = tmp_path / "same"
+    study.run(
+        "configs/digits.py",
+        path,
+        overrides=SMALL | {"train": "train[:200]", "test": "train[:120]"},
+        grid={"latent": (2,)},
+    )
+    found = assess.run(path, ["likelihood", "train_likelihood"], k=200)
+    assert found[2:] == ["train_iwae_200", "train_iwae_200_error"]
+    (row,) = results.rows_of(path)
+    assert abs(row["train_iwae_200"] - row["iwae_200"]) < 0.05
+    assert row["train_iwae_200"] != row["iwae_200"]
+    np.testing.assert_allclose(
+        row["train_iwae_200_error"], row["iwae_200_error"], rtol=0.02
+    )
+
+
 def _texts(folder):
     with (folder / "results.csv").open(newline="") as file:
         return list(csv.DictReader(file))

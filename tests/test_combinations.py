@@ -30,6 +30,7 @@ OBJECTIVES = {
     )
 } | {
     "free_bits": functools.partial(objectives.beta_vae, free=True),
+    "miwae": functools.partial(objectives.miwae, m=2, k=2),
     **{
         name: functools.partial(getattr(objectives, name), k=2)
         for name in ("iwae", "stl", "dreg")

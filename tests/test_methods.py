@@ -517,6 +517,25 @@ def test_what_is_logged_is_the_bound_whatever_the_gradient(batch, params):
         np.testing.assert_allclose(loss, -bound, rtol=1e-5)
 
 
+def test_miwae_is_the_mean_of_bounds_of_their_own_draws(batch, params):
+    """M = 1 is IWAE's; K = 1 is the ELBO, by M draws; between, each bound has K draws of its own."""
+    keys = jax.random.split(jax.random.key(KEY), 6)
+    draws = [jax.jit(vae().apply)(params, batch, key, HP) for key in keys]
+    log_w = np.float64([d.log_px + d.log_pz - d.log_qz for d in draws])
+    single = run(objectives.iwae, params, batch, k=6)[1]["elbo"]
+    bounds = []
+    for m, k in ((1, 6), (6, 1), (2, 3)):
+        loss, terms = run(objectives.miwae, params, batch, m=m, k=k)
+        groups = log_w.reshape(k, m, -1)
+        each = scipy.special.logsumexp(groups, axis=0) - np.log(k)
+        np.testing.assert_allclose([-loss, terms["iwae"]], each.mean(), rtol=1e-5)
+        np.testing.assert_allclose(terms["elbo"], single, rtol=1e-5)
+        bounds.append(-float(loss))
+    iwae, elbo, between = bounds
+    np.testing.assert_allclose(iwae, -run(objectives.iwae, params, batch, k=6)[0])
+    assert elbo < between < iwae
+
+
 def test_pt_vae_53_the_gradient_weighs_each_sample_by_its_share(batch, params):
     """d bound = sum_k w~_k d log w_k, w~ = w / sum w held still: the best sample counts most."""
 
@@ -605,6 +624,12 @@ def test_schedules_at_some_steps():
     np.testing.assert_allclose(
         [steps(s) for s in (0, 9, 10, 25)], [1, 1, 0.1, 0.01], rtol=1e-5
     )
+    stages = functools.partial(at, train.stages, "lr", ends=(10, 40), factor="factor")
+    np.testing.assert_allclose(
+        [stages(s) for s in (0, 9, 10, 39, 40, 900)],
+        [1, 1, 0.1, 0.1, 0.01, 0.01],
+        rtol=1e-5,
+    )
     both = functools.partial(
         train.chain,
         schedules=(
@@ -622,6 +647,19 @@ def test_adagrad_starts_at_zero_as_its_paper():
     optimizer = train.adagrad(hp)
     updates, _ = optimizer.update(grads, optimizer.init(grads))
     np.testing.assert_allclose(updates["w"], [-0.1, -0.1], rtol=1e-3)
+
+
+def test_decay_is_the_gradient_of_a_gaussian_prior_on_the_parameters():
+    """Of L(w) + |w|²/(2N): what an optimiser then sees of L alone differs by w/N."""
+    w, grads, hp = jnp.array([3.0, -2.0]), jnp.array([0.1, 0.2]), {"lr": 1.0}
+    hp |= {"momentum": 0.0, "weight_decay": 1 / 50}
+    optimizer = train.decayed(hp, optimizer=train.sgd)
+    updates, _ = optimizer.update(grads, optimizer.init(w), w)
+
+    def objective(w):
+        return (grads * w).sum() + (w**2).sum() / (2 * 50)
+
+    np.testing.assert_allclose(updates, -jax.grad(objective)(w), rtol=1e-6)
 
 
 def test_clipping_bounds_the_global_norm():

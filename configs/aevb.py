@@ -1,0 +1,58 @@
+"""Auto-Encoding Variational Bayes on MNIST: Kingma and Welling (2014), figures 2 and 3.
+
+    python -m experiments.reproduce --result=aevb_figure2 --data_dir=DIR
+    python -m experiments.reproduce --result=aevb_figure3 --data_dir=DIR
+
+As the paper has it (section 5): one hidden layer of tanh units each way, 500 of them in figure 2 and
+100 in figure 3; first weights N(0, 0.01²); batches of 100, one draw of z; Adagrad whose accumulator
+starts at 0, with a step from {0.01, 0.02, 0.1} chosen by the first epochs of training; a prior N(0, I) on
+the parameters, which is a weight decay of 1/N; 50,000 training images.
+
+What the paper leaves open, and how it is read here. Pixels are real-valued in [0, 1]: it does not say
+how MNIST was made binary. "N(0, 0.01)" is taken as a standard deviation of 0.01; biases start at 0.
+The 50,000 are `train[:50000]` of TFDS, whose order is not that of the original file; the lower bound of the
+test split is of its 10,000 images. The training curve is a running average over each epoch.
+
+Figure 3 estimates the marginal likelihood of 1,000 training and 1,000 test images: by Hamiltonian Monte
+Carlo in the paper, by 5,000 importance samples here. Its small training set of 1,000 images is passed 50
+times in an epoch (`figure3_small`), so that an epoch has 50,000 images in both.
+"""
+
+import functools
+
+from flax import linen as nn
+
+from aevae import InputError, config, data, models, networks, objectives, train
+
+SMALL = "+".join(["train[:1000]"] * 50)
+PARTS = {  # hidden units, latents, training split, its images
+    "figure2": (500, 20, "train[:50000]", 50_000),
+    "figure3": (100, 3, "train[:50000]", 50_000),
+    "figure3_small": (100, 3, SMALL, 1_000),
+}
+
+
+def get_config(part="figure2"):
+    if part not in PARTS:
+        raise InputError(f"there is no {part!r}; there are {', '.join(PARTS)}")
+    hidden, latent, split, size = PARTS[part]
+    kernel = functools.partial(networks.normal, std=0.01)
+    return config.Config(
+        model=models.VAE(
+            latent=latent,
+            encoder=networks.MLPEncoder((hidden,), nn.tanh, kernel),
+            decoder=networks.MLPDecoder((hidden,), nn.tanh, kernel),
+            kernel=kernel,
+        ),
+        objective=objectives.beta_vae,
+        hparams={"beta": 1.0, "lr": 0.02, "weight_decay": 1 / size},
+        optimizer=functools.partial(train.decayed, optimizer=train.adagrad),
+        schedule=train.constant,
+        binarization=data.none,
+        dataset="mnist",
+        train=split,
+        validation="train[50000:51000]",  # nothing is chosen by it
+        test="test" if part == "figure2" else "test[:1000]",
+        batch=100,
+        epochs=200,
+    )

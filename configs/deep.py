@@ -1,0 +1,45 @@
+"""The deep autoencoder 784-1000-500-250-30 on MNIST: Hinton and Salakhutdinov (2006), figure 2.
+
+    python -m experiments.reproduce --result=deep_autoencoder --data_dir=DIR
+
+As the paper has it: the network, a linear code of 30, cross-entropy of real-valued pixels in [0, 1] as the
+loss, squared error summed over pixels as what is told, 60,000 training and 10,000 test images.
+
+What is not: the paper trains a stack of restricted Boltzmann machines first and then fine-tunes with
+conjugate gradients, on logistic units. Here all layers are trained at once, from Glorot's first weights,
+by Adam whose step falls from 1e-3 to 0 as half a cosine over 150 passes, on tanh units, with batches of 200.
+"""
+
+import functools
+
+from flax import linen as nn
+
+from aevae import config, data, models, networks, objectives, train
+
+WIDTHS = (1000, 500, 250)
+FULL = 150
+STEPS = 300  # in a pass
+
+
+def get_config():
+    kernel = networks.glorot_uniform
+    return config.Config(
+        model=models.VAE(
+            latent=30,
+            encoder=networks.MLPEncoder(WIDTHS, nn.tanh, kernel),
+            decoder=networks.MLPDecoder(WIDTHS[::-1], nn.tanh, kernel),
+            output_bias=models.mean_logit,
+            kernel=kernel,
+        ),
+        objective=objectives.autoencoder,
+        hparams={"lr": 1e-3, "fall": float(FULL * STEPS)},
+        optimizer=train.adam,
+        schedule=functools.partial(train.cosine, length="fall"),
+        binarization=data.none,
+        dataset="mnist",
+        train="train",
+        validation="test[:1000]",
+        test="test",
+        batch=200,
+        epochs=FULL,
+    )

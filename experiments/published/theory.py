@@ -1,0 +1,157 @@
+"""Results with exact answers: probabilistic PCA, the rate-distortion frontier, gradients' noise."""
+
+import math
+
+import numpy as np
+
+from aevae import data, laws
+from aevae.figures import sheet
+from aevae.laws import linear
+from experiments import frontier as command
+from experiments.published.job import Fact, Outcome, Row
+
+PPCA = {  # latents: sigma², log-likelihood of a training image, and of a test image; float64
+    2: (0.05609580, 12.4277, 14.3601),
+    5: (0.04519335, 90.6986, 93.9204),
+    10: (0.03486734, 182.1547, 186.0241),
+    20: (0.02459713, 299.7584, 306.5487),
+    50: (0.01259605, 507.9054, 517.6033),
+    100: (0.00658072, 680.9518, 689.3221),
+    200: (0.00302922, 839.5438, 844.7477),
+}
+BETAS = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0)
+SIGMA2, LATENT = 0.05, 50
+FULL = 20  # epochs of the beta sweep
+
+
+def ppca(job):
+    """The linear VAE's best ELBO is the likelihood of probabilistic PCA: Tipping and Bishop (1999)."""
+    train, test = _images(job)
+    mean, covariance = _moments(train)
+    rows, found = [], {}
+    for latent, (variance, likelihood, held) in PPCA.items():
+        solved = linear.solve(covariance, latent)
+        w, sigma2 = solved[0], solved[3]
+        *_, elbo = linear.measured(solved, covariance)
+        found[latent] = elbo
+        of_test = _likelihood(w, sigma2, mean, test)
+        what = f"{latent} latents"
+        rows += [
+            Row(f"{what}: ELBO", likelihood, elbo, 1e-3, 0, True),
+            Row(f"{what}: sigma²", variance, sigma2, 1e-6),
+            Row(f"{what}: log p(x) of test", held, of_test, 5e-3),
+        ]
+    image = _ppca_image(linear.spectrum(covariance), found)
+    return Outcome(rows, [], 0, 0, image, "solved for, not trained")
+
+
+def _images(job):
+    dataset = data.load("mnist", "train", "test", "test", job.data_dir)
+    parts = dataset.train, dataset.test
+    return [part["image"].reshape(len(part["image"]), -1) for part in parts]
+
+
+def _moments(images):
+    """Mean and covariance with 1/N of uint8 images in [0, 1], float64."""
+    mean, second = images.mean(0, dtype=np.float64) / 255, 0.0
+    for start in range(0, len(images), 10_000):
+        block = images[start : start + 10_000] / 255 - mean
+        second += block.T @ block / len(images)
+    return mean, second
+
+
+def _likelihood(w, sigma2, mean, images):
+    """Mean log N(x; mean, W Wᵀ + sigma² I)."""
+    x, d = images / 255 - mean, len(w)
+    cov = w @ w.T + sigma2 * np.eye(d)
+    _, volume = np.linalg.slogdet(cov)
+    spread = np.einsum("nd,nd->n", x @ np.linalg.inv(cov), x).mean()
+    return -0.5 * (d * math.log(2 * math.pi) + volume + spread)
+
+
+def _ppca_image(values, found):
+    figure, panels = sheet.canvas(1, 1, 4.2, 3.0)
+    sizes = range(1, 301)
+    known = [linear.maximum(values, size)[0] for size in sizes]
+    panels[0, 0].plot(sizes, known, color="0.55", lw=2.4, label="probabilistic PCA")
+    panels[0, 0].plot(*zip(*found.items()), "o", color="#aa3355", label="linear VAE")
+    panels[0, 0].set(xscale="log", xlabel="latents", ylabel="ELBO (nats)")
+    panels[0, 0].legend(fontsize=8)
+    panels[0, 0].grid(alpha=0.25)
+    sheet.caption(figure, "MNIST, 60,000 training images, real-valued pixels in [0, 1]")
+    return figure
+
+
+def frontier(job):
+    """A beta sweep of VAEs on MNIST, and the linear beta-VAE on its exact frontier."""
+    runs = job.train("runs", "configs/mnist_frontier.py", FULL)
+    _, facts = command.table(runs.workdir)
+    train, _ = _images(job)
+    covariance = _moments(train)[1]
+    values, rows, points = linear.spectrum(covariance), [], []
+    for beta in BETAS:
+        _, rate, error, _ = linear.frontier(values, LATENT, beta, SIGMA2)
+        found = linear.measured(
+            linear.solve(covariance, LATENT, beta, SIGMA2), covariance
+        )
+        points.append(found[:2])
+        what = f"linear beta-VAE, beta {beta:g}"
+        rows.append(Row(f"{what}: rate", rate, found[0], 1e-2, 0, beta in (1.0, 8.0)))
+        rows.append(Row(f"{what}: squared error", error, found[1], 1e-2))
+    facts = [Fact(f"VAEs: {what}", bool(holds)) for what, holds in facts]
+    image = _frontier_image(runs.rows, values, points)
+    return Outcome(rows, facts, runs.samples, FULL * 50_000, image)
+
+
+def _frontier_image(rows, values, points):
+    figure, panels = sheet.canvas(1, 2, 4.0, 3.4)
+    left, right = panels[0]
+    betas = sheet.values(rows, "beta")
+    colours = sheet.colours(betas)
+    for row in rows:
+        left.plot(row["rate"], row["distortion"], "o", ms=4, color=colours[row["beta"]])
+    for beta in betas:
+        own = [row for row in rows if row["beta"] == beta]
+        at = (
+            np.mean([r["rate"] for r in own]),
+            np.mean([r["distortion"] for r in own]),
+        )
+        left.annotate(
+            f"{beta:g}", at, xytext=(5, 3), textcoords="offset points", fontsize=7
+        )
+    left.set_title("VAEs of beta 0.1 to 16, test split", fontsize=9)
+    left.set(xlabel="rate (nats)", ylabel="distortion (nats)")
+    known = [
+        linear.frontier(values, LATENT, beta, SIGMA2)[1:3]
+        for beta in np.geomspace(0.3, 110, 200)
+    ]
+    right.plot(*zip(*known), color="0.55", lw=2.4, label="reverse water-filling")
+    right.plot(*zip(*points), "o", ms=4, color="#aa3355", label="linear beta-VAE")
+    for beta, point in zip(BETAS, points):
+        right.annotate(
+            f"{beta:g}", point, xytext=(5, 3), textcoords="offset points", fontsize=7
+        )
+    right.set_title(f"linear, {LATENT} latents, sigma² = {SIGMA2}", fontsize=9)
+    right.set(xlabel="rate (nats)", ylabel="squared error")
+    right.legend(fontsize=8)
+    for panel in panels[0]:
+        panel.grid(alpha=0.25)
+    sheet.caption(
+        figure,
+        "MNIST; left stochastic binarisation, right real-valued pixels; numbers are betas",
+    )
+    return figure
+
+
+def gradients(job):
+    """How gradients' signal to noise goes with K: Rainforth et al. (2018), Tucker et al. (2019)."""
+    del job
+    rows = [
+        Row(
+            law.name, law.expected, law.measured, law.tolerance, 0, "signal" in law.name
+        )
+        for law in laws.gradients.signal_to_noise()
+    ]
+    return Outcome(
+        rows, [], 0, 0, None, "a toy of 20 latents; K = 16 to 1024, 2,000 repeats"
+    )

@@ -1,0 +1,196 @@
+"""Published results: what is compared, how a budget is spent, and that README tells what was found."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aevae import config, plan, results
+from experiments import command, published, reproduce
+from experiments.published import aevb, disentangle, iwae, priors, theory
+from experiments.published.job import Job, Row
+
+ROOT = Path(__file__).parents[1]
+SMALL = {"encoder.widths": (8,), "decoder.widths": (8,), "train": "train[:400]"}
+FOUND = sorted(reproduce.FOUND.glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("ours", "better", "within"),
+    [(-99, 1, True), (-101.9, 1, True), (-102.1, 1, False), (-50, 1, True)]
+    + [(-50, 0, False), (-98.5, 0, True), (-150, -1, True), (-97, -1, False)],
+)
+def test_within_is_near_or_better(ours, better, within):
+    row = Row("", -100.0, ours, 2.0, better)
+    assert row.within is within
+    assert row._replace(tolerance=None).within is None
+    assert row._replace(published=None).within is None
+
+
+def test_reference_curves_are_the_papers():
+    """Of figure 2 and 3 as they were read: bounds below -90, rising for the most part, AEVB above wake-sleep."""
+    paper = aevb.curves("aevb_figure2")
+    assert aevb.at(paper[20, "AEVB test"], 1e6) == -124.2
+    assert aevb.at(paper[200, "AEVB train"], 1e8) == -98.4
+    for latent in aevb.LATENTS:
+        samples, nats = paper[latent, "AEVB test"]
+        assert (np.diff(samples) > 0).all() and nats.max() < -99
+        assert aevb.at(paper[latent, "WS test"], 1e8) < aevb.at((samples, nats), 1e8)
+    between = aevb.at(paper[20, "AEVB test"], 1.1e6)
+    assert -124.2 < between < aevb.at(paper[20, "AEVB test"], 1.26e6)
+    small = aevb.curves("aevb_figure3")
+    assert aevb.at(small[1000, "AEVB train"], 6e7) == -109.1
+
+
+def test_every_config_is_one_and_is_as_the_paper_says():
+    parts = [f"aevb.py:{part}" for part in ("figure2", *aevb.SIZES.values())]
+    parts += [f"priors.py:{part}" for part in (*priors.NAMES, "flax")]
+    parts += [f"disentangle.py:{part}" for part in disentangle.METHODS]
+    parts += ["iwae.py:one_layer", "iwae.py:two_layers", "deep.py", "mnist_frontier.py"]
+    for part in parts:
+        runs = plan.settle(config.load(ROOT / "configs" / part))
+        assert len({plan.identity(run) for run in runs}) == len(runs)
+    base = config.load(ROOT / "configs/iwae.py")
+    keys = {
+        (1, run.objective.keywords["m"] * run.objective.keywords["k"])
+        for run in plan.settle(base)
+    }
+    assert keys == {(1, 1), (1, 5), (1, 50)}
+
+    def lr(passes):
+        return float(base.schedule(base.hparams, 3000 * passes)["lr"])
+
+    # 3^i passes at 1e-3 · 10^(-i/7)
+    firsts = [sum(3**j for j in range(i)) for i in range(8)]
+    want = [1e-3 * 10 ** (-i / 7) for i in range(8)]
+    np.testing.assert_allclose([lr(n) for n in firsts], want, rtol=1e-5)
+    np.testing.assert_allclose([lr(n - 1) for n in firsts[1:]], want[:-1], rtol=1e-5)
+    assert iwae.FULL == sum(3**i for i in range(8))
+
+
+def test_a_budget_is_spent_once_and_a_larger_one_goes_on(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    digits = "configs/digits.py", 6
+    grid = {"seed": (0,)}
+
+    def trained(minutes, name="job"):
+        job = Job(tmp_path / name, minutes)
+        return job.train("runs", *digits, grid=grid, overrides=SMALL), job.minutes
+
+    first, spent = trained(0)
+    assert first.epochs == 1 and not first.complete and first.samples == 400
+    again, same = trained(0)
+    assert again.epochs == 1 and same == spent
+    whole, more = trained(np.inf)
+    assert whole.epochs == 6 and whole.complete and more > spent
+    straight, _ = trained(np.inf, "straight")
+    for table in ("curves.csv", "results.csv"):
+        texts = [(run.workdir / table).read_bytes() for run in (whole, straight)]
+        assert texts[0] == texts[1]
+
+
+def test_a_step_size_is_chosen_by_the_training_bound(tmp_path, monkeypatch):
+    """Of a step that is too small, one that is right and one that is too large."""
+    monkeypatch.chdir(ROOT)
+    axes = {"latent": (2,), "lr": (1e-6, 1e-2, 1e4), "seed": (0,)}
+    job = Job(tmp_path, 1)
+    chosen = job.chosen("pilot", "configs/digits.py", axes, "lr", "latent", SMALL)
+    assert chosen == {2: 1e-2}
+
+
+def test_the_exact_numbers_are_those_of_the_closed_form(mnist):
+    """Table of probabilistic PCA, from MNIST's own spectrum, against what is written down."""
+    from aevae.laws import linear
+
+    train, test = theory._images(Job(Path(), 0, mnist))
+    mean, covariance = theory._moments(train)
+    values, axes = np.linalg.eigh(covariance)
+    values, axes = values[::-1], axes[:, ::-1]
+    for latent, (variance, likelihood, held) in theory.PPCA.items():
+        best, found = linear.maximum(values, latent)
+        np.testing.assert_allclose(best, likelihood, atol=6e-5)
+        np.testing.assert_allclose(found, variance, atol=6e-9)
+        w = axes[:, :latent] * np.sqrt(values[:latent] - found)
+        np.testing.assert_allclose(
+            theory._likelihood(w, found, mean, test), held, atol=1e-3
+        )
+
+
+def test_faults_are_one_line_before_any_work(tmp_path, capsys):
+    def run(*arguments):
+        where = f"--workdir={tmp_path / 'runs'}"
+        return command.execute(reproduce.define, reproduce.main, [where, *arguments])
+
+    for arguments, says in (
+        (["--result=figure9"], "there is no result 'figure9'; there are aevb_figure2"),
+        ([], "name a result with --result; there are aevb_figure2"),
+        (["--result=ppca", "--budget=-1"], "budget must be minutes, 0 or more, not -1"),
+        (["--result=ppca", f"--data_dir={tmp_path}"], "mnist"),
+    ):
+        assert run(*arguments) == 2
+        message = capsys.readouterr().err
+        assert says in message and message.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_list_has_every_result(capsys):
+    assert command.execute(reproduce.define, reproduce.main, ["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(published.ALL)
+
+
+def test_the_readmes_table_is_of_what_is_kept():
+    text = (ROOT / "README.md").read_text()
+    (block,) = re.findall(
+        f"{reproduce.BEGIN}\n(.*?)\n{reproduce.END}", text, flags=re.DOTALL
+    )
+    assert block == reproduce.readme_table()
+
+
+@pytest.mark.parametrize("path", FOUND, ids=lambda path: path.stem)
+def test_what_is_kept_is_whole(path):
+    found = json.loads(path.read_text())
+    assert found["result"] == path.stem in published.ALL
+    assert {"date", "hardware", "python", "versions", "minutes"} <= set(found)
+    rows = [Row(**row) for row in found["rows"]]
+    assert any(row.main for row in rows)
+    assert all(np.isfinite(row.ours) for row in rows)
+
+
+def test_it_is_found_told_and_kept(tmp_path, monkeypatch, capsys):
+    """The whole command, of a result whose training is small."""
+    monkeypatch.chdir(ROOT)
+
+    def small(job):
+        runs = job.train(
+            "runs", "configs/digits.py", 2, grid={"seed": (0,)}, overrides=SMALL
+        )
+        (row,) = job.evaluate(runs, "likelihood", k=20)
+        rows = [Row("ELBO", -25.0, row["elbo"], 100.0, 1, True)]
+        facts = [published.Fact("a bound", row["elbo"] < row["iwae_20"])]
+        return published.Outcome(rows, facts, runs.samples, 800)
+
+    made = published.Result("a small one", small, 0.0, None)
+    monkeypatch.setattr(published, "ALL", {"small": made})
+    monkeypatch.setattr(reproduce, "FOUND", tmp_path)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{reproduce.BEGIN}\n{reproduce.END}\nafter\n")
+    monkeypatch.setattr(reproduce, "README", readme)
+    arguments = [
+        "--result=small",
+        "--budget=inf",
+        "--keep",
+        f"--workdir={tmp_path / 'runs'}",
+    ]
+    assert command.execute(reproduce.define, reproduce.main, arguments) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"ELBO +-25 +-\d+\.\d+ .* yes", out) and "holds: a bound" in out
+    assert "800 of 800 images" in out
+    found = json.loads((tmp_path / "small.json").read_text())
+    (row,) = results.rows_of(tmp_path / "runs/small/runs")
+    assert found["rows"][0]["ours"] == row["elbo"] and found["minutes"] >= 0
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n")
+    assert f"| `small`: ELBO | -25 | {row['elbo']:.6g} |" in text
