@@ -7,7 +7,7 @@ loss, squared error summed over pixels as what is told, 60,000 training and 10,0
 
 What is not: the paper trains a stack of restricted Boltzmann machines first and then fine-tunes with
 conjugate gradients, on logistic units. Here all layers are trained at once, from Glorot's first weights,
-by Adam whose step falls from 1e-3 to 0 as half a cosine over 150 passes, on tanh units, with batches of 200.
+by Adam whose step falls from 1e-3 to 0 as half a cosine over 100 passes, on tanh units, with batches of 200.
 """
 
 import functools
@@ -17,7 +17,7 @@ from flax import linen as nn
 from aevae import config, data, models, networks, objectives, train
 
 WIDTHS = (1000, 500, 250)
-FULL = 150
+FULL = 100
 STEPS = 300  # in a pass
 
 

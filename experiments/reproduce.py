@@ -15,6 +15,7 @@ makes the README's table anew, which is of those alone. Exit codes: 0; 1 the dis
 import datetime
 import json
 import re
+import shutil
 from pathlib import Path
 
 from absl import flags
@@ -44,7 +45,8 @@ def define():
 def main(args):
     name = args["result"].value
     if args["list"].value:
-        return print(listed())
+        print(listed())
+        return 0
     if name not in published.ALL:
         names = ", ".join(published.ALL)
         said = f"there is no result {name!r}" if name else "name a result with --result"
@@ -61,15 +63,15 @@ def main(args):
     folder.mkdir(parents=True, exist_ok=True)
     keep(folder / "result.json", found)
     print(told(found))
+    image = folder / f"{name}.png"
     if outcome.figure is not None:
-        print(figures.save(outcome.figure, folder / f"{name}.png"))
+        print(figures.save(outcome.figure, image))
     if args["keep"].value:
         keep(FOUND / f"{name}.json", found)
         if outcome.figure is not None:
-            figures.save(outcome.figure, FOUND / f"{name}.png").with_suffix(
-                ".pdf"
-            ).unlink()
+            shutil.copyfile(image, FOUND / image.name)
         write_readme()
+    return 0
 
 
 def listed():

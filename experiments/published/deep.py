@@ -7,7 +7,7 @@ from aevae import data, probe, results
 from aevae.figures import sheet
 from experiments.published.job import Fact, Outcome, Row
 
-FULL, IMAGES = 150, 60_000
+FULL, IMAGES = 100, 60_000
 BASE = "configs/deep.py"
 
 

@@ -56,7 +56,10 @@ def _facts(found):
     from scipy.stats import spearmanr
 
     rows = [
-        (part, row) for part in METHODS for row in found[part] if row["diverged"] is None
+        (part, row)
+        for part in METHODS
+        for row in found[part]
+        if row["diverged"] is None
     ]
     mig = np.array([row["mig"] for _, row in rows])
     strength = [row[METHODS[part][0]] for part, row in rows]
