@@ -94,10 +94,9 @@ def test_a_budget_is_spent_once_and_a_larger_one_goes_on(tmp_path, monkeypatch):
 def test_a_step_size_is_chosen_by_the_training_bound(tmp_path, monkeypatch):
     """Of a step that is too small, one that is right and one that is too large."""
     monkeypatch.chdir(ROOT)
-    axes = {"latent": (2,), "lr": (1e-6, 1e-2, 1e4), "seed": (0,)}
-    job = Job(tmp_path, 1)
-    chosen = job.chosen("pilot", "configs/digits.py", axes, "lr", "latent", SMALL)
-    assert chosen == {2: 1e-2}
+    monkeypatch.setattr(published.job, "PILOT", 2)
+    values = (1e-6, 1e-2, 1e4)
+    assert Job(tmp_path, 1).chosen("pilot", "configs/digits.py", "lr", values) == 1e-2
 
 
 def test_the_exact_numbers_are_those_of_the_closed_form(mnist):

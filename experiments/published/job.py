@@ -110,20 +110,17 @@ class Job(NamedTuple):
                 return Trained(workdir, epochs, epochs >= full)
             epochs += more
 
-    def chosen(self, name, base, grid, over, by, overrides=None):
-        """{value of `by`: that of `over`} with the best training ELBO after PILOT epochs."""
-        workdir = self.folder / name
-        given = (overrides or {}) | {"epochs": PILOT}
-        study.run(base, workdir, overrides=given, grid=grid, data_dir=self.data_dir)
+    def chosen(self, name, base, axis, values):
+        """Which of the values of an axis has the best training ELBO after PILOT epochs."""
+        workdir, few = self.folder / name, {"epochs": PILOT}
+        grid = {axis: values}
+        study.run(base, workdir, overrides=few, grid=grid, data_dir=self.data_dir)
         last = [
             row
             for row in results.read(workdir / "curves.csv")
             if row["epoch"] == PILOT and row["diverged"] is None
         ]
-        best = {}
-        for row in sorted(last, key=lambda row: row["train_elbo"]):
-            best[row[by]] = row[over]
-        return best
+        return max(last, key=lambda row: row["train_elbo"])[axis]
 
     def evaluate(self, trained, *asked, k=5000):
         """The rows of a folder, with what was asked measured."""
