@@ -98,6 +98,7 @@ def get_config(part="beta_vae"):
         **{"optimizer": train.adam, "schedule": train.constant} | fields,
         binarization=data.none,
         dataset="sprites/32x32_binary",
+        validation="validation[:100]",  # nothing is chosen by it
         batch=100,
         epochs=10,
         grid=[product | {"seed": SEEDS} for product in products],

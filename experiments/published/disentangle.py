@@ -20,11 +20,13 @@ PANELS = (*METRICS[:4], "total_correlation", "elbo")
 
 def family(job):
     """Every metric of every method at every strength, three seeds, and what is known of them."""
-    found, epochs = {}, []
-    for part in METHODS:
-        runs = job.train(part, f"configs/disentangle.py:{part}", FULL, share=1 / 6)
-        found[part] = job.evaluate(runs, "latents", "disentanglement")
-        epochs.append(runs.epochs)
+    runs = {
+        part: job.train(part, f"configs/disentangle.py:{part}", FULL, share=1 / 6)
+        for part in METHODS
+    }
+    measures = "latents", "disentanglement"
+    found = {part: job.evaluate(runs[part], *measures) for part in METHODS}
+    epochs = [trained.epochs for trained in runs.values()]
     rows = []
     for part, (strength, name) in METHODS.items():
         for value in sheet.values(found[part], strength):
