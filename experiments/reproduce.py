@@ -132,6 +132,8 @@ def told(found):
     about = f"{', '.join(found['hardware'])}; {found['minutes']} minutes of training"
     if found["full"]:
         about = f"{found['samples']:,} of {found['full']:,} images; {about}"
+    if found["samples"] < found["full"]:
+        about += "\nshortened: curves are compared after as many images, and – is not compared"
     return "\n".join(part for part in (table, facts, about, found["note"]) if part)
 
 

@@ -14,6 +14,7 @@ from experiments import evaluate as evaluate_command
 from experiments import figures as figures_command
 from experiments import frontier as frontier_command
 from experiments import prepare as prepare_command
+from experiments import reproduce as reproduce_command
 from experiments import sweep as sweep_command
 from experiments import verify as verify_command
 
@@ -44,7 +45,7 @@ def test_two_commands_do_the_set_up():
 
 def test_every_command_line_is_one(root):
     lines = [line for line in SHELL.splitlines() if "-m experiments." in line]
-    assert len(lines) == 19
+    assert len(lines) == 22
     for line in lines:
         words = shlex.split(line.split(" && ")[-1])
         module = {
@@ -56,6 +57,7 @@ def test_every_command_line_is_one(root):
             "experiments.frontier": frontier_command,
             "experiments.verify": verify_command,
             "experiments.compare": compare_command,
+            "experiments.reproduce": reproduce_command,
         }
         name, *arguments = words[2:]
         assert command.execute(module[name].define, lambda args: 0, arguments) == 0

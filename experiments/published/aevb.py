@@ -157,7 +157,8 @@ def figure3(job):
         lr = job.chosen(f"pilot_{part}", base, "lr", STEPS)
         found = _marginals(job, part, base, {"lr": lr})
         for split in PARTS:
-            ours[size, split] = np.array([[p[0], p[1][split]] for p in found]).T
+            points = [(mark, values[split]) for mark, values in found]
+            ours[size, split] = np.array(points, float).reshape(-1, 2).T
         seen.append(found[-1][0] if found else 0)
     rows, marks = [], [mark for mark in GAPS if mark <= min(seen)]
     for size in SIZES:
@@ -185,7 +186,7 @@ def _marginals(job, part, base, overrides):
             break
         (row,) = job.evaluate(runs, "likelihood", "train_likelihood")
         values = {"test": row["iwae_5000"], "train": row["train_iwae_5000"]}
-        found.append([mark, values])
+        found.append([runs.samples, values])
         keep(place, found)
     return found
 
