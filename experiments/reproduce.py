@@ -4,8 +4,8 @@
     python -m experiments.reproduce --result=aevb_figure2 --data_dir=DIR
     python -m experiments.reproduce --result=aevb_figure2 --data_dir=DIR --budget=60
 
-`--budget` is minutes of training, of all calls together: as many epochs as fit are trained, of the paper's
-at most (`--budget=inf`), and compared with what the paper has after as many. The same command again does
+`--budget` is minutes of training, of all calls together: as many epochs as fit are trained, of the config's
+schedule at most (`--budget=inf`), and a curve is compared with the paper's after as many images. The same command again does
 nothing, a larger budget goes on, and so does what was interrupted. Table and figure are in
 `runs/reproduce/` and the result's name; `--keep` puts them among the results of the repository too, and
 makes the README's table anew, which is of those alone. Exit codes: 0; 1 the disk is full or cannot be written;
@@ -16,6 +16,7 @@ import datetime
 import json
 import re
 import shutil
+import time
 from pathlib import Path
 
 from absl import flags
@@ -58,8 +59,10 @@ def main(args):
     machine.prepare()
     folder = Path(args["workdir"].value) / name
     job = published.Job(folder, budget, args["data_dir"].value)
+    began, before = time.perf_counter(), job.seconds
     outcome = result.run(job)
-    found = record(name, job, outcome)
+    beside = time.perf_counter() - began - (job.seconds - before)
+    found = record(name, job, outcome, beside)
     folder.mkdir(parents=True, exist_ok=True)
     keep(folder / "result.json", found)
     print(told(found))
@@ -67,6 +70,11 @@ def main(args):
     if outcome.figure is not None:
         print(figures.save(outcome.figure, image))
     if args["keep"].value:
+        if not any(row.main for row in outcome.rows):
+            raise InputError(
+                f"nothing of {name} is to be kept yet: give it more --budget"
+            )
+        FOUND.mkdir(exist_ok=True)
         keep(FOUND / f"{name}.json", found)
         if outcome.figure is not None:
             shutil.copyfile(image, FOUND / image.name)
@@ -90,28 +98,46 @@ def listed():
     )
 
 
-def record(name, job, outcome):
-    """What is kept of a result, to be written as JSON."""
-    made = machine.describe()
-    known = [
-        entry
-        for path in sorted(job.folder.glob("*/environment.json"))
-        for entry in json.loads(path.read_text())
-    ]
+def record(name, job, outcome, beside):
+    """What is kept of a result, to be written as JSON. `beside` are this call's seconds without training.
+
+    Hardware and versions are those of the training, and so is the date, until more is trained.
+    """
+    made = [machine.describe()]
+    data = {}
+    for path in sorted(job.folder.glob("*/environment.json")):
+        entries = json.loads(path.read_text())
+        made = entries if not data else made + entries
+        data[path.parent.name] = {
+            d["name"]: d["sha256"] for e in entries for d in e["data"]
+        }
+    minutes = round(job.seconds / 60, 1)
+    known = kept(job.folder / "result.json") or {}
+    told_again = known.get("minutes") == minutes
+    if told_again:
+        beside = max(beside, 60 * known["beside"])
+    else:
+        beside += 60 * known.get("beside", 0)
     return {
         "result": name,
-        "date": datetime.date.today().isoformat(),
-        "hardware": list(dict.fromkeys(map(_hardware, known or [made]))),
-        "python": made["python"],
-        "versions": made["versions"],
-        "data": {entry["name"]: entry["sha256"] for e in known for entry in e["data"]},
-        "minutes": round(job.minutes, 1),
+        "date": known["date"] if told_again else datetime.date.today().isoformat(),
+        "hardware": list(dict.fromkeys(map(_hardware, made))),
+        "versions": list(dict.fromkeys(map(_versions, made))),
+        "data": data,
+        "minutes": minutes,
+        "beside": round(beside / 60, 1),
         "samples": outcome.samples,
         "full": outcome.full,
+        "complete": outcome.complete,
         "note": outcome.note,
         "rows": [row._asdict() for row in outcome.rows],
         "facts": [fact._asdict() for fact in outcome.facts],
     }
+
+
+def _versions(made):
+    shown = ", ".join(f"{n} {made['versions'][n]}" for n in ("jax", "flax", "optax"))
+    return f"Python {made['python']}, {shown}"
 
 
 def _hardware(made):
@@ -128,13 +154,15 @@ def told(found):
         lines.append([row.what, *_cells(row)])
     width = max(len(line[0]) for line in lines)
     table = results.aligned([[line[0].ljust(width), *line[1:]] for line in lines])
-    facts = "".join(f"{_verdict(fact)}: {fact['what']}\n" for fact in found["facts"])
-    about = f"{', '.join(found['hardware'])}; {found['minutes']} minutes of training"
+    facts = "\n".join(f"{_verdict(fact)}: {fact['what']}" for fact in found["facts"])
+    about = [*found["hardware"], f"{found['minutes']} minutes of training"]
+    about.append(f"{found['beside']} of evaluation and all else")
     if found["full"]:
-        about = f"{found['samples']:,} of {found['full']:,} images; {about}"
-    if found["samples"] < found["full"]:
-        about += "\nshortened: curves are compared after as many images, and – is not compared"
-    return "\n".join(part for part in (table, facts, about, found["note"]) if part)
+        about.insert(0, f"{found['samples']:,} of {found['full']:,} images")
+    if not found["complete"]:
+        about.append("shortened: – is not compared")
+    parts = (table, facts, "; ".join(about), found["note"])
+    return "\n\n".join(part for part in parts if part)
 
 
 def _verdict(fact):
@@ -143,42 +171,39 @@ def _verdict(fact):
 
 def _cells(row):
     if row.published is None:
-        return ["", f"{row.ours:.4f}", "", ""]
+        return ["", f"{row.ours:.5g}", "", ""]
     within = {True: "yes", False: "no", None: "–"}[row.within]
     return [f"{row.published:.6g}", f"{row.ours:.6g}", f"{row.difference:+.2g}", within]
 
 
 def readme_table():
     """Markdown of every result that is kept: main rows, and what came out of words."""
-    lines = [
-        "| result | published | ours | difference | within | images seen, of | minutes | on | date |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
-    words = []
+    heads = ("result", "published or exact", "ours", "difference", "within")
+    heads += ("images seen, of", "minutes", "on", "date")
+    lines = [_line(heads), _line(["---"] * len(heads))]
+    words, versions = [], {}
     for name, result in published.ALL.items():
         found = kept(FOUND / f"{name}.json")
         if found is None:
             continue
-        seen = f"{found['samples']:.3g} of {found['full']:.3g}" if found["full"] else ""
-        seen = seen.replace("e+0", "e")
+        versions |= dict.fromkeys(found["versions"])
+        seen = f"{found['samples']:.3g}, {found['full']:.3g}" if found["full"] else ""
         where = [
-            seen,
-            f"{found['minutes']:g}",
-            "; ".join(found["hardware"]),
-            found["date"],
+            seen.replace("e+0", "e"),
+            f"{found['minutes']:g} + {found['beside']:g}",
         ]
+        where += ["; ".join(found["hardware"]), found["date"]]
         for row in (published.Row(**row) for row in found["rows"]):
             if row.main:
-                cells = [f"`{name}`: {row.what}", *_cells(row), *where]
-                lines.append(f"| {' | '.join(cells)} |")
-        about = "; ".join(
-            t for t in (found["note"], result.shortened, result.missed) if t
-        )
-        words.append(
-            f"* **`{name}`**, {result.title}" + (f". {about}." if about else ".")
-        )
+                lines.append(_line([f"`{name}`: {row.what}", *_cells(row), *where]))
+        about = ". ".join(t for t in (result.title, found["note"], result.missed) if t)
+        words.append(f"* **`{name}`**: {about}.")
         words += [f"  * {_verdict(fact)}: {fact['what']}" for fact in found["facts"]]
-    return "\n".join([*lines, "", *words])
+    return "\n".join([*lines, "", *words, "", "Versions: " + "; ".join(versions) + "."])
+
+
+def _line(cells):
+    return f"| {' | '.join(cells)} |"
 
 
 def write_readme():

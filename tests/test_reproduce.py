@@ -104,7 +104,7 @@ def test_the_exact_numbers_are_those_of_the_closed_form(mnist):
     from aevae.laws import linear
 
     train, test = theory._images(Job(Path(), 0, mnist))
-    mean, covariance = theory._moments(train)
+    mean, covariance = linear.moments(train)
     values, axes = np.linalg.eigh(covariance)
     values, axes = values[::-1], axes[:, ::-1]
     for latent, (variance, likelihood, held) in theory.PPCA.items():

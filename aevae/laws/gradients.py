@@ -99,19 +99,19 @@ def signal_to_noise(ks=(16, 64, 256, 1024), repeats=2_000):
     return [
         Law("slope of the encoder's gradient", -1.0, slope(signal), 0.1),
         Law(
-            "slope of its signal to noise, IWAE",
+            "slope of the encoder's signal to noise, IWAE",
             -0.5,
             slope(np.divide(signal, noises[0])),
             0.1,
         ),
         Law(
-            "slope of its signal to noise, DReG",
+            "slope of the encoder's signal to noise, DReG",
             0.5,
             slope(np.divide(signal, noises[2])),
             0.15,
         ),
-        Law("slope of its deviation, IWAE", -0.5, slope(noises[0]), 0.1),
+        Law("slope of the encoder's deviation, IWAE", -0.5, slope(noises[0]), 0.1),
         Law("slope of the decoder's signal to noise", 0.5, slope(decoder), 0.1),
-        Law("slope of STL's signal to noise", 0.5, slope(sticking), 0.1),
+        Law("slope of the encoder's signal to noise, STL", 0.5, slope(sticking), 0.1),
         Law("STL's deviation over IWAE's", 0.25, ratio, 1e-3),
     ]

@@ -33,6 +33,16 @@ SIGMA2 = 0.5  # of the runs whose sigma is fixed
 # What is known
 
 
+def moments(images):
+    """Mean [d] and covariance [d, d] with 1/N of uint8 images, of which 255 is 1; float64."""
+    x = images.reshape(len(images), -1)
+    mean, covariance = x.mean(0, dtype=np.float64) / 255, 0.0
+    for start in range(0, len(x), 10_000):
+        block = x[start : start + 10_000] / 255 - mean
+        covariance += block.T @ block / len(x)
+    return mean, covariance
+
+
 def spectrum(covariance):
     """Eigenvalues, greatest first."""
     return np.linalg.eigvalsh(covariance)[::-1]
@@ -302,12 +312,7 @@ def mnist(dataset, latents=(20, 50), betas=(0.5, 4.0, 16.0)):
     The optimum is solved for, and the package's own VAE evaluated on the images with it.
     """
     images = dataset.train["image"]
-    x = images.reshape(len(images), -1)
-    mean = x.mean(0, dtype=np.float64) / 255
-    covariance = np.zeros((x.shape[1],) * 2)
-    for start in range(0, len(x), 10_000):
-        block = x[start : start + 10_000] / 255 - mean
-        covariance += block.T @ block / len(x)
+    mean, covariance = moments(images)
     values, rows = spectrum(covariance), []
     for latent in latents:
         best, variance = maximum(values, latent)

@@ -5,15 +5,14 @@ import numpy as np
 
 from aevae import data, probe, results
 from aevae.figures import sheet
-from experiments.published.job import Fact, Outcome, Row
+from experiments.published.job import Fact, Outcome, Part, Row
 
 FULL, IMAGES = 100, 60_000
-BASE = "configs/deep.py"
 
 
 def autoencoder(job):
     """Squared error, summed over pixels, of the 784-1000-500-250-30 autoencoder, and of PCA."""
-    runs = job.train("runs", BASE, FULL)
+    runs = job.train(FULL, {"runs": Part("configs/deep.py")})["runs"].must_not_diverge()
     (row,) = job.evaluate(runs, "reconstruction")
     run = results.open_run(runs.workdir, row)
     dataset = data.load("mnist", "train", "test", "test", job.data_dir)
@@ -24,23 +23,33 @@ def autoencoder(job):
     error = float(
         np.mean([_error(run, train[i : i + 2000]) for i in range(0, len(train), 2000)])
     )
+
+    def near(found, known):  # nothing is said of an error that has not ended falling
+        return (0.0 if runs.complete or found <= known else None), -1, True
+
     ours, pca = row["squared_error"], row["pca_squared_error"]
     rows = [
         Row("PCA of 30: test squared error", 13.87, pca, 0.005, 0, True),
-        Row("autoencoder of 30: test squared error", 3.00, ours, 0.0, -1, True),
+        Row("autoencoder of 30: test squared error", 3.00, ours, *near(ours, 3.00)),
         Row(
             "its training squared error, beside 0.73 by Nesterov's momentum (Sutskever et al., "
             "2013), 750,000 steps",
             *(0.73, error),
         ),
-        Row("the same beside 2.1 by gradient descent there", 2.1, error, 0.0, -1, True),
+        Row(
+            "the same beside 2.1 by gradient descent there",
+            2.1,
+            error,
+            *near(error, 2.1),
+        ),
     ]
     facts = [
         Fact("the autoencoder's error is less than a quarter of PCA's", ours < pca / 4)
     ]
     image = figure(run, probe.PCA(probe.flat(train)), test)
     note = "" if runs.complete else "the step had not fallen to 0"
-    return Outcome(rows, facts, runs.samples, FULL * IMAGES, image, note)
+    counts = runs.samples, FULL * IMAGES, runs.complete
+    return Outcome(rows, facts, *counts, image, note)
 
 
 def _error(run, images):

@@ -6,7 +6,12 @@ from typing import Any, NamedTuple
 
 from aevae import InputError, assess, files, results, study
 
+SAMPLES = {
+    True: 5000,
+    False: 500,
+}  # of the bound, after a whole schedule or a shorter one
 PILOT = 5  # epochs by which a step size is chosen
+STAGE = 10  # a schedule grows by so much at most, so that what is interrupted is not all of it
 
 
 class Row(NamedTuple):
@@ -45,9 +50,10 @@ class Outcome(NamedTuple):
     rows: list[Row]
     facts: list[Fact]
     samples: int  # that each run has seen; 0 where nothing is trained
-    full: int  # that the paper's have
+    full: int  # of the whole schedule
+    complete: bool = True
     figure: Any = None
-    note: str = ""  # what was found on the way, for the reader of the table
+    note: str = ""  # of how it was made, for the reader of the table
 
 
 class Result(NamedTuple):
@@ -56,29 +62,37 @@ class Result(NamedTuple):
     title: str  # with paper and year
     run: Any  # Job -> Outcome
     budget: float  # minutes of training on two cores, by default
-    data: str | None  # that must be prepared
-    shortened: str = ""  # what of the protocol a short budget leaves out
-    missed: str = ""  # what misses its tolerance, and what was tried to explain it
+    missed: str = ""  # what is not as published, and what was tried to explain it
 
 
-class Trained(NamedTuple):
-    """A run folder, as far as it has come."""
+class Part(NamedTuple):
+    """Runs of one config."""
 
-    workdir: Path
-    epochs: int
-    complete: bool  # as many epochs as the paper has
+    base: str
+    grid: Any = None
+    overrides: Any = None
 
-    @property
-    def curves(self):
-        return results.read(self.workdir / "curves.csv")
+
+class Trained:
+    """A run folder, and how far it has come."""
+
+    def __init__(self, workdir, epochs, complete):
+        self.workdir, self.epochs, self.complete = workdir, epochs, complete
+        self.curves = results.read(workdir / "curves.csv")
+        self.samples = int(max(row["samples"] for row in self.curves))
 
     @property
     def rows(self):
-        return results.rows_of(self.workdir)
+        """Those of results.csv that have not diverged."""
+        return [r for r in results.rows_of(self.workdir) if r["diverged"] is None]
 
-    @property
-    def samples(self):
-        return int(max(row["samples"] for row in self.curves))
+    def must_not_diverge(self):
+        """Itself; an error where a run has diverged, which then has nothing to compare."""
+        lost = [r for r in results.rows_of(self.workdir) if r["diverged"] is not None]
+        if lost:
+            runs = ", ".join(str(row["run"]) for row in lost)
+            raise InputError(f"{self.workdir}: run {runs} diverged: nothing to compare")
+        return self
 
 
 class Job(NamedTuple):
@@ -88,36 +102,39 @@ class Job(NamedTuple):
     budget: float
     data_dir: str | None = None
 
-    def train(self, name, base, full, *, grid=None, overrides=None, share=1.0):
-        """Trains the runs of a config into `folder/name`, for as many of `full` epochs as fit.
+    def train(self, full, parts):
+        """Trains {name: Part}, all for as many of `full` epochs as fit; {name: Trained}.
 
         A budget is of all calls together: the same again does nothing, a larger one goes on. What
-        was interrupted goes on, too.
+        was interrupted goes on, too, to where it was to end.
         """
-        workdir, allowed = self.folder / name, 60 * self.budget * share
-        epochs = _asked(workdir) or 1
+        folders = {name: self.folder / name for name in parts}
+        epochs = max(map(_asked, folders.values()))
         while True:
-            given = (overrides or {}) | {"epochs": epochs}
-            study.run(
-                *(base, workdir),
-                overrides=given,
-                grid=grid,
-                data_dir=self.data_dir,
-            )
-            spent = _seconds(workdir)
-            more = int(min(full - epochs, (allowed - spent) / (spent / epochs)))
+            for name, part in parts.items():
+                self._study(name, part, epochs)
+            spent = sum(map(_seconds, folders.values()))
+            rate, left = spent / epochs, 60 * self.budget - spent
+            more = int(min(full - epochs, left / rate, STAGE * epochs))
             if more < 1 or (more < epochs // 10 and epochs + more < full):
-                return Trained(workdir, epochs, epochs >= full)
+                return {
+                    name: Trained(folder, epochs, epochs >= full)
+                    for name, folder in folders.items()
+                }
             epochs += more
+
+    def _study(self, name, part, epochs):
+        overrides = (part.overrides or {}) | {"epochs": epochs}
+        folder = self.folder / name
+        options = {"grid": part.grid, "data_dir": self.data_dir}
+        study.run(part.base, folder, overrides=overrides, **options)
 
     def chosen(self, name, base, axis, values):
         """Which of the values of an axis has the best training ELBO after PILOT epochs."""
-        workdir, few = self.folder / name, {"epochs": PILOT}
-        grid = {axis: values}
-        study.run(base, workdir, overrides=few, grid=grid, data_dir=self.data_dir)
+        self._study(name, Part(base, {axis: values}), PILOT)
         last = [
             row
-            for row in results.read(workdir / "curves.csv")
+            for row in results.read(self.folder / name / "curves.csv")
             if row["epoch"] == PILOT and row["diverged"] is None
         ]
         return max(last, key=lambda row: row["train_elbo"])[axis]
@@ -128,16 +145,15 @@ class Job(NamedTuple):
         return trained.rows
 
     @property
-    def minutes(self):
+    def seconds(self):
         """Of training, all calls together; compilation and the curves' evaluations included."""
-        found = self.folder.glob("*/timing.csv")
-        return sum(_seconds(path.parent) for path in found) / 60
+        return sum(_seconds(path.parent) for path in self.folder.glob("*/timing.csv"))
 
 
 def _asked(workdir):
-    """The epochs that the folder's last command asked for."""
+    """The epochs that the folder's last command asked for, or 1."""
     if not (workdir / "config.json").is_file():
-        return None
+        return 1
     return max(run.epochs for run in results.declared(workdir))
 
 

@@ -1,9 +1,8 @@
 """Standard prior and VampPrior, Tomczak and Welling (2018), table 1; and the VAE of flax's example."""
 
-import numpy as np
-
 from aevae.figures import sheet
-from experiments.published.job import Fact, Outcome, Row
+from experiments.published import draw
+from experiments.published.job import SAMPLES, Fact, Outcome, Part, Row
 
 FULL, IMAGES = 2000, 50_000
 TABLE = {  # test log p(x)
@@ -19,58 +18,50 @@ TOLERANCE = 0.5
 
 def table1(job):
     """log p(x) of two priors on two binarisations, and flax's ELBO after 10 epochs."""
-    found, runs = {}, {}
-    for part in NAMES:
-        runs[part] = job.train(part, f"configs/priors.py:{part}", FULL, share=0.48)
-        ended = all(row["epochs"] < runs[part].epochs for row in runs[part].rows)
-        full = runs[part].complete or ended
-        k = 5000 if full else 500
-        for row in job.evaluate(runs[part], "likelihood", k=k):
-            found[part, row["binarization"]] = row[f"iwae_{k}"], full
+    parts = {part: Part(f"configs/priors.py:{part}") for part in NAMES}
+    trained, found = job.train(FULL, parts), {}
+    complete = all(_ended(runs.must_not_diverge()) for runs in trained.values())
+    k = SAMPLES[complete]
+    for part, runs in trained.items():
+        for row in job.evaluate(runs, "likelihood", k=k):
+            found[part, row["binarization"]] = row[f"iwae_{k}"]
     rows = []
     for (part, kind), published in TABLE.items():
-        value, full = found[part, kind]
         what = f"{NAMES[part]}, {KINDS[kind]} MNIST: log p(x)"
-        tolerance = TOLERANCE if full else None
-        rows.append(Row(what, published, value, tolerance, 1, True))
-    flax = job.train("flax", "configs/priors.py:flax", 10, share=0.04)
-    if flax.complete:
-        (row,) = flax.rows
-        what = "VAE of flax's example, static MNIST: ELBO after 10 epochs"
-        rows.append(Row(what, -104.0, row["elbo"], 1.0, 1, True))
-    better = [found["vamp", kind][0] > found["standard", kind][0] for kind in KINDS]
-    worse = [found[part, "fixed"][0] < found[part, "stochastic"][0] for part in NAMES]
+        near = TOLERANCE if complete else None
+        rows.append(Row(what, published, found[part, kind], near, 1, True))
+    ten = job._replace(budget=float("inf"))  # epochs, which its number is of
+    flax = ten.train(10, {"flax": Part("configs/priors.py:flax")})["flax"]
+    what = "VAE of flax's example, static MNIST: ELBO after 10 epochs"
+    rows.append(Row(what, -104.0, flax.rows[0]["elbo"], 1.0, 1, True))
+    better = [found["vamp", kind] > found["standard", kind] for kind in KINDS]
+    worse = [found[part, "fixed"] < found[part, "stochastic"] for part in NAMES]
     facts = [
         Fact("VampPrior is above the standard prior on both", all(better)),
         Fact("static is below dynamic with both priors", all(worse)),
     ]
-    seen = " and ".join(f"{r.samples // IMAGES:,}" for r in runs.values())
-    note = f"at most {seen} epochs, standard prior and VampPrior"
-    samples = min(r.samples for r in runs.values())
-    return Outcome(rows, facts, samples, FULL * IMAGES, figure(runs), note)
+    epochs = max(row["epochs"] for runs in trained.values() for row in runs.rows)
+    note = f"at most {epochs:,} epochs; log p(x) by {k} importance samples"
+    counts = epochs * IMAGES, FULL * IMAGES, complete
+    return Outcome(rows, facts, *counts, figure(trained), note)
 
 
-def figure(runs):
+def _ended(runs):
+    """By the whole schedule, or early because validation did not become better."""
+    return runs.complete or all(row["epochs"] < runs.epochs for row in runs.rows)
+
+
+def figure(trained):
     """Validation and training ELBO against images seen."""
-    figure, panels = sheet.canvas(1, 2, 3.4, 3.0, sharey=True)
-    colours = sheet.colours(list(runs))
-    least = []
-    for panel, kind in zip(panels[0], KINDS):
-        for part, trained in runs.items():
-            own = [r for r in trained.curves if r["binarization"] == kind]
-            for split, style in (("train", "--"), ("validation", "-")):
-                pairs = [(r["samples"], r[f"{split}_elbo"]) for r in own]
-                pairs = np.array([p for p in pairs if p[1] is not None], float)
-                label = f"{NAMES[part]}, {split}"
-                panel.plot(*pairs.T, style, color=colours[part], label=label)
-                least += [*pairs[len(pairs) // 20 :, 1]]
-        panel.set_xscale("log")
-        sheet.log_ticks(panel.xaxis)
-        panel.set_title(f"{KINDS[kind]} MNIST", fontsize=9)
-        panel.grid(alpha=0.25)
-    panels[0, 0].set_ylim(max(min(least), -130) - 1, max(least) + 1)
-    panels[0, 0].set_ylabel("ELBO at beta = 1 (nats)", fontsize=8)
-    panels[0, 1].legend(fontsize=7)
-    figure.supxlabel("training images seen", fontsize=9)
-    sheet.caption(figure, "Tomczak and Welling (2018): gated layers of 300, 40 latents")
+    colours, lines = sheet.colours(list(trained)), []
+    for part, runs in trained.items():
+        for split, style in (("train", "--"), ("validation", "-")):
+            for panel, kind in enumerate(KINDS):
+                points = draw.curve(runs.curves, f"{split}_elbo", binarization=kind)
+                name = f"{NAMES[part]}, {split}"
+                lines.append((panel, name, style, colours[part], 1.2, points))
+    titles = [f"{kind} MNIST" for kind in KINDS.values()]
+    note = "Tomczak and Welling (2018): gated layers of 300, 40 latents"
+    figure, axes = draw.panels(titles, lines, "ELBO at beta = 1 (nats)", note)
+    axes[0].set_ylim(-125, -80)
     return figure
