@@ -51,7 +51,7 @@ def decayed(hp, *, optimizer=adam):
     """An optimiser of gradients to which `weight_decay` times the parameters is added.
 
     Beside a mean over N examples, `weight_decay` = 1/N is the prior N(0, I) on all parameters, and
-    what is found is the most probable of them: Kingma and Welling (2014), appendix F.
+    what is found is the most probable of them: Kingma and Welling (2014), section 5.
     """
     return optax.chain(optax.add_decayed_weights(hp["weight_decay"]), optimizer(hp))
 

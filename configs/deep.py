@@ -6,8 +6,9 @@ As the paper has it: the network, a linear code of 30, cross-entropy of real-val
 loss, squared error summed over pixels as what is told, 60,000 training and 10,000 test images.
 
 What is not: the paper trains a stack of restricted Boltzmann machines first and then fine-tunes with
-conjugate gradients, on logistic units. Here all layers are trained at once, from Glorot's first weights,
-by Adam whose step falls from 1e-3 to 0 as half a cosine over 100 passes, on tanh units, with batches of 200.
+conjugate gradients, on logistic units. Here all layers are trained at once, from Glorot's first weights and an
+output bias from the mean image, by Adam whose step falls from 1e-3 to 0 as half a cosine over 100 passes, on tanh
+units, with batches of 200. The validation split is of test images: nothing is chosen by it.
 """
 
 import functools

@@ -1,19 +1,34 @@
 #!/bin/sh
-# Full schedules on a machine that is at hand for minutes at a time.
+# Whole schedules on a machine that is at hand for minutes at a time, and forgets.
 #
-#     FROM=before TO=after MINUTES=9 DATA=DIR sh experiments/stretch.sh aevb_figure2 deep_autoencoder
+#     TO=after MINUTES=9 DATA=DIR sh experiments/stretch.sh aevb_figure2
+#     FROM=before TO=after MINUTES=9 DATA=DIR sh experiments/stretch.sh aevb_figure2
 #
-# Copies the run folders in FROM (none the first time) to TO, and there trains each result to the end of its
-# paper's schedule. After MINUTES it is ended: what it has is saved in TO, and the same with FROM=after goes on.
-# Exit code: 0 once all are finished, 124 before.
+# Trains each result to the end of its schedule, or for BUDGET minutes in all, under runs/reproduce. After
+# MINUTES it is ended, which saves; what is saved is packed into files of at most PIECE, TO/runs.tar.aa and so on,
+# with the newest checkpoint of each group. The next call unpacks them, FROM where they were brought, and goes on.
+# Exit code: 0 once all are finished, 124 before, else that of the command.
 set -eu
-: "${TO:=runs/reproduce}" "${MINUTES:=9}"
-mkdir -p "$TO"
-if [ -n "${FROM:-}" ] && [ -d "$FROM" ]; then cp -R "$FROM/." "$TO/"; fi
+: "${TO:?the folder that the packed runs go to}" "${MINUTES:=9}" "${BUDGET:=inf}" "${PIECE:=15m}"
+runs=runs/reproduce
+mkdir -p "$TO" "$runs"
+if [ -n "${FROM:-}" ]; then cat "$FROM"/runs.tar.* | tar -xf - -C "$runs"; fi
+
+pack() {
+    old=$(cd "$runs" && for group in */*/checkpoints/*; do
+        if [ -d "$group" ]; then
+            ls "$group" | sort -V | sed -e '$d' -e "s|^|$group/|"
+        fi
+    done)
+    rm -f "$TO"/runs.tar.*
+    echo "$old" | tar -cf - -C "$runs" --exclude-from=- . | split -b "$PIECE" - "$TO/runs.tar."
+}
+trap pack EXIT
+
 end=$(($(date +%s) + MINUTES * 60))
 for result in "$@"; do
     left=$((end - $(date +%s)))
     if [ "$left" -le 0 ]; then exit 124; fi
     timeout -s TERM "$left" python -m experiments.reproduce --result="$result" \
-        --budget=inf --workdir="$TO" ${DATA:+--data_dir="$DATA"}
+        --budget="$BUDGET" ${DATA:+--data_dir="$DATA"}
 done

@@ -2,15 +2,18 @@
 
 import json
 import re
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from aevae import config, plan, results
+from aevae.laws import linear
 from experiments import command, published, reproduce
 from experiments.published import aevb, disentangle, iwae, priors, theory
-from experiments.published.job import Job, Row
+from experiments.published import job as job_module
+from experiments.published.job import Job, Part, Row
 
 ROOT = Path(__file__).parents[1]
 SMALL = {"encoder.widths": (8,), "decoder.widths": (8,), "train": "train[:400]"}
@@ -53,11 +56,14 @@ def test_every_config_is_one_and_is_as_the_paper_says():
         runs = plan.settle(config.load(ROOT / "configs" / part))
         assert len({plan.identity(run) for run in runs}) == len(runs)
     base = config.load(ROOT / "configs/iwae.py")
-    keys = {
-        (1, run.objective.keywords["m"] * run.objective.keywords["k"])
-        for run in plan.settle(base)
-    }
-    assert keys == {(1, 1), (1, 5), (1, 50)}
+    points = [run.objective.keywords for run in plan.settle(base)]
+    assert [(p["m"], p["k"]) for p in points] == [
+        (1, 1),
+        (5, 1),
+        (50, 1),
+        (1, 5),
+        (1, 50),
+    ]
 
     def lr(passes):
         return float(base.schedule(base.hparams, 3000 * passes)["lr"])
@@ -71,13 +77,13 @@ def test_every_config_is_one_and_is_as_the_paper_says():
 
 
 def test_a_budget_is_spent_once_and_a_larger_one_goes_on(tmp_path, monkeypatch):
+    """And what two calls have trained has the bits of one."""
     monkeypatch.chdir(ROOT)
-    digits = "configs/digits.py", 6
-    grid = {"seed": (0,)}
 
     def trained(minutes, name="job"):
         job = Job(tmp_path / name, minutes)
-        return job.train("runs", *digits, grid=grid, overrides=SMALL), job.minutes
+        part = Part("configs/digits.py", {"seed": (0,)}, SMALL)
+        return job.train(6, {"runs": part})["runs"], job.seconds
 
     first, spent = trained(0)
     assert first.epochs == 1 and not first.complete and first.samples == 400
@@ -91,18 +97,178 @@ def test_a_budget_is_spent_once_and_a_larger_one_goes_on(tmp_path, monkeypatch):
         assert texts[0] == texts[1]
 
 
+def test_a_schedule_grows_until_the_budget_is_spent(tmp_path, monkeypatch):
+    """All parts by as many epochs, by ten times at most, by nothing that is not worth the start."""
+    clock, asked = {"a": 0.0, "b": 0.0}, []
+
+    def study(base, folder, *, overrides, **_):
+        asked.append((base, overrides["epochs"]))
+        clock[base] = 2.0 * overrides["epochs"] + (base == "b")
+
+    monkeypatch.setattr(job_module.study, "run", study)
+    monkeypatch.setattr(job_module, "_seconds", lambda folder: clock[folder.name])
+    monkeypatch.setattr(job_module, "Trained", lambda folder, *how: how)
+    parts = {"a": Part("a"), "b": Part("b")}
+    found = Job(tmp_path, 1000 / 60).train(2000, parts)
+    epochs = [n for base, n in asked if base == "a"]
+    assert [n for base, n in asked if base == "b"] == epochs
+    assert epochs[:3] == [1, 11, 121] and 220 < epochs[-1] < 250 and len(epochs) < 6
+    assert found["a"] == found["b"] == (epochs[-1], False)
+    asked.clear()
+    found = Job(tmp_path, np.inf).train(2000, parts)
+    assert [n for base, n in asked if base == "a"] == [1, 11, 121, 1331, 2000]
+    assert found["a"] == (2000, True)
+
+
 def test_a_step_size_is_chosen_by_the_training_bound(tmp_path, monkeypatch):
-    """Of a step that is too small, one that is right and one that is too large."""
+    """Of a step that is too small, one that is right, and one whose bound is not a number."""
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(published.job, "PILOT", 2)
+    monkeypatch.setattr(job_module, "PILOT", 2)
     values = (1e-6, 1e-2, 1e4)
     assert Job(tmp_path, 1).chosen("pilot", "configs/digits.py", "lr", values) == 1e-2
 
 
+class Fake(Job):
+    """A job whose training is made up: `table` gives a part's rows of results and of curves."""
+
+    table = None
+
+    def train(self, full, parts):
+        del full
+        return {name: self.table(name) for name in parts}
+
+    def evaluate(self, trained, *asked, k=5000):
+        del asked
+        return [
+            {n.replace("iwae_K", f"iwae_{k}"): v for n, v in row.items()}
+            for row in trained.rows
+        ]
+
+
+def made(rows, curves, epochs=20, complete=False):
+    trained = types.SimpleNamespace(rows=rows, curves=curves, epochs=epochs)
+    trained.complete, trained.samples = complete, max(row["samples"] for row in curves)
+    trained.must_not_diverge = lambda: trained
+    return trained
+
+
+def test_figure_2_is_told_point_by_point():
+    """The paper's own curves, moved by a nat: all within 2, in order, and by three: none."""
+    paper = aevb.curves("aevb_figure2")
+
+    def moved(by):
+        curves = [
+            {"latent": z, "samples": n, "test_elbo": t, "train_elbo": t + 0.5}
+            for z in aevb.LATENTS
+            for n in range(500_000, 12_000_000, 500_000)
+            for t in [aevb.at(paper[z, "AEVB test"], n) + by]
+        ]
+        fake = type("Moved", (Fake,), {"table": lambda self, name: made([], curves)})
+        return aevb.figure2(fake(Path(), 1))
+
+    near, far = moved(-1.0), moved(-5.0)
+    assert [row.within for row in near.rows if "test" in row.what] == 10 * [True]
+    assert not any(row.within for row in far.rows)
+    for outcome in (near, far):
+        assert [fact.holds for fact in outcome.facts] == [True, True]
+        assert len([row for row in outcome.rows if row.main]) == 5
+    assert near.samples == 11_500_000 and not near.complete
+
+
+def test_table_1_is_compared_at_the_whole_schedule_alone():
+    numbers = iwae.TABLE | {(2, "VAE", 1): (-85.33, 16)}
+
+    def table(complete):
+        def of(self, name):
+            del self
+            rows = [
+                {"m": 1 if kind == "IWAE" else k, "k": k if kind == "IWAE" else 1}
+                | {"iwae_K": value - 0.3, "active_units": units}
+                for (layers, kind, k), (value, units) in numbers.items()
+                if layers == (2 if name == "two_layers" else 1)
+            ]
+            curves = [
+                {
+                    "m": r["m"],
+                    "k": r["k"],
+                    "samples": n,
+                    "test_elbo": -n,
+                    "test_iwae": -n,
+                }
+                for r in rows
+                for n in (1, 2)
+            ]
+            return made(rows, curves, complete=complete)
+
+        return of
+
+    for complete in (True, False):
+        fake = type("Table", (Fake,), {"table": table(complete)})
+        outcome = iwae.table1(fake(Path(), 1))
+        assert {row.within for row in outcome.rows} == {True if complete else None}
+        assert len(outcome.rows) == 7 + 5 and all(f.holds for f in outcome.facts)
+        assert f"by {5000 if complete else 500} importance samples" in outcome.note
+
+
+def test_priors_are_compared_once_validation_has_ended_them():
+    def table(epochs):
+        def of(self, name):
+            del self
+            rows = [
+                {
+                    "binarization": kind,
+                    "epochs": epochs,
+                    "elbo": -104.5,
+                    "iwae_K": value,
+                }
+                for (part, kind), value in priors.TABLE.items()
+                if part == name or name == "flax"
+            ]
+            curves = [
+                {"binarization": r["binarization"], "samples": n}
+                | {"train_elbo": -n, "validation_elbo": -n}
+                for r in rows
+                for n in (90, 91)
+            ]
+            return made(rows, curves, epochs=300)
+
+        return of
+
+    for epochs, within in ((300, None), (211, True)):
+        fake = type("Table", (Fake,), {"table": table(epochs)})
+        outcome = priors.table1(fake(Path(), 1))
+        assert [row.within for row in outcome.rows] == 4 * [within] + [True]
+        assert outcome.complete is (within is True) and all(
+            f.holds for f in outcome.facts
+        )
+
+
+def test_methods_are_ranked_by_what_was_measured():
+    """Metrics that are functions of the strength: all facts but that of the seeds hold."""
+
+    def table(self, name):
+        del self
+        strength = disentangle.METHODS[name][0]
+        rows = [
+            {strength: step, "seed": seed, "run": 3 * i + seed}
+            | {m: 0.1 * i + 0.001 * seed for m in disentangle.METRICS}
+            | {"udr": i + 0.1 * seed, "elbo": -i, "rate": -i, "total_correlation": -i}
+            | {"mutual_information": i, "mig_ceiling": 0.9}
+            for i, step in enumerate((1, 2, 4))
+            for seed in range(3)
+        ]
+        return made(rows, [{"samples": 40_000}])
+
+    fake = type("Table", (Fake,), {"table": table})
+    outcome = disentangle.family(fake(Path(), 1))
+    doubted = [fact.what for fact in outcome.facts if not fact.holds]
+    assert len(doubted) == 1 and doubted[0].startswith("seeds matter")
+    best = [row.what for row in outcome.rows if row.main]
+    assert len(best) == 7 and "beta-VAE: best MIG over strengths, at 4" in best[0]
+
+
 def test_the_exact_numbers_are_those_of_the_closed_form(mnist):
     """Table of probabilistic PCA, from MNIST's own spectrum, against what is written down."""
-    from aevae.laws import linear
-
     train, test = theory._images(Job(Path(), 0, mnist))
     mean, covariance = linear.moments(train)
     values, axes = np.linalg.eigh(covariance)
@@ -152,7 +318,7 @@ def test_the_readmes_table_is_of_what_is_kept():
 def test_what_is_kept_is_whole(path):
     found = json.loads(path.read_text())
     assert found["result"] == path.stem in published.ALL
-    assert {"date", "hardware", "python", "versions", "minutes"} <= set(found)
+    assert {"date", "hardware", "versions", "data", "minutes", "note"} <= set(found)
     rows = [Row(**row) for row in found["rows"]]
     assert any(row.main for row in rows)
     assert all(np.isfinite(row.ours) for row in rows)
@@ -169,9 +335,9 @@ def test_it_is_found_told_and_kept(tmp_path, monkeypatch, capsys):
         (row,) = job.evaluate(runs, "likelihood", k=20)
         rows = [Row("ELBO", -25.0, row["elbo"], 100.0, 1, True)]
         facts = [published.Fact("a bound", row["elbo"] < row["iwae_20"])]
-        return published.Outcome(rows, facts, runs.samples, 800)
+        return published.Outcome(rows, facts, runs.samples, 800, runs.complete)
 
-    made = published.Result("a small one", small, 0.0, None)
+    made = published.Result("a small one", small, 0.0)
     monkeypatch.setattr(published, "ALL", {"small": made})
     monkeypatch.setattr(reproduce, "FOUND", tmp_path)
     readme = tmp_path / "README.md"
