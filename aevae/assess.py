@@ -232,13 +232,13 @@ def _small(run, dataset):
 
 
 def _continuous(group, dataset):
-    run, (params, step, hp) = _one(group, dataset)
+    run, given = _one(group, dataset)
     batch = data.none(None, _small(run, dataset))
 
-    def code(params, hp):
+    def code(params, step, hp):
         return run.model.apply(params, batch, None, run.schedule(hp, step)).q
 
-    return not isinstance(jax.eval_shape(code, params, hp), Code)
+    return not isinstance(jax.eval_shape(code, *given), Code)
 
 
 def _members(group, dataset):

@@ -55,6 +55,17 @@ def test_it_adds_columns_and_changes_no_other(folder):
     assert active == rows[0]["active_units"]
 
 
+def test_a_schedule_is_followed(tmp_path):
+    """What is evaluated is at the hyperparameters of the last step: here no weight matters to it."""
+    path = tmp_path / "ramp"
+    overrides = {"encoder.widths": (16,), "decoder.widths": (16,), "epochs": 2}
+    grid = {"warmup": (100.0,)}
+    study.run("configs/methods.py:warm_up", path, overrides=overrides, grid=grid)
+    found = assess.run(path, ["likelihood", "latents"], k=5)
+    (row,) = results.rows_of(path)
+    assert all(np.isfinite(row[name]) for name in found)
+
+
 def test_training_images_are_scored_as_test_images_are(tmp_path):
     """Where the two are the same images, the same bound to sampling noise; and the first of them."""
     path = tmp_path / "same"
