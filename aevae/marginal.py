@@ -313,8 +313,9 @@ def aggregate(carry, given, shared):
 
 
 def _codes_at_once(mean, z):
-    rows = min(len(z), max(1, FLOATS // math.prod(mean.shape[-2:])))
-    return rows, -(-len(z) // rows)
+    count = z.shape[-2]  # there may be an axis of runs before
+    rows = min(count, max(1, FLOATS // math.prod(mean.shape[-2:])))
+    return rows, -(-count // rows)
 
 
 def aggregate_units(mean, z):

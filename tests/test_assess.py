@@ -1,12 +1,13 @@
 """Evaluating a folder: what is added to its results, what is refused, and going on."""
 
 import csv
+import shutil
 import signal
 
 import numpy as np
 import pytest
 
-from aevae import InputError, Interrupted, assess, probe, results, study
+from aevae import InputError, Interrupted, assess, marginal, probe, results, study
 
 SMALL = {"epochs": 3, "encoder.widths": (16,), "decoder.widths": (16,)}
 
@@ -53,6 +54,22 @@ def test_it_adds_columns_and_changes_no_other(folder):
     )
     active = sum(r["mean_variance"] > 0.01 for r in first)
     assert active == rows[0]["active_units"]
+
+
+def test_the_aggregate_posterior_is_of_all_codes_whatever_the_blocks(
+    folder, tmp_path, monkeypatch
+):
+    """A set of which a block holds a few codes alone has the numbers of one that fits at once."""
+    path = tmp_path / "blocks"
+    shutil.copytree(folder, path)
+    names = ("mutual_information", "total_correlation", "dimension_kl")
+    found = []
+    for floats in (marginal.FLOATS, 3_000):
+        monkeypatch.setattr(marginal, "FLOATS", floats)
+        shutil.rmtree(path / "evaluated", ignore_errors=True)
+        assess.run(path, ["latents"])
+        found.append([[row[n] for n in names] for row in results.rows_of(path)])
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-4)
 
 
 def test_a_schedule_is_followed(tmp_path):
