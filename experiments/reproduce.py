@@ -115,7 +115,7 @@ def record(name, job, outcome, beside):
     known = kept(job.folder / "result.json") or {}
     told_again = known.get("minutes") == minutes
     if told_again:
-        beside = max(beside, 60 * known["beside"])
+        beside = max(beside, 60 * known.get("beside", 0))
     else:
         beside += 60 * known.get("beside", 0)
     return {
@@ -196,8 +196,9 @@ def readme_table():
         for row in (published.Row(**row) for row in found["rows"]):
             if row.main:
                 lines.append(_line([f"`{name}`: {row.what}", *_cells(row), *where]))
-        about = ". ".join(t for t in (result.title, found["note"], result.missed) if t)
-        words.append(f"* **`{name}`**: {about}.")
+        about = result.title + (f" ({found['note']})" if found["note"] else "")
+        missed = f" {result.missed}." if result.missed else ""
+        words.append(f"* **`{name}`**: {about}.{missed}")
         words += [f"  * {_verdict(fact)}: {fact['what']}" for fact in found["facts"]]
     return "\n".join([*lines, "", *words, "", "Versions: " + "; ".join(versions) + "."])
 

@@ -26,7 +26,7 @@ ALL = {
         title="VAE and IWAE at K = 1, 5, 50: Burda et al. (2016), table 1",
         run=iwae.table1,
         budget=18.0,
-        missed="at so few passes the VAE with 50 samples is still above the IWAE with 50",
+        missed="At so few passes the VAE with 50 samples is still above the IWAE with 50",
     ),
     "deep_autoencoder": Result(
         title="784-1000-500-250-30: Hinton and Salakhutdinov (2006), figure 2",
@@ -46,7 +46,7 @@ ALL = {
         title="standard prior and VampPrior: Tomczak and Welling (2018), table 1; flax's example",
         run=priors.table1,
         budget=12.0,
-        missed="the published numbers are of hundreds of epochs more",
+        missed="The published numbers are of hundreds of epochs more",
     ),
     "frontier": Result(
         title="rate and distortion of a beta sweep: Alemi et al. (2018), beside the exact linear one",
