@@ -89,7 +89,8 @@ def test_training_images_are_scored_as_test_images_are(tmp_path):
     study.run(
         "configs/digits.py",
         path,
-        overrides=SMALL | {"train": "train[:200]", "test": "train[:120]"},
+        overrides=SMALL
+        | {"train": "train[:200]", "test": "train[:120]", "binarization": "threshold"},
         grid={"latent": (2,)},
     )
     found = assess.run(path, ["likelihood", "train_likelihood"], k=200)

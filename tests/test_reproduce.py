@@ -329,16 +329,15 @@ def test_it_is_found_told_and_kept(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
 
     def small(job):
-        runs = job.train(
-            "runs", "configs/digits.py", 2, grid={"seed": (0,)}, overrides=SMALL
-        )
+        part = Part("configs/digits.py", {"seed": (0,)}, SMALL)
+        runs = job.train(2, {"runs": part})["runs"]
         (row,) = job.evaluate(runs, "likelihood", k=20)
         rows = [Row("ELBO", -25.0, row["elbo"], 100.0, 1, True)]
         facts = [published.Fact("a bound", row["elbo"] < row["iwae_20"])]
         return published.Outcome(rows, facts, runs.samples, 800, runs.complete)
 
-    made = published.Result("a small one", small, 0.0)
-    monkeypatch.setattr(published, "ALL", {"small": made})
+    one = {"small": published.Result("a small one", small, 0.0)}
+    monkeypatch.setattr(published, "ALL", one)
     monkeypatch.setattr(reproduce, "FOUND", tmp_path)
     readme = tmp_path / "README.md"
     readme.write_text(f"before\n{reproduce.BEGIN}\n{reproduce.END}\nafter\n")
