@@ -282,6 +282,14 @@ def test_the_exact_numbers_are_those_of_the_closed_form(mnist):
             theory._likelihood(w, found, mean, test), held, atol=1e-3
         )
 
+    for beta, (variance, rate) in theory.LEARNED.items():
+        found = linear.best_variance(values, theory.LATENT, beta)
+        known = linear.frontier(values, theory.LATENT, beta, found)
+        np.testing.assert_allclose([found, known[1]], [variance, rate], atol=6e-4)
+    for beta, known in theory.FIXED.items():
+        found = linear.frontier(values, theory.LATENT, beta, theory.SIGMA2)
+        np.testing.assert_allclose(found[1:], known, atol=6e-4)
+
 
 def test_faults_are_one_line_before_any_work(tmp_path, capsys):
     def run(*arguments):
