@@ -34,7 +34,6 @@ from aevae import (
 )
 
 PASSES = (1, 4, 13, 40, 121, 364, 1093)  # after which the step shrinks
-FULL = 3280
 STEPS = 3000  # in a pass
 
 
