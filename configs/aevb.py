@@ -14,7 +14,7 @@ which the bound after 300,000 images is nearest to the paper's (0.01 is ahead th
 behind from a million on; 0.1 is lost), and in figure 3 the one of the best training bound after 5 epochs.
 The 50,000 are `train[:50000]` of TFDS, whose order is not that of the original file; the lower bound of the test
 split is of its 10,000 images. The training curve is a running average over each epoch. The schedule ends at
-1e8 images, where the paper's test curves are flat; the paper's own go on to 2.5e8 and more.
+1e8 images, where the paper's test curves are within a nat of their best; they go on to 2.5e8 and more.
 
 Figure 3 estimates the marginal likelihood of 1,000 training and 1,000 test images: by Hamiltonian Monte
 Carlo in the paper, by 5,000 importance samples here. Its small training set of 1,000 images is passed 50
