@@ -238,8 +238,9 @@ METHODS = {
     for method in (
         *(autoencoder, denoising, sparse_kl, sparse_l1, contractive),
         *(beta_vae, free_bits, warm_up, capacity_vae, beta_tcvae, factor_vae),
-        *(dip_vae, dip_vae_2, info_vae, wae_mmd, iwae, stl, dreg, sigma_vae),
+        *(dip_vae, dip_vae_2, info_vae, wae_mmd, iwae, miwae, stl, dreg),
         *(
+            sigma_vae,
             optimal_sigma,
             vampprior,
             mixture_prior,
