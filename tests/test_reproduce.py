@@ -1,17 +1,21 @@
 """Published results: what is compared, how a budget is spent, and that README tells what was found."""
 
+import dataclasses
+import functools
 import json
 import re
 import types
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aevae import config, plan, results
+from aevae import config, models, networks, plan, results
 from aevae.laws import linear
 from experiments import command, published, reproduce
-from experiments.published import aevb, disentangle, iwae, priors, theory
+from experiments.published import aevb, disentangle, iwae, mixture, priors, theory
 from experiments.published import job as job_module
 from experiments.published.job import Job, Part, Row
 
@@ -178,6 +182,45 @@ def test_figure_2_is_told_point_by_point():
         assert len([row for row in outcome.rows if row.main]) == 5
     assert near.samples == 11_500_000 and not near.complete
     assert near.note.startswith(f"step {aevb.STEPS[1]:g}, ")
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_mixture_finds_log_px_whatever_the_encoder_is(wrong):
+    """Against quadrature; and where q(z|x) is far off, its own samples alone do not find it."""
+    kernel = functools.partial(networks.normal, std=1.0)
+    model = models.VAE(
+        latent=2,
+        encoder=networks.MLPEncoder((8,), kernel=kernel),
+        decoder=networks.MLPDecoder((8,), kernel=kernel),
+        shape=(4, 4, 1),
+    )
+    images = jax.random.bernoulli(jax.random.key(1), shape=(6, 4, 4, 1)).astype(float)
+    params = model.init(jax.random.key(0), {"image": images}, None, {})
+    head = params["params"]["posterior"]["Dense_0"]
+    head["kernel"] *= 0.0  # q(z|x) is the prior, or far off and narrow
+    head["bias"] += jnp.array([3.0, -3.0, -4.0, -4.0]) * wrong
+    base = dataclasses.replace(config.load(ROOT / "configs/digits.py"), model=model)
+    run = results.Trained(base, params, 0, {}, {})
+
+    line = np.linspace(-7, 7, 281)
+    z = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
+    logits = np.float64(run.decode(jnp.float32(z)).logits).reshape(len(z), -1)
+    x = np.float64(images).reshape(len(images), -1)
+    likelihood = x @ logits.T - np.logaddexp(0, logits).sum(1)
+    cell = 2 * np.log(line[1] - line[0]) - np.log(2 * np.pi)
+    exact = np.logaddexp.reduce(likelihood - (z**2).sum(1) / 2 + cell, axis=1)
+
+    found = mixture.log_px(run, images, shared=8 * mixture.BLOCK, own=100)
+    np.testing.assert_allclose(found, exact, atol=0.05)
+
+    @jax.jit
+    @jax.vmap
+    def log_w(key):
+        draw = model.apply(params, {"image": images}, key, {})
+        return draw.log_px + draw.log_pz - draw.log_qz
+
+    alone = jax.nn.logsumexp(log_w(jax.random.split(jax.random.key(2), 100)), axis=0)
+    assert bool((abs(alone - np.log(100) - exact) > 3).any()) is wrong
 
 
 def test_table_1_is_compared_at_the_whole_schedule_alone():
