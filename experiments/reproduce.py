@@ -5,28 +5,29 @@
     python -m experiments.reproduce --result=aevb_figure2 --data_dir=DIR --budget=60
 
 `--budget` is minutes of training, of all calls together: as many epochs as fit are trained, of the config's
-schedule at most (`--budget=inf`), and a curve is compared with the paper's after as many images. The same command again does
-nothing, a larger budget goes on, and so does what was interrupted. Table and figure are in
+schedule at most (`--budget=inf`), and a curve is compared with the paper's after as many images. Beside it are one
+epoch of all runs, the 5 epochs by which figure 3 chooses its steps, flax's 10, and evaluation. The same
+command again does nothing, a larger budget goes on, and so does what was interrupted. Table and figure are in
 `runs/reproduce/` and the result's name; `--keep` puts them among the results of the repository too, and
 makes the README's table anew, which is of those alone. Exit codes: 0; 1 the disk is full or cannot be written;
 2 a fault of the input; 128 + n: signal n.
 """
 
 import datetime
-import json
 import re
-import shutil
 import time
 from pathlib import Path
 
 from absl import flags
 
-from aevae import InputError, figures, files, machine, results
+from aevae import InputError, Interrupted, figures, files, machine, results
 from experiments import command, published
 from experiments.published.job import keep, kept
 
 README = Path(__file__).parents[1] / "README.md"
 FOUND = Path(__file__).parent / "published" / "found"
+AGAIN = "date", "beside", "note", "facts"  # what may be told anew of the same numbers
+LOST = "interrupted.json"  # seconds beside training of calls that were interrupted
 BEGIN, END = "<!-- reproduced: begin -->", "<!-- reproduced: end -->"
 
 
@@ -59,38 +60,67 @@ def main(args):
     machine.prepare()
     folder = Path(args["workdir"].value) / name
     job = published.Job(folder, budget, args["data_dir"].value)
-    began, before = time.perf_counter(), job.seconds
-    outcome = result.run(job)
-    beside = time.perf_counter() - began - (job.seconds - before)
+    outcome, beside = timed(result, job)
     found = record(name, job, outcome, beside)
-    folder.mkdir(parents=True, exist_ok=True)
+    with files.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     keep(folder / "result.json", found)
+    (folder / LOST).unlink(missing_ok=True)
     print(told(found))
     image = folder / f"{name}.png"
     if outcome.figure is not None:
         print(figures.save(outcome.figure, image))
     if args["keep"].value:
-        if not any(row.main for row in outcome.rows):
-            raise InputError(
-                f"nothing of {name} is to be kept yet: give it more --budget"
-            )
-        FOUND.mkdir(exist_ok=True)
-        keep(FOUND / f"{name}.json", found)
-        if outcome.figure is not None:
-            shutil.copyfile(image, FOUND / image.name)
-        write_readme()
+        keep_here(found, image if outcome.figure is not None else None)
     return 0
+
+
+def timed(result, job):
+    """What a result comes to, and the seconds beside training; those of interrupted calls too."""
+    began, place = time.perf_counter(), job.folder / LOST
+    lost = kept(place) or 0.0
+
+    def beside():
+        return lost + time.perf_counter() - began - sum(job.trained)
+
+    try:
+        return result.run(job), beside()
+    except (Interrupted, KeyboardInterrupt):
+        if job.folder.is_dir():
+            keep(place, beside())
+        raise
+
+
+def keep_here(found, image):
+    """Puts a result among those of the repository, and makes README's table of them."""
+    name = found["result"]
+    if not any(row["main"] for row in found["rows"]):
+        raise InputError(f"nothing of {name} is to be kept yet: give it more --budget")
+    place = FOUND / f"{name}.json"
+    known = kept(place)
+    if known and known["samples"] > found["samples"]:
+        raise InputError(
+            f"{place} is of {known['samples']:,} images a run, more than these "
+            f"{found['samples']:,}: delete it, if less is to be kept"
+        )
+    with files.writing(FOUND):
+        FOUND.mkdir(exist_ok=True)
+    keep(place, found)
+    if image is not None:
+        with files.whole(FOUND / image.name) as file:
+            file.write(image.read_bytes())
+    write_readme()
 
 
 def listed():
     """All results, and what they take."""
-    lines = [
-        ["result", "minutes by default", "images a run seen in full", "what it is"]
-    ]
+    heads = "result", "minutes of training by default", "and of all else"
+    lines = [[*heads, "images a run seen in full", "what it is"]]
     for name, result in published.ALL.items():
         known = kept(FOUND / f"{name}.json")
         full = f"{known['full']:,}" if known and known["full"] else ""
-        lines.append([name, f"{result.budget:g}", full, result.title])
+        beside = f"{known['beside']:g}" if known else ""
+        lines.append([name, f"{result.budget:g}", beside, full, result.title])
     widths = [max(map(len, column)) for column in zip(*lines)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
@@ -99,32 +129,26 @@ def listed():
 
 
 def record(name, job, outcome, beside):
-    """What is kept of a result, to be written as JSON. `beside` are this call's seconds without training.
+    """What is kept of a result, to be written as JSON. `beside` are seconds without training.
 
-    Hardware and versions are those of the training, and so is the date, until more is trained.
+    Date and minutes beside training are those of the day and call that found it: where nothing but
+    them is new they stay, and where more was trained minutes add up.
     """
-    made = [machine.describe()]
-    data = {}
+    made, data = [], {}
     for path in sorted(job.folder.glob("*/environment.json")):
-        entries = json.loads(path.read_text())
-        made = entries if not data else made + entries
+        entries = kept(path)
+        made += entries
         data[path.parent.name] = {
             d["name"]: d["sha256"] for e in entries for d in e["data"]
         }
-    minutes = round(job.seconds / 60, 1)
-    known = kept(job.folder / "result.json") or {}
-    told_again = known.get("minutes") == minutes
-    if told_again:
-        beside = max(beside, 60 * known.get("beside", 0))
-    else:
-        beside += 60 * known.get("beside", 0)
-    return {
+    made = made or [machine.describe()]
+    found = {
         "result": name,
-        "date": known["date"] if told_again else datetime.date.today().isoformat(),
+        "date": datetime.date.today().isoformat(),
         "hardware": list(dict.fromkeys(map(_hardware, made))),
         "versions": list(dict.fromkeys(map(_versions, made))),
         "data": data,
-        "minutes": minutes,
+        "minutes": round(job.seconds / 60, 1),
         "beside": round(beside / 60, 1),
         "samples": outcome.samples,
         "full": outcome.full,
@@ -133,6 +157,12 @@ def record(name, job, outcome, beside):
         "rows": [row._asdict() for row in outcome.rows],
         "facts": [fact._asdict() for fact in outcome.facts],
     }
+    known = kept(job.folder / "result.json")
+    if known and all(found[n] == known.get(n) for n in found if n not in AGAIN):
+        return found | {n: known[n] for n in ("date", "beside")}
+    if known and found["samples"]:
+        found["beside"] = round(found["beside"] + known["beside"], 1)
+    return found
 
 
 def _versions(made):

@@ -17,11 +17,16 @@ if [ -n "${FROM:-}" ]; then cat "$FROM"/runs.tar.* | tar -xf - -C "$runs"; fi
 pack() {
     old=$(cd "$runs" && for group in */*/checkpoints/*; do
         if [ -d "$group" ]; then
-            ls "$group" | sort -V | sed -e '$d' -e "s|^|$group/|"
+            ls "$group" | grep -x '[0-9-]*' | sort -V | sed -e '$d' -e "s|^|$group/|"
         fi
     done)
+    rm -rf "$TO/new"
+    mkdir "$TO/new"
+    echo "$old" | tar -cf - -C "$runs" --exclude-from=- . | split -b "$PIECE" - "$TO/new/runs.tar."
+    cat "$TO"/new/runs.tar.* | tar -tf - > /dev/null  # all of it is there
     rm -f "$TO"/runs.tar.*
-    echo "$old" | tar -cf - -C "$runs" --exclude-from=- . | split -b "$PIECE" - "$TO/runs.tar."
+    mv "$TO"/new/runs.tar.* "$TO"
+    rmdir "$TO/new"
 }
 trap pack EXIT
 

@@ -6,14 +6,14 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from aevae import InputError, data, results
+from aevae import InputError, config, data, plan, results
 from experiments.published import draw, mixture
 from experiments.published.job import Fact, Outcome, Part, Row, keep, kept
 
 REFERENCE = Path(__file__).parent / "reference"
 STEPS = (0.01, 0.02, 0.1)
 EPOCH = 50_000  # images
-PARTS = ("test", "train")
+SPLITS = ("test", "train")
 LATENTS = (3, 5, 10, 20, 200)
 MARKS = (1_000_000, 10_000_000, 100_000_000)
 FULL = 2000  # epochs: 1e8 images, where the paper's test curves are within a nat of their best
@@ -40,22 +40,22 @@ def at(curve, samples):
 def figure2(job):
     """Lower bound against samples seen, train and test, for five latent sizes."""
     paper = curves("aevb_figure2")
-    part = Part("configs/aevb.py:figure2", {"latent": LATENTS})
-    runs = job.train(FULL, {"runs": part})["runs"].must_not_diverge()
+    parts = {"runs": Part("configs/aevb.py:figure2", {"latent": LATENTS})}
+    runs = job.train(FULL, parts)["runs"].must_not_diverge()
     ours = {
-        (latent, part): draw.curve(runs.curves, f"{part}_elbo", latent=latent)
+        (latent, split): draw.curve(runs.curves, f"{split}_elbo", latent=latent)
         for latent in LATENTS
-        for part in PARTS
+        for split in SPLITS
     }
     marks = [mark for mark in MARKS if mark <= runs.samples]
     rows = []
     for mark in marks:
-        for part in PARTS:
+        for split in SPLITS:
             for latent in LATENTS:
-                published = at(paper[latent, f"AEVB {part}"], mark)
-                found = at(ours[latent, part], mark)
-                what = f"{latent} latents, {part} ELBO at {mark:.0e} images"
-                main = mark == marks[-1] and part == "test"
+                published = at(paper[latent, f"AEVB {split}"], mark)
+                found = at(ours[latent, split], mark)
+                what = f"{latent} latents, {split} ELBO at {mark:.0e} images"
+                main = mark == marks[-1] and split == "test"
                 rows.append(Row(what, published, found, TOLERANCE, 1, main))
     facts = [*_orders(paper, ours, runs.samples), *_overfit(paper, ours, runs.samples)]
     image = figure2_image(paper, ours)
@@ -98,7 +98,7 @@ def _overfit(paper, ours, samples):
         return []
     test, train = ours[200, "test"], ours[200, "train"]
     lost, gap = test[1].max() - test[1][-1], train[1][-1] - test[1][-1]
-    theirs = [at(paper[200, f"AEVB {part}"], samples) for part in PARTS]
+    theirs = [at(paper[200, f"AEVB {split}"], samples) for split in SPLITS]
     known = theirs[1] - theirs[0]
     return [
         Fact(
@@ -113,11 +113,11 @@ def _image(paper, ours, keys, named, label, note, width):
     """A panel a key: the paper's curves grey, ours coloured; test solid, train dashed."""
     lines = []
     for panel, key in enumerate(keys):
-        for part, style in (("test", "-"), ("train", "--")):
-            known = paper[key, f"AEVB {part}"]
-            lines.append((panel, f"paper, {part}", style, "0.55", 2.4, known))
-            own = ours[key, part]
-            lines.append((panel, f"aevae, {part}", style, "#aa3355", 1.2, own))
+        for split, style in (("test", "-"), ("train", "--")):
+            known = paper[key, f"AEVB {split}"]
+            lines.append((panel, f"paper, {split}", style, "0.55", 2.4, known))
+            own = ours[key, split]
+            lines.append((panel, f"aevae, {split}", style, "#aa3355", 1.2, own))
     titles = [named(key) for key in keys]
     return draw.panels(titles, lines, label, note, width)
 
@@ -146,7 +146,7 @@ def figure3(job):
     ours = {
         (size, split): np.array([marks, [v[part][split] for _, v in found]])
         for size, part in SIZES.items()
-        for split in PARTS
+        for split in SPLITS
     }
     rows = [
         Row(
@@ -157,20 +157,28 @@ def figure3(job):
         )
         for mark in marks
         for size in SIZES
-        for split in PARTS
+        for split in SPLITS
     ]
     seen = marks[-1] if marks else 0
+    steps = " and ".join(f"{part.overrides['lr']:g}" for part in parts.values())
     return Outcome(
         *(rows, _gaps(paper, ours, seen), seen, GAPS[-1], seen == GAPS[-1]),
         figure3_image(paper, ours),
-        "importance samples of prior and posterior in place of Hamiltonian Monte Carlo",
+        f"steps {steps}; importance samples of prior and posterior in place of Hamiltonian Monte "
+        "Carlo",
     )
 
 
 def _marginals(job, parts):
     """[(samples, {part: {"train", "test"}})] at the paper's marks; what is known is kept."""
     place = job.folder / "marks.json"
-    found = kept(place) or []
+    made = {"estimate": mixture.SAMPLES, "parts": _told(parts)}
+    known = kept(place) or {"made": made, "found": []}
+    if known["made"] != made:
+        raise InputError(
+            f"{place} is of other runs, or of another estimate: take another --workdir"
+        )
+    found = known["found"]
     for mark in GAPS[len(found) :]:
         runs = job.train(mark // EPOCH, parts)
         if not all(trained.complete for trained in runs.values()):
@@ -188,8 +196,19 @@ def _marginals(job, parts):
                 for split, images in some.items()
             }
         found.append([mark, values])
-        keep(place, found)
+        keep(place, known)
     return found
+
+
+def _told(parts):
+    """What the runs are, as JSON has it."""
+    of = {
+        name: plan.settle(config.load(part.base), part.overrides, None)
+        for name, part in parts.items()
+    }
+    return {
+        name: [str(plan.identity(run)) for run in runs] for name, runs in of.items()
+    }
 
 
 def _thousand(job):

@@ -29,6 +29,8 @@ def family(job):
     """Every metric of every method at every strength, three seeds, and what is known of them."""
     parts = {part: Part(f"configs/disentangle.py:{part}") for part in METHODS}
     trained = job.train(FULL, parts)
+    for runs in trained.values():
+        runs.must_not_diverge()
     found = {
         part: job.evaluate(runs, "latents", "disentanglement")
         for part, runs in trained.items()

@@ -77,8 +77,8 @@ def figure(runs):
     for m, k in points:
         name = f"IWAE, K = {k}" if k > 1 else f"VAE, K = {m}"
         for panel, measure in enumerate(("test_elbo", "test_iwae")):
-            points = draw.curve(runs.curves, measure, m=m, k=k)
-            lines.append((panel, name, ".-", colours[m, k], 1.2, points))
+            curve = draw.curve(runs.curves, measure, m=m, k=k)
+            lines.append((panel, name, ".-", colours[m, k], 1.2, curve))
     titles = "ELBO", "bound that is trained"
     note = "Burda et al. (2016): MNIST, stochastic binarisation, one stochastic layer"
     return draw.panels(titles, lines, "test split (nats)", note)[0]

@@ -1,6 +1,8 @@
 """What the results share: training within a budget, evaluation, and what is found."""
 
+import dataclasses
 import json
+import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,15 +97,17 @@ class Trained:
         return self
 
 
-class Job(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Job:
     """One result in the making: its folder, and the minutes of training that it may take in all."""
 
     folder: Path
     budget: float
     data_dir: str | None = None
+    trained: list = dataclasses.field(default_factory=list)  # this call's seconds of it
 
     def train(self, full, parts):
-        """Trains {name: Part}, all for as many of `full` epochs as fit; {name: Trained}.
+        """Trains {name: Part}, all for as many of `full` epochs as fit, and one; {name: Trained}.
 
         A budget is of all calls together: the same again does nothing, a larger one goes on. What
         was interrupted goes on, too, to where it was to end.
@@ -127,7 +131,11 @@ class Job(NamedTuple):
         overrides = (part.overrides or {}) | {"epochs": epochs}
         folder = self.folder / name
         options = {"grid": part.grid, "data_dir": self.data_dir}
-        study.run(part.base, folder, overrides=overrides, **options)
+        began = time.perf_counter()
+        try:
+            study.run(part.base, folder, overrides=overrides, **options)
+        finally:
+            self.trained.append(time.perf_counter() - began)
 
     def chosen(self, name, base, axis, values):
         """Which of the values of an axis has the best training ELBO after PILOT epochs."""
@@ -137,6 +145,8 @@ class Job(NamedTuple):
             for row in results.read(self.folder / name / "curves.csv")
             if row["epoch"] == PILOT and row["diverged"] is None
         ]
+        if not last:
+            raise InputError(f"{self.folder / name}: no {axis} of {values} trains")
         return max(last, key=lambda row: row["train_elbo"])[axis]
 
     def evaluate(self, trained, *asked, k=5000):

@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 from jax.scipy.stats import norm
 
+SAMPLES = [2**19, 1000]  # of the prior, and of each posterior
 BLOCK = 8192  # samples of the prior at a time
 
 
-def log_px(run, images, *, shared=2**19, own=1000, seed=0):
-    """An estimate of log p(x) of each image, [N]; nats. `shared` is a multiple of BLOCK.
+def log_px(run, images, samples=SAMPLES, block=BLOCK, seed=0):
+    """An estimate of log p(x) of each image, [N]; nats. S, of `samples`, is a multiple of `block`.
 
     Importance sampling from a mixture of the prior and q(z|x): of S samples of p(z), the same for all
     images, and K of each q(z|x),
@@ -21,8 +22,8 @@ def log_px(run, images, *, shared=2**19, own=1000, seed=0):
     q(z|x) alone there is no bound: an encoder that has overfitted then costs tens of nats. Few
     latents, because S samples of the prior must find the posterior where the encoder does not.
     """
+    shared, own = samples
     x, q = images.reshape(len(images), -1), run.encode(images)
-    assert shared % BLOCK == 0
 
     def weighed(log_likelihood, z, mean, std):
         log_p = norm.logpdf(z).sum(-1)
@@ -35,7 +36,7 @@ def log_px(run, images, *, shared=2**19, own=1000, seed=0):
 
     @jax.jit
     def of_prior(key, found):
-        z = jax.random.normal(key, (BLOCK, q.mean.shape[1]))
+        z = jax.random.normal(key, (block, q.mean.shape[1]))
         logits = decoded(z)
         likelihood = x @ logits.T - jax.nn.softplus(logits).sum(1)[None]
         w = weighed(likelihood, z[None], q.mean[:, None], q.std[:, None])
@@ -50,7 +51,7 @@ def log_px(run, images, *, shared=2**19, own=1000, seed=0):
 
     found = jnp.full(len(x), -jnp.inf)
     prior_key, posterior_key = jax.random.split(jax.random.key(seed))
-    for turn in range(shared // BLOCK):
+    for turn in range(shared // block):
         found = of_prior(jax.random.fold_in(prior_key, turn), found)
     for turn in range(own):
         found = of_posterior(jax.random.fold_in(posterior_key, turn), found)
