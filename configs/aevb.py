@@ -4,7 +4,7 @@
     python -m experiments.reproduce --result=aevb_figure3 --data_dir=DIR
 
 As the paper has it (section 5): one hidden layer of tanh units each way, 500 of them in figure 2 and
-100 in figure 3; first weights N(0, 0.01²); batches of 100, one draw of z; Adagrad whose accumulator
+100 in figure 3; first weights N(0, 0.01); batches of 100, one draw of z; Adagrad whose accumulator
 starts at 0; a prior N(0, I) on the parameters, which is a weight decay of 1/N; 50,000 training images.
 
 What the paper leaves open, and how it is read here. Pixels are real-valued in [0, 1]: it does not say how
@@ -15,14 +15,14 @@ with which the bound after 300,000 images is nearest to the paper's (0.01 is ahe
 latents, and behind from a million on; 0.1 is lost), and in figure 3 the one of the best training bound
 after 5 epochs. The 50,000 are `train[:50000]` of TFDS, whose order is not that of the original file; the
 lower bound of the test split is of its 10,000 images. The training curve is a running average over each
-epoch. The schedule ends at 1e8 images, where the paper's test curves are within a nat of their best; they
-go on to 2.5e8 and more.
+epoch. Figure 2's schedule ends at 1e8 images, where the paper's test curves are within a nat of their
+best; they go on to 2.5e8 and more.
 
 Figure 3 estimates the marginal likelihood of 1,000 training and 1,000 test images: by Hamiltonian Monte
 Carlo in the paper; here by 524,288 samples of the prior and 1,000 of q(z|x) in one mixture, since with
 1,000 training images the encoder overfits and its own samples alone give test images 29 nats too little.
 The small training set is passed 50 times in an epoch (`figure3_small`), so that an epoch has 50,000 images
-in both.
+in both; its schedule ends at 6e7 images.
 """
 
 import functools

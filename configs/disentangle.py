@@ -10,9 +10,11 @@ and of once that (Kumar et al., 2018). 10 latents, Bernoulli likelihood, 3 seeds
 What differs from them: our own set of 32x32 shapes with five factors (`sprites/32x32_binary`) in place of
 dSprites, and a training split of it; 1024-128-128-10-128-128-1024 with ReLU in place of convolutions; an
 output bias from the mean image; Adam at 1e-3 with batches of 100 in place of 1e-4 with 64 for 300,000
-steps; capacity grows over the first 2,000 steps in place of 100,000; the discriminator of FactorVAE
-has 2 layers of 128 with ReLU in place of 6 of 1,000 with leaky ReLU, and Adam at 1e-3 with second-moment decay
-0.999 in place of 1e-4 with 0.9; DCI is fitted on 1,000 examples in place of 10,000.
+steps: the whole schedule is 480 epochs of 400 steps, as many images; capacity grows over the first 2,000
+steps in place of 100,000; the total correlation of beta-TCVAE has stratified weights, where its code by
+default has weighted ones; the discriminator of FactorVAE has 2 layers of 128 with ReLU in place of 6 of
+1,000 with leaky ReLU, and Adam at 1e-3 with second-moment decay 0.999 in place of 1e-4 with 0.9; DCI is
+fitted on 1,000 examples in place of 10,000.
 """
 
 import functools
