@@ -37,6 +37,12 @@ setup(
             "h5py>=3.10",
             "scipy>=1.14",
         ],  # prepare stock sets
-        "test": ["pytest>=8.0", "numpyro>=0.22", "scipy>=1.14", "tensorboard>=2.19"],
+        "test": [
+            "pytest>=8.0",
+            "pytest-xdist>=3.6",  # several tests at a time
+            "numpyro>=0.22",
+            "scipy>=1.14",
+            "tensorboard>=2.19",
+        ],
     },
 )
