@@ -190,7 +190,10 @@ def told(found):
     if found["full"]:
         about.insert(0, f"{found['samples']:,} of {found['full']:,} images")
     if not found["complete"]:
-        about.append("shortened: – is not compared")
+        about.append("shortened: what has – is not compared")
+    pixels = published.ALL[found["result"]].pixels
+    if pixels:
+        about.insert(0, f"pixels {pixels}")
     parts = (table, facts, "; ".join(about), found["note"])
     return "\n\n".join(part for part in parts if part)
 
@@ -209,7 +212,7 @@ def _cells(row):
 def readme_table():
     """Markdown of every result that is kept: main rows, and what came out of words."""
     heads = ("result", "published or exact", "ours", "difference", "within")
-    heads += ("images seen, of", "minutes", "on", "date")
+    heads += ("pixels", "images seen, of", "minutes", "on", "date")
     lines = [_line(heads), _line(["---"] * len(heads))]
     words, versions = [], {}
     for name, result in published.ALL.items():
@@ -219,6 +222,7 @@ def readme_table():
         versions |= dict.fromkeys(found["versions"])
         seen = f"{found['samples']:.3g}, {found['full']:.3g}" if found["full"] else ""
         where = [
+            result.pixels,
             seen.replace("e+0", "e"),
             f"{found['minutes']:g} + {found['beside']:g}",
         ]

@@ -64,6 +64,7 @@ class Result(NamedTuple):
     title: str  # with paper and year
     run: Any  # Job -> Outcome
     budget: float  # minutes of training on two cores, by default
+    pixels: str = ""  # real-valued, or how they are binarised
     missed: str = ""  # what is not as published, and what was tried to explain it
 
 
