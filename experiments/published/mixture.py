@@ -18,9 +18,10 @@ def log_px(run, images, samples=SAMPLES, block=BLOCK, seed=0):
 
         p(x) ≈ sum_s p(x, z_s) / (S p(z_s) + K q(z_s|x)),
 
-    unbiased (the balance heuristic: Veach and Guibas, 1995). No weight is above p(x|z) / S, while with
-    q(z|x) alone there is no bound: an encoder that has overfitted then costs tens of nats. Few
-    latents, because S samples of the prior must find the posterior where the encoder does not.
+    unbiased (the balance heuristic: Veach and Guibas, 1995), so that its log is a lower bound in
+    expectation. No weight is above p(x|z) / S, while with q(z|x) alone there is no bound: an encoder
+    that has overfitted then costs tens of nats. Few latents, because S samples of the prior must find
+    the posterior where the encoder does not.
     """
     shared, own = samples
     x, q = images.reshape(len(images), -1), run.encode(images)
