@@ -18,11 +18,10 @@ jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_check_tracer_leaks", True)
 
-# A cache of the session's own, and of its workers: the embedded data set is prepared anew, nothing
-# is left behind, and a program that several tests compile is compiled once.
-if "PYTEST_XDIST_WORKER" not in os.environ:
-    _cache = tempfile.TemporaryDirectory()
-    os.environ["XDG_CACHE_HOME"] = _cache.name
+# A cache of the session's own, and of each of its workers: the embedded data set is prepared anew,
+# nothing is left behind, and a program that several tests compile is compiled once.
+_cache = tempfile.TemporaryDirectory()
+os.environ["XDG_CACHE_HOME"] = _cache.name
 
 _beside = Path(__file__).parents[2] / "shared" / "tfds"
 PREPARED = Path(os.environ.pop("AEVAE_DATA_DIR", None) or _beside)

@@ -39,7 +39,7 @@ def test_two_commands_do_the_set_up():
     ]
     assert [line.split(" && ")[1] for line in commands] == [
         "python -m experiments.sweep",
-        "python -m pytest -n 2",
+        "python -m pytest -n 2 --dist loadfile",
     ]
 
 

@@ -38,7 +38,10 @@ ALL = {
         run=iwae.table1,
         pixels="stochastic binarisation",
         budget=18.0,
-        missed="At so few passes the VAE with 5 and 50 samples is still above the IWAE with as many",
+        missed=(
+            "At so few passes the VAE with 5 and 50 samples is still above the IWAE with as many. With 5, the "
+            "difference is 0.27 here, and 0.12 after 40 passes (-91.07 and -91.19)"
+        ),
     ),
     "deep_autoencoder": Result(
         title="784-1000-500-250-30: Hinton and Salakhutdinov (2006), figure 2",
