@@ -20,7 +20,7 @@ from pathlib import Path
 
 from absl import flags
 
-from aevae import InputError, Interrupted, figures, files, machine, results
+from aevae import InputError, figures, files, machine, results
 from experiments import command, published
 from experiments.published.job import keep, kept
 
@@ -81,11 +81,11 @@ def timed(result, job):
     lost = kept(place) or 0.0
 
     def beside():
-        return lost + time.perf_counter() - began - sum(job.trained)
+        return lost + time.perf_counter() - began - sum(job.took)
 
     try:
         return result.run(job), beside()
-    except (Interrupted, KeyboardInterrupt):
+    except KeyboardInterrupt:  # Interrupted is one
         if job.folder.is_dir():
             keep(place, beside())
         raise

@@ -518,7 +518,7 @@ def test_an_interrupted_call_counts_too(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce.time, "perf_counter", lambda: next(now))
 
     def run(job):
-        job.trained.append(70)
+        job.took.append(70)
         raise Interrupted("saved", 15)
 
     result = published.Result("", run, 0.0)

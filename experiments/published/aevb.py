@@ -172,7 +172,7 @@ def figure3(job):
 def _marginals(job, parts):
     """[(samples, {part: {"train", "test"}})] at the paper's marks; what is known is kept."""
     place = job.folder / "marks.json"
-    made = {"estimate": mixture.SAMPLES, "parts": _told(parts)}
+    made = {"estimate": mixture.SAMPLES, "parts": _identities(parts)}
     known = kept(place) or {"made": made, "found": []}
     if known["made"] != made:
         raise InputError(
@@ -200,7 +200,7 @@ def _marginals(job, parts):
     return found
 
 
-def _told(parts):
+def _identities(parts):
     """What the runs are, as JSON has it."""
     of = {
         name: plan.settle(config.load(part.base), part.overrides, None)

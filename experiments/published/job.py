@@ -105,7 +105,9 @@ class Job:
     folder: Path
     budget: float
     data_dir: str | None = None
-    trained: list = dataclasses.field(default_factory=list)  # this call's seconds of it
+    took: list = dataclasses.field(
+        default_factory=list
+    )  # seconds of this call's trainings
 
     def train(self, full, parts):
         """Trains {name: Part}, all for as many of `full` epochs as fit, and one; {name: Trained}.
@@ -136,7 +138,7 @@ class Job:
         try:
             study.run(part.base, folder, overrides=overrides, **options)
         finally:
-            self.trained.append(time.perf_counter() - began)
+            self.took.append(time.perf_counter() - began)
 
     def chosen(self, name, base, axis, values):
         """Which of the values of an axis has the best training ELBO after PILOT epochs."""
