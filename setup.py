@@ -1,7 +1,7 @@
 import re
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 
 package = Path(__file__).with_name("aevae") / "__init__.py"
 version = re.search('__version__ = "(.*)"', package.read_text()).group(1)
@@ -12,7 +12,7 @@ setup(
     description="Autoencoders and variational autoencoders in JAX, swept many at a time",
     license="Apache-2.0",
     python_requires=">=3.11",
-    packages=["aevae", "aevae.figures", "aevae.laws", "aevae.sets"],
+    packages=find_packages(include=["aevae", "aevae.*"]),
     install_requires=[
         "jax>=0.10.2",
         "flax>=0.12.8",

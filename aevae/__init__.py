@@ -1,8 +1,17 @@
 """Autoencoders and variational autoencoders in JAX: pure functions, swept many at a time.
 
-The way of the data, and of every import:
-files, config, sets, data, distributions, networks, models, variants, objectives, train, evaluate, feed, preflight, sweep,
-machine, plan, results, journal, progress, signals, folder, study, figures.
+The way of a batch, from config to figure:
+
+    config/run.py               declares one run, and the grid around it
+    data/dataset.py             loads and binarizes its data set
+    training/feed.py            brings training rows to the devices, in the order of (seed, epoch)
+    training/step.py            takes a step on a batch: the objective's gradient, the optimizer's update
+    objectives.py               computes the loss of a batch: the ELBO's terms of a `Draw`
+    models/vae.py               encodes, draws and decodes the batch, which gives that `Draw`
+    training/population.py      does so for all runs of a group, in one program
+    runs/study.py               saves what is trained into a run folder, and writes its tables
+    evaluation/evaluate.py      measures the trained runs of a folder
+    figures/draw.py             draws them
 
 Letters in names and docstrings: B batch, H W C image height, width and channels,
 F features, Z latents, K importance samples, M members of a group (runs trained together),
@@ -11,20 +20,7 @@ N examples, T steps of an epoch, S seeds, E epochs.
 Units everywhere: nats, summed over pixels and latents, averaged over examples.
 """
 
-__version__ = "0.1.0"
+from aevae.system.errors import InputError, Interrupted, WriteError
 
-
-class InputError(ValueError):
-    """A fault of the user's input, told in one line that says what is allowed."""
-
-
-class WriteError(Exception):
-    """What the disk would not take, told in one line. What was saved before is sound."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """A sweep that SIGTERM or Ctrl-C ended; `signal` is which. It can be gone on with."""
-
-    def __init__(self, message, signal):
-        super().__init__(message)
-        self.signal = signal
+__all__ = ["InputError", "Interrupted", "WriteError"]
+__version__ = "0.2.0"

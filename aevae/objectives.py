@@ -9,18 +9,18 @@ with `functools.partial`.
 import jax
 import jax.numpy as jnp
 from jax.lax import stop_gradient
-from jax.scipy.stats import norm
 
 from aevae import InputError
-from aevae.distributions import Code, Normal, kl_each, log_mean_exp
-from aevae.variants import OptimalGaussian
+from aevae.models import OptimalGaussian
+from aevae.models.distributions import kl_each, log_mean_exp
 
 
-def _require(given, kind, what, needs):
-    """What a method's equation has no meaning without."""
-    if not isinstance(given, kind):
-        name = getattr(given, "__name__", type(given).__name__)
-        raise InputError(f"{what} needs {needs}, not {name}")
+def _require(given, methods, what, needs):
+    """An InputError where `given` lacks a method without which an equation has no meaning."""
+    for method in methods:
+        if not hasattr(given, method):
+            name = getattr(given, "__name__", type(given).__name__)
+            raise InputError(f"{what} needs {needs}: {name} has no {method}")
 
 
 def _one_code(draw, what):
@@ -173,9 +173,8 @@ def optimal_sigma_vae(model, params, batch, key, hp, *, free=False):
     average over training batches, so that no value depends on what a batch is. The average moves by
     the learning rate of its own that `train.averaged` gives it.
     """
-    likelihood = getattr(model, "likelihood", None)
-    needs = "the likelihood OptimalGaussian"
-    _require(likelihood, OptimalGaussian, "an optimal sigma", needs)
+    if not isinstance(getattr(model, "likelihood", None), OptimalGaussian):
+        raise InputError("an optimal sigma needs the likelihood models.OptimalGaussian")
     draw = model.apply(params, batch, key, hp)
     kept = draw.x.std.ravel()[0] ** 2
     own = ((draw.x.mean - batch["image"]) ** 2).mean()
@@ -238,8 +237,10 @@ def decomposition(draw, log_weights):
     estimates of q(z) from the batch's posteriors; they enter once for the joint, and once for each
     latent's marginal.
     """
-    _require(draw.q, Normal, "the decomposition", "a diagonal Gaussian q(z|x)")
-    each = norm.logpdf(draw.z[:, None], draw.q.mean[None], draw.q.std[None])
+    needs = "a posterior of independent latents"
+    _require(draw.q, ["log_prob_each"], "the decomposition of the rate", needs)
+    others = jax.tree.map(lambda v: v[None], draw.q)
+    each = others.log_prob_each(draw.z[:, None])
     log_q = jax.nn.logsumexp(each.sum(-1) + log_weights, axis=1)
     log_each = jax.nn.logsumexp(each + log_weights[:, :, None], axis=1).sum(-1)
     return {
@@ -271,7 +272,7 @@ def dip_vae(model, params, batch, key, hp, *, second=False, free=False):
     that of z itself, which adds the mean posterior variance to its diagonal.
     """
     draw = model.apply(params, batch, key, hp)
-    _require(draw.q, Normal, "DIP-VAE", "a diagonal Gaussian q(z|x)")
+    _require(draw.q, ["mean", "std"], "DIP-VAE", "the moments of q(z|x)")
     centred = draw.q.mean - draw.q.mean.mean(0, keepdims=True)
     covariance = centred.T @ centred / len(centred)
     if second:
@@ -376,8 +377,8 @@ def vq_vae(model, params, batch, key, hp):
     second term moves the codebook and the third the encoder.
     """
     draw = model.apply(params, batch, key, hp)
-    _require(draw.q, Code, "VQ-VAE", "a code of codewords")
-    before, after = draw.q
+    _require(draw.q, ["before", "after"], "VQ-VAE", "a code of codewords")
+    before, after = draw.q.before, draw.q.after
     book = ((stop_gradient(before) - after) ** 2).sum((1, 2)).mean()
     commitment = ((before - stop_gradient(after)) ** 2).sum((1, 2)).mean()
     terms = bound_terms(draw)

@@ -30,7 +30,7 @@ import functools
 
 from flax import linen as nn
 
-from aevae import InputError, config, data, models, networks, objectives, train
+from aevae import InputError, config, data, models, networks, objectives, optim
 
 SMALL = "+".join(["train[:1000]"] * 50)
 PARTS = {  # hidden units, latents, training split, its images
@@ -54,8 +54,8 @@ def get_config(part="figure2"):
         ),
         objective=objectives.beta_vae,
         hparams={"beta": 1.0, "lr": 0.02, "weight_decay": 1 / size},
-        optimizer=functools.partial(train.decayed, optimizer=train.adagrad),
-        schedule=train.constant,
+        optimizer=functools.partial(optim.decayed, optimizer=optim.adagrad),
+        schedule=optim.constant,
         binarization=data.none,
         dataset="mnist",
         train=split,

@@ -18,7 +18,7 @@ import functools
 
 from flax import linen as nn
 
-from aevae import config, data, models, networks, objectives, train
+from aevae import config, data, models, networks, objectives, optim
 
 WIDTHS = (1000, 500, 250)
 FULL = 100
@@ -37,8 +37,8 @@ def get_config():
         ),
         objective=objectives.autoencoder,
         hparams={"lr": 2e-3, "weight_decay": 0.1, "fall": float(FULL * STEPS)},
-        optimizer=train.adamw,
-        schedule=functools.partial(train.cosine, length="fall"),
+        optimizer=optim.adamw,
+        schedule=functools.partial(optim.cosine, length="fall"),
         binarization=data.none,
         dataset="mnist",
         train="train",

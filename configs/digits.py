@@ -10,7 +10,7 @@ with nothing cached. Test ELBO at beta = 1, mean of seeds 0, 1, 2: -25.39, -24.2
 -23.12 nats for 1, 2, 4, 8 latents.
 """
 
-from aevae import config, data, models, networks, objectives, train
+from aevae import config, data, models, networks, objectives, optim
 
 
 def get_config():
@@ -23,8 +23,8 @@ def get_config():
         ),
         objective=objectives.beta_vae,
         hparams={"beta": 1.0, "lr": 3e-3},
-        optimizer=train.adam,
-        schedule=train.constant,
+        optimizer=optim.adam,
+        schedule=optim.constant,
         binarization=data.stochastic,
         dataset="digits",
         batch=100,

@@ -19,16 +19,7 @@ fitted on 1,000 examples in place of 10,000.
 
 import functools
 
-from aevae import (
-    InputError,
-    config,
-    data,
-    models,
-    networks,
-    objectives,
-    train,
-    variants,
-)
+from aevae import InputError, config, data, models, networks, objectives, optim
 
 SEEDS = (0, 1, 2)
 WIDTHS = (128, 128)
@@ -46,7 +37,7 @@ def capacity_vae():
     return {
         "objective": objectives.capacity_vae,
         "hparams": {"gamma": 1000.0, "capacity": 5.0, "growth": 2000.0},
-        "schedule": functools.partial(train.ramp, name="capacity", length="growth"),
+        "schedule": functools.partial(optim.ramp, name="capacity", length="growth"),
         "grid": _over("capacity", (5, 10, 25, 50, 75, 100)),
     }
 
@@ -54,10 +45,10 @@ def capacity_vae():
 def factor_vae():
     discriminator = networks.MLP(WIDTHS, outputs=2)
     return {
-        "model": _model(variants.FactorVAE, discriminator=discriminator),
+        "model": _model(models.FactorVAE, discriminator=discriminator),
         "objective": objectives.factor_vae,
         "hparams": {"gamma": 10.0, "discriminator_lr": 1e-3},
-        "optimizer": train.adversarial,
+        "optimizer": optim.adversarial,
         "grid": _over("gamma", (10, 20, 30, 40, 50, 100)),
     }
 
@@ -116,8 +107,8 @@ def get_config(part="beta_vae"):
     own["hparams"] = {"lr": 1e-3} | own["hparams"]
     shared = {
         "model": _model(),
-        "optimizer": train.adam,
-        "schedule": train.constant,
+        "optimizer": optim.adam,
+        "schedule": optim.constant,
         "binarization": data.none,
         "dataset": "sprites/32x32_binary",
         "validation": "validation[:100]",  # nothing is chosen by it

@@ -22,16 +22,7 @@ import functools
 
 from flax import linen as nn
 
-from aevae import (
-    InputError,
-    config,
-    data,
-    models,
-    networks,
-    objectives,
-    train,
-    variants,
-)
+from aevae import InputError, config, data, models, networks, objectives, optim
 
 PASSES = (1, 4, 13, 40, 121, 364, 1093)  # after which the step shrinks
 STEPS = 3000  # in a pass
@@ -48,16 +39,16 @@ def get_config(part="one_layer"):
     if part == "one_layer":
         model = models.VAE(50, **networks_)
     elif part == "two_layers":
-        model = variants.TwoLevel(100, **networks_, top=50, widths=(100, 100))
+        model = models.TwoLevel(100, **networks_, top=50, widths=(100, 100))
     else:
         raise InputError(f"there is no {part!r}; there are one_layer, two_layers")
     return config.Config(
         model=model,
         objective=functools.partial(objectives.miwae, m=1, k=1),
         hparams={"lr": 1e-3, "shrink": 10 ** (-1 / 7)},
-        optimizer=functools.partial(train.adam, eps=1e-4),
+        optimizer=functools.partial(optim.adam, eps=1e-4),
         schedule=functools.partial(
-            train.stages, ends=tuple(STEPS * n for n in PASSES), factor="shrink"
+            optim.stages, ends=tuple(STEPS * n for n in PASSES), factor="shrink"
         ),
         binarization=data.stochastic,
         dataset="mnist",

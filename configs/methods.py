@@ -9,19 +9,9 @@ and what else differs. The table in the README says what each is.
 
 import functools
 
-from aevae import (
-    InputError,
-    config,
-    data,
-    distributions,
-    models,
-    networks,
-    objectives,
-    train,
-    variants,
-)
+from aevae import InputError, config, data, models, networks, objectives, optim
 
-WARM_UP = functools.partial(train.ramp, name="beta", length="warmup")
+WARM_UP = functools.partial(optim.ramp, name="beta", length="warmup")
 
 
 def autoencoder():
@@ -72,9 +62,9 @@ def beta_tcvae():
 def factor_vae():
     hp = {"gamma": 0.0, "discriminator_lr": 1e-3}
     fields = {
-        "kind": variants.FactorVAE,
+        "kind": models.FactorVAE,
         "discriminator": networks.MLP((64, 64), outputs=2),
-        "optimizer": train.adversarial,
+        "optimizer": optim.adversarial,
     }
     return objectives.factor_vae, hp, {"gamma": (0.0, 5.0)}, fields
 
@@ -116,7 +106,7 @@ def dreg():
 
 def sigma_vae():
     fields = {
-        "likelihood": variants.LearnedGaussian(),
+        "likelihood": models.LearnedGaussian(),
         "output_bias": models.zeros,
         "binarization": data.none,
     }
@@ -130,43 +120,43 @@ def sigma_vae():
 
 def optimal_sigma():
     _, hp, _, fields = sigma_vae()
-    fields |= {"likelihood": variants.OptimalGaussian(), "optimizer": train.averaged}
+    fields |= {"likelihood": models.OptimalGaussian(), "optimizer": optim.averaged}
     hp = {**hp, "share": 0.02}
     return objectives.optimal_sigma_vae, hp, {"beta": (1.0, 2.0)}, fields
 
 
 def vampprior():
-    fields = {"kind": variants.VampPrior, "pseudo": 50}
+    fields = {"kind": models.VampPrior, "pseudo": 50}
     return objectives.beta_vae, {"beta": 1.0}, {"pseudo": (10, 50)}, fields
 
 
 def mixture_prior():
-    fields = {"kind": variants.MixturePrior, "components": 10}
+    fields = {"kind": models.MixturePrior, "components": 10}
     return objectives.beta_vae, {"beta": 1.0}, {"components": (1, 10)}, fields
 
 
 def iaf():
-    fields = {"kind": variants.IAF, "depth": 2, "width": 32}
+    fields = {"kind": models.IAF, "depth": 2, "width": 32}
     return objectives.beta_vae, {"beta": 1.0}, {"depth": (1, 2)}, fields
 
 
 def two_level():
-    fields = {"kind": variants.TwoLevel, "top": 4, "widths": (32,)}
+    fields = {"kind": models.TwoLevel, "top": 4, "widths": (32,)}
     return functools.partial(objectives.iwae, k=5), {}, {"top": (2, 4)}, fields
 
 
 def conditional():
-    fields = {"kind": variants.ConditionalVAE, "classes": 10}
+    fields = {"kind": models.ConditionalVAE, "classes": 10}
     return objectives.beta_vae, {"beta": 1.0}, {"latent": (2, 8)}, fields
 
 
 def vq_vae():
-    fields = {"kind": variants.VQVAE, "cells": 4, "codes": 16}
+    fields = {"kind": models.VQVAE, "cells": 4, "codes": 16}
     return objectives.vq_vae, {"commitment": 0.25}, {"codes": (4, 16)}, fields
 
 
 def fsq_vae():
-    fields = {"kind": variants.FSQ, "levels": 5}
+    fields = {"kind": models.FSQ, "levels": 5}
     return objectives.fsq_vae, {}, {"levels": (3, 5)}, fields
 
 
@@ -177,20 +167,20 @@ def _grey(likelihood, **fields):
 
 
 def continuous_bernoulli():
-    return _grey(distributions.continuous_bernoulli)
+    return _grey(models.continuous_bernoulli)
 
 
 def discretized_logistic():
-    objective, hp, _, fields = _grey(distributions.discretized_logistic)
+    objective, hp, _, fields = _grey(models.discretized_logistic)
     return objective, hp | {"scale": 0.1}, {"scale": (0.05, 0.1)}, fields
 
 
 def categorical():
-    return _grey(distributions.categorical, outputs=256, output_bias=models.zeros)
+    return _grey(models.categorical, outputs=256, output_bias=models.zeros)
 
 
 def gaussian_pair():
-    return _grey(distributions.gaussian_pair, outputs=2, output_bias=models.zeros)
+    return _grey(models.gaussian_pair, outputs=2, output_bias=models.zeros)
 
 
 def _deep(encoder, decoder, epochs=60):
@@ -265,8 +255,8 @@ def get_config(name="beta_vae"):
     run = {
         field: fields.pop(field, default)
         for field, default in (
-            ("optimizer", train.adam),
-            ("schedule", train.constant),
+            ("optimizer", optim.adam),
+            ("schedule", optim.constant),
             ("binarization", data.stochastic),
             ("epochs", 50),
         )

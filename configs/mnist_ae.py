@@ -11,7 +11,7 @@ epochs of train[:50000], mean of seeds 0 and 1: squared error on the test split,
 included. Principal components leave 13.87 at 30 (Hinton and Salakhutdinov, 2006, figure 2).
 """
 
-from aevae import config, data, distributions, models, networks, objectives, train
+from aevae import config, data, models, networks, objectives, optim
 
 
 def get_config():
@@ -20,12 +20,12 @@ def get_config():
             latent=30,
             encoder=networks.MLPEncoder((500,)),
             decoder=networks.MLPDecoder((500,)),
-            likelihood=distributions.gaussian,
+            likelihood=models.gaussian,
         ),
         objective=objectives.autoencoder,
         hparams={"sigma": 0.5**0.5, "lr": 1e-3},
-        optimizer=train.adam,
-        schedule=train.constant,
+        optimizer=optim.adam,
+        schedule=optim.constant,
         binarization=data.none,
         dataset="mnist",
         train="train[:50000]",

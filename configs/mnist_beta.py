@@ -10,7 +10,7 @@ beta = 0.5, 1, 2, 4 and ELBOs of -110.27, -109.45, -111.89, -122.58; 170 s of tr
 the 8 runs, compilation included.
 """
 
-from aevae import config, data, models, networks, objectives, train
+from aevae import config, data, models, networks, objectives, optim
 
 
 def get_config():
@@ -22,8 +22,8 @@ def get_config():
         ),
         objective=objectives.beta_vae,
         hparams={"beta": 1.0, "lr": 1e-3},
-        optimizer=train.adam,
-        schedule=train.constant,
+        optimizer=optim.adam,
+        schedule=optim.constant,
         binarization=data.stochastic,
         dataset="mnist",
         train="train[:50000]",

@@ -15,7 +15,7 @@ ELBOs of -137.9, -114.4, -104.4, -101.7, -106.0, -119.8, -140.9, -182.1, mean of
 
 from flax import linen as nn
 
-from aevae import config, data, models, networks, objectives, train
+from aevae import config, data, models, networks, objectives, optim
 
 
 def get_config():
@@ -29,8 +29,8 @@ def get_config():
         ),
         objective=objectives.beta_vae,
         hparams={"beta": 1.0, "lr": 1e-3},
-        optimizer=train.adam,
-        schedule=train.constant,
+        optimizer=optim.adam,
+        schedule=optim.constant,
         binarization=data.stochastic,
         dataset="mnist",
         train="train[:50000]",

@@ -16,7 +16,7 @@ import functools
 
 from flax import linen as nn
 
-from aevae import config, data, models, networks, objectives, train
+from aevae import config, data, models, networks, objectives, optim
 
 
 def get_config():
@@ -30,8 +30,8 @@ def get_config():
         ),
         objective=functools.partial(objectives.iwae, k=5),
         hparams={"lr": 1e-3},
-        optimizer=train.adam,
-        schedule=train.constant,
+        optimizer=optim.adam,
+        schedule=optim.constant,
         binarization=data.stochastic,
         dataset="mnist",
         train="train[:50000]",

@@ -9,7 +9,7 @@ epochs of train[:50000]: test ELBO -102.46 nats, 64-sample importance-weighted b
 training, compilation included.
 """
 
-from aevae import config, data, models, networks, objectives, train
+from aevae import config, data, models, networks, objectives, optim
 
 
 def get_config():
@@ -21,8 +21,8 @@ def get_config():
         ),
         objective=objectives.beta_vae,
         hparams={"beta": 1.0, "lr": 1e-3},
-        optimizer=train.adam,
-        schedule=train.constant,
+        optimizer=optim.adam,
+        schedule=optim.constant,
         binarization=data.stochastic,
         dataset="mnist",
         train="train[:50000]",

@@ -19,16 +19,7 @@ static binarisation.
 
 import functools
 
-from aevae import (
-    InputError,
-    config,
-    data,
-    models,
-    networks,
-    objectives,
-    train,
-    variants,
-)
+from aevae import InputError, config, data, models, networks, objectives, optim
 
 PSEUDO = 500
 FULL = 2000
@@ -46,7 +37,7 @@ def _gated(kind, **fields):
             **fields,
         ),
         "hparams": {"beta": 1.0, "lr": 5e-4, "warmup": 10.0 * STEPS},
-        "schedule": functools.partial(train.ramp, name="beta", length="warmup"),
+        "schedule": functools.partial(optim.ramp, name="beta", length="warmup"),
         "binarization": data.stochastic,
         "batch": 100,
         "epochs": FULL,
@@ -61,7 +52,7 @@ def standard():
 
 
 def vamp():
-    return _gated(variants.VampPrior, pseudo=PSEUDO)
+    return _gated(models.VampPrior, pseudo=PSEUDO)
 
 
 def flax():
@@ -72,7 +63,7 @@ def flax():
             decoder=networks.MLPDecoder((500,)),
         ),
         "hparams": {"beta": 1.0, "lr": 1e-3},
-        "schedule": train.constant,
+        "schedule": optim.constant,
         "binarization": data.fixed,
         "batch": 128,
         "epochs": 10,
@@ -87,7 +78,7 @@ def get_config(part="standard"):
         raise InputError(f"there is no {part!r}; there are {', '.join(PARTS)}")
     return config.Config(
         objective=objectives.beta_vae,
-        optimizer=train.adam,
+        optimizer=optim.adam,
         dataset="mnist",
         train="train[:50000]",
         validation="train[50000:]",

@@ -11,7 +11,7 @@ Measured on two cores of an Intel Xeon, Python 3.11, jax 0.10.2, flax 0.12.8, me
 prepared in 13 s the first time.
 """
 
-from aevae import config, data, models, networks, objectives, train
+from aevae import config, data, models, networks, objectives, optim
 
 
 def get_config():
@@ -24,8 +24,8 @@ def get_config():
         ),
         objective=objectives.beta_vae,
         hparams={"beta": 1.0, "lr": 1e-3},
-        optimizer=train.adam,
-        schedule=train.constant,
+        optimizer=optim.adam,
+        schedule=optim.constant,
         binarization=data.stochastic,
         dataset="sprites",
         batch=100,

@@ -33,20 +33,13 @@ import numpy as np
 from absl import flags
 from tqdm import tqdm
 
-from aevae import (
-    InputError,
-    config,
-    data,
-    files,
-    machine,
-    members,
-    plan,
-    preflight,
-    results,
-    study,
-    sweep,
-    train,
-)
+from aevae import InputError, config, data
+from aevae.runs import checkpoints, study, tables
+from aevae.system import files, machine
+from aevae.training.check import check_run, shaped
+from aevae.training.layout import Pace, lay_out
+from aevae.training.population import Population
+from aevae.training.step import init_state, train_step
 from experiments import command
 
 CUBE = 2048
@@ -72,15 +65,13 @@ def main(args):
         whole_numbers(args[name].value, name) for name in ("runs", "chunks")
     )
     out = Path(args["out"].value or f"runs/benchmark_{config.split(file)[0].stem}.json")
-    (run,) = plan.settle(config.load(file), command.overrides(args), {})
+    (run,) = config.settle(config.load(file), command.overrides(args), {})
     with files.writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
     # Beside the results: checkpoints are to go to a disk, not to a /tmp that may be memory.
     with files.writing(out), tempfile.TemporaryDirectory(dir=out.parent) as place:
         machine.prepare(Path(place) / "programs")
-        splits = run.train, run.validation, run.test
-        dataset = data.load(run.dataset, *splits, args["data_dir"].value)
-        dataset = data.binarized(dataset, run.binarization)
+        dataset = data.of(run, args["data_dir"].value)
         soon = {"launch": launch(args, Path(place))} if args["launch"].value else {}
         found = measure(run, dataset, sizes, chunks, args, Path(place)) | soon
     found = {"config": file, "overrides": command.overrides(args)} | found
@@ -100,10 +91,10 @@ def whole_numbers(texts, name):
 
 def measure(run, dataset, sizes, chunks, args, place):
     """All that is measured within this process."""
-    parameters, metrics, _ = preflight.check(run, dataset)
+    parameters, metrics, _ = check_run(run, dataset)
     products = step_products(run, dataset)
     layouts = {
-        members.layout(size, parameters, chunk=chunk): None
+        lay_out(size, parameters, chunk=chunk): None
         for size in sizes
         for chunk in (None, *chunks)
     }
@@ -125,7 +116,7 @@ def measure(run, dataset, sizes, chunks, args, place):
     rows = []
     for i, (group, layout) in enumerate(zip(groups, layouts)):
         own = [rate[i] for rate in rates]
-        default = layout == members.layout(layout.members, parameters)
+        default = layout == lay_out(layout.members, parameters)
         rows.append(layout._asdict() | {"default": default})
         rows[-1] |= {"images_per_second": statistics.median(own)}
         if solo is not None:
@@ -169,9 +160,9 @@ class Timed:
     def __init__(self, run, dataset, layout, metrics):
         began = time.perf_counter()
         runs = [config.replace(run, "seed", seed) for seed in range(layout.members)]
-        self._population = sweep.Population(runs, dataset, layout, metrics)
+        self._population = Population(runs, dataset, layout, metrics)
         self._begun = self._population.start()
-        self._carry, self._epoch, self._pace = self._begun.carry, 0, members.Pace()
+        self._carry, self._epoch, self._pace = self._begun.carry, 0, Pace()
         self.span()  # of one step
         self.start = time.perf_counter() - began
 
@@ -202,7 +193,7 @@ class Timed:
             self.span()
             began = time.perf_counter()
             arrays = self._population.dump(self._begun._replace(carry=self._carry))
-            files.save(place, f"{number}-0", {"state": arrays})
+            checkpoints.save(place, f"{number}-0", {"state": arrays})
             seconds.append(time.perf_counter() - began)
         shutil.rmtree(place)
         middle = statistics.median(seconds)
@@ -253,18 +244,18 @@ def speed(products, budget):
 
 def step_products(run, dataset):
     """The matrix products of one step of a run, and how often each is done: [(product, times)]."""
-    run = preflight.shaped(run, dataset)
+    run = shaped(run, dataset)
     hp = {name: jnp.float32(value) for name, value in run.hparams.items()}
     key = jax.random.key(0)
 
     def start(hp):
-        return train.init(
-            run, data.none(None, train.rows(dataset.train, slice(9))), 0, hp
+        return init_state(
+            run, data.none(None, data.rows(dataset.train, slice(9))), 0, hp
         )
 
-    batch = run.binarization(key, train.rows(dataset.train, np.arange(run.batch)))
+    batch = run.binarization(key, data.rows(dataset.train, np.arange(run.batch)))
     state = jax.eval_shape(start, hp)
-    traced = jax.make_jaxpr(lambda *args: train.step(run, *args))(state, batch, key, hp)
+    traced = jax.make_jaxpr(lambda *args: train_step(run, *args))(state, batch, key, hp)
     found = {}
     for equation, times in equations(traced.jaxpr):
         left, right = (tuple(var.aval.shape) for var in equation.invars)
@@ -324,7 +315,7 @@ def launch(args, place):
             text=True,
         )
         # There is a checkpoint at once after the first step.
-        while not files.checkpoints(workdir / "checkpoints" / "0000"):
+        while not checkpoints.find(workdir / "checkpoints" / "0000"):
             if process.poll() is not None:
                 raise InputError(process.communicate()[1].strip().splitlines()[-1])
             time.sleep(0.005)
@@ -363,7 +354,7 @@ def report(found):
         lines.append(
             "launch to first step: {cold_seconds:.1f} s with nothing cached, {warm_seconds:.1f} s again"
         )
-    lines += ["", results.aligned(rows), ""]
+    lines += ["", tables.aligned(rows), ""]
     lines.append(
         "* the default chunk; checkpoint: its share of training, at one in {every:.0f} s"
     )

@@ -25,19 +25,11 @@ import jax
 import numpy as np
 from absl import flags
 
-from aevae import (
-    InputError,
-    assess,
-    config,
-    data,
-    figures,
-    objectives,
-    plan,
-    probe,
-    results,
-    study,
-    sweep,
-)
+from aevae import InputError, config, data, figures, objectives
+from aevae.evaluation import evaluate, representation
+from aevae.runs import study, tables, trained
+from aevae.runs.tables import Table
+from aevae.training.trained import EXAMPLES
 from experiments import command
 
 SHOWN = ("squared_error", "denoised_error", "probe_accuracy", "knn_accuracy")
@@ -73,23 +65,21 @@ def masked(images, noise):
     return np.asarray(objectives.masking_noise(key, images, noise))
 
 
-def evaluate(workdir, base, k, data_dir):
+def measured(workdir, base, k, data_dir):
     """The rows of a method's runs, with all measures that have a meaning."""
     measures = ["reconstruction"]
-    splits = (getattr(base, part) for part in data.PARTS)
-    dataset = data.load(base.dataset, *splits, data_dir)
-    if "label" in dataset.test:
+    if "label" in data.of(base, data_dir).test:
         measures.append("representation")
     if base.objective is not objectives.autoencoder and "noise" not in base.hparams:
         measures.append("likelihood")
-    assess.run(workdir, measures, k=k, data_dir=data_dir, base=base)
-    return results.rows_of(workdir)
+    evaluate.run(workdir, measures, k=k, data_dir=data_dir, base=base)
+    return tables.results(workdir)
 
 
 def denoise(workdir, base, rows, clean, seen):
     """Adds to each row its squared error to the clean image, given a masked one."""
     for row in rows:
-        run = results.open_run(workdir, row, base)
+        run = trained.open_run(workdir, row, base)
         again = run.reconstruct(clean | {"image": seen})
         error = ((again - clean["image"]) ** 2).reshape(len(again), -1).sum(1).mean()
         yield row | {"denoised_error": float(error)}
@@ -106,31 +96,31 @@ def main(args):
     if not 0 < noise < 1:
         raise InputError(f"noise must lie between 0 and 1, not {noise}")
     grid = dict(
-        plan.axis(f"{axis}={','.join(args[flag].value)}")
+        config.axis(f"{axis}={','.join(args[flag].value)}")
         for axis, flag in (("latent", "latents"), ("seed", "seeds"))
     )
     configs = methods(base, noise)
     for method, own in configs.items():
-        plan.settle(own, {}, grid)  # whatever is wrong with it shows before any work
+        config.settle(own, {}, grid)  # whatever is wrong with it shows before any work
     found = {}
     for method, own in configs.items():
         place = folder / method
         study.run(own, place, grid=grid, data_dir=data_dir)
-        rows = evaluate(place, own, args["k"].value, data_dir)
-        splits = (getattr(own, part) for part in data.PARTS)
-        dataset = data.binarized(
-            data.load(own.dataset, *splits, data_dir), own.binarization
-        )
-        held = data.none(None, sweep.held_out(own, dataset, "test"))
+        rows = measured(place, own, args["k"].value, data_dir)
+        dataset = data.of(own, data_dir)
+        held = data.none(None, data.held_out(own.binarization, dataset, "test"))
         clean = {key: np.asarray(value) for key, value in held.items()}
         seen = masked(clean["image"], noise)
         found[method] = list(denoise(place, own, rows, clean, seen))
-    components = probe.PCA(_flat(own, dataset, "train"))
+    components = representation.PCA(_flat(own, dataset, "train"))
     lines, table = tabulate(
-        found, components, probe.flat(clean["image"]), probe.flat(seen)
+        found,
+        components,
+        representation.flat(clean["image"]),
+        representation.flat(seen),
     )
-    results.Table(folder / "compare.csv", list(table[0])).write(table)
-    print(results.aligned(lines))
+    Table(folder / "compare.csv", list(table[0])).write(table)
+    print(tables.aligned(lines))
     print(
         "\nTest split, mean ± deviation over seeds; errors summed over pixels, nats; denoised: "
         f"of images with {noise:.0%} of the pixels masked."
@@ -139,8 +129,10 @@ def main(args):
 
 
 def _flat(own, dataset, part):
-    held = data.none(None, {"image": sweep.held_out(own, dataset, part)["image"]})
-    return probe.flat(np.asarray(held["image"]))
+    held = data.none(
+        None, {"image": data.held_out(own.binarization, dataset, part)["image"]}
+    )
+    return representation.flat(np.asarray(held["image"]))
 
 
 def tabulate(found, components, clean, seen):
@@ -199,22 +191,22 @@ def page(folder, configs, found, clean, seen):
     """One page: reconstructions, decoded draws of N(0, I), and denoised images; first seed."""
     latent = max(row["latent"] for row in found["vae"])
     runs = {
-        method: results.open_run(
+        method: trained.open_run(
             folder / method,
             next(row for row in rows if row["latent"] == latent),
             configs[method],
         )
         for method, rows in found.items()
     }
-    some = {name: values[: results.IMAGES] for name, values in clean.items()}
-    noisy = some | {"image": seen[: results.IMAGES]}
+    some = {name: values[:EXAMPLES] for name, values in clean.items()}
+    noisy = some | {"image": seen[:EXAMPLES]}
     beside = {name: values for name, values in some.items() if name != "image"}
     rows = [("test images", some["image"])]
     names = {"autoencoder": "AE", "denoising": "denoising AE", "vae": "VAE"}
     for method in ("autoencoder", "vae"):
         rows.append((f"{names[method]}", runs[method].reconstruct(some)))
     for method in ("autoencoder", "vae"):
-        drawn = runs[method].sample(jax.random.key(0), results.IMAGES, beside)
+        drawn = runs[method].sample(jax.random.key(0), EXAMPLES, beside)
         rows.append((f"{names[method]}, codes\nfrom N(0, I)", drawn))
     rows.append(("masked", noisy["image"]))
     for method in ("autoencoder", "denoising", "vae"):

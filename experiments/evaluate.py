@@ -11,13 +11,15 @@ measured again. Exit codes: 0; 1 the disk is full or cannot be written; 2 a faul
 
 from absl import flags
 
-from aevae import InputError, assess, results
+from aevae import InputError
+from aevae.evaluation import evaluate
+from aevae.runs import tables
 from experiments import command
 
 
 def define():
     flags.DEFINE_string("workdir", None, "the run folder")
-    flags.DEFINE_list("measures", None, f"some of {', '.join(assess.MEASURES)}")
+    flags.DEFINE_list("measures", None, f"some of {', '.join(evaluate.MEASURES)}")
     flags.DEFINE_integer("k", 5000, "samples of the importance-weighted bound")
     flags.DEFINE_integer("ais_chains", 16, "chains an example")
     flags.DEFINE_integer("ais_steps", 500, "temperatures from the prior on")
@@ -35,7 +37,7 @@ def main(args):
     workdir = args["workdir"].value
     if not workdir:
         raise InputError("name the run folder with --workdir")
-    found = assess.run(
+    found = evaluate.run(
         workdir,
         args["measures"].value,
         k=args["k"].value,
@@ -48,11 +50,9 @@ def main(args):
     ceilings = [name for name in found if name.endswith("_ceiling")]
     shown = [name for name in found if name not in ceilings]
     for part in _parts(shown):
-        print(results.summary(workdir, part) + "\n")
+        print(tables.summary(workdir, part) + "\n")
     if ceilings:
-        row = next(
-            r for r in results.rows_of(workdir) if r.get(ceilings[0]) is not None
-        )
+        row = next(r for r in tables.results(workdir) if r.get(ceilings[0]) is not None)
         best = ", ".join(f"{n.removesuffix('_ceiling')} {row[n]:.3f}" for n in ceilings)
         print(f"A perfect code on these factors reaches {best}.")
     print(

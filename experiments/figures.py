@@ -7,7 +7,8 @@ Those of test data beyond the ten examples that a folder keeps need the data set
 
 from absl import flags
 
-from aevae import InputError, figures, machine
+from aevae import InputError, figures
+from aevae.system import machine
 from experiments import command
 
 

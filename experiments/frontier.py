@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from aevae import InputError, results
+from aevae import InputError
+from aevae.runs import tables
 from experiments import command
 
 
@@ -23,13 +24,13 @@ def define():
 
 def table(workdir):
     """Lines of the table, and which of the three facts hold within two standard errors."""
-    rows = [row for row in results.rows_of(workdir) if row["diverged"] is None]
+    rows = [row for row in tables.results(workdir) if row["diverged"] is None]
     if "beta" not in rows[0] or rows[0]["elbo"] is None:
         raise InputError(f"{workdir} has no beta and rate: it is no sweep over beta")
     last = {row["run"]: row["epochs"] for row in rows}
     curves = [
         row
-        for row in results.read(Path(workdir) / "curves.csv")
+        for row in tables.read(Path(workdir) / "curves.csv")
         if row["epoch"] == last.get(row["run"])
     ]
     if len({row["latent"] for row in curves}) > 1:
@@ -83,7 +84,7 @@ def main(args):
     if not args["workdir"].value:
         raise InputError("name the run folder with --workdir")
     lines, facts = table(args["workdir"].value)
-    print(results.aligned(lines))
+    print(tables.aligned(lines))
     print("\nTraining split, nats, mean ± deviation over seeds.")
     for fact, holds in facts:
         print(f"{'holds' if holds else 'DOES NOT HOLD'}: {fact}")

@@ -15,8 +15,9 @@ from pathlib import Path
 from absl import flags, logging
 
 from aevae import InputError
-from aevae.sets import cached, prepared
-from aevae.sets.embedded import EMBEDDED
+from aevae.data.sources import cache as cached
+from aevae.data.sources import tfds as prepared
+from aevae.data.sources.embedded import EMBEDDED
 from experiments import command
 
 

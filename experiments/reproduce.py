@@ -20,7 +20,9 @@ from pathlib import Path
 
 from absl import flags
 
-from aevae import InputError, figures, files, machine, results
+from aevae import InputError, figures
+from aevae.runs import tables
+from aevae.system import files, machine
 from experiments import command, published
 from experiments.published.job import keep, kept
 
@@ -183,7 +185,7 @@ def told(found):
     for row in (published.Row(**row) for row in found["rows"]):
         lines.append([row.what, *_cells(row)])
     width = max(len(line[0]) for line in lines)
-    table = results.aligned([[line[0].ljust(width), *line[1:]] for line in lines])
+    table = tables.aligned([[line[0].ljust(width), *line[1:]] for line in lines])
     facts = "\n".join(f"{_verdict(fact)}: {fact['what']}" for fact in found["facts"])
     about = [*found["hardware"], f"{found['minutes']} minutes of training"]
     about.append(f"{found['beside']} of evaluation and all else")

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from absl import flags
 
-from aevae import InputError, config, figures, plan, results, study
+from aevae import InputError, config, figures
+from aevae.runs import study, tables
 from experiments import command
 
 DIVERGED, MOST = (
@@ -68,7 +69,7 @@ def main(args):
     if trained or not figures.current(workdir):
         figures.draw(workdir, data_dir=args["data_dir"].value)
     drawn = sorted((folder / "figures").glob("*.png"))
-    print(results.summary(workdir))
+    print(tables.summary(workdir))
     print(f"\nTest split, nats, mean ± deviation over seeds. In {workdir}:")
     print("  results.csv curves.csv timing.csv config.json environment.json")
     print("  params/ tensorboard/", *(path.relative_to(workdir) for path in drawn))
@@ -80,7 +81,7 @@ def main(args):
 
 def grid(axes):
     """{name: values} from the texts of --sweep; None without any."""
-    product = dict(plan.axis(text) for text in axes or [])
+    product = dict(config.axis(text) for text in axes or [])
     if len(product) < len(axes or []):
         raise InputError(f"--sweep names a value twice; it names {', '.join(product)}")
     return product or None

@@ -12,8 +12,9 @@ import time
 
 from absl import flags
 
-from aevae import InputError, data, laws, machine
-from experiments import command
+from aevae import InputError, data
+from aevae.system import machine
+from experiments import command, laws
 
 WIDTH = 62
 

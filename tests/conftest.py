@@ -28,7 +28,7 @@ PREPARED = Path(os.environ.pop("AEVAE_DATA_DIR", None) or _beside)
 
 
 def pytest_configure(config):
-    from aevae import machine
+    from aevae.system import machine
 
     machine.prepare()
     config.addinivalue_line("filterwarnings", "error")

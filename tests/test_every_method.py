@@ -10,18 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aevae import (
-    InputError,
-    config,
-    data,
-    members,
-    plan,
-    preflight,
-    results,
-    study,
-    sweep,
-    train,
-)
+from aevae import InputError, config, data
+from aevae.runs import study, tables, trained
+from aevae.training.check import check_run, shaped
+from aevae.training.layout import lay_out
+from aevae.training.population import Population
+from aevae.training.snapshots import snapshots
+from aevae.training.step import init_state, initial_batch
 
 FILE = Path(__file__).parents[1] / "configs" / "methods.py"
 NAMES = re.findall(r"^def (\w+)\(\):", FILE.read_text(), re.MULTILINE)
@@ -29,7 +24,7 @@ METHODS = [name for name in NAMES if not name.startswith("_")]
 
 
 def base_of(method):
-    (base,) = plan.settle(config.load(f"{FILE}:{method}"), {}, {})
+    (base,) = config.settle(config.load(f"{FILE}:{method}"), {}, {})
     return base
 
 
@@ -46,7 +41,7 @@ def test_it_reads_every_number_it_is_given_and_no_other(method, digits):
     base = base_of(method)
     base = dataclasses.replace(base, hparams=base.hparams | {"unread": 1.0})
     with pytest.raises(InputError, match="nothing reads hyperparameter unread; it"):
-        preflight.check(base, digits)
+        check_run(base, digits)
 
 
 @pytest.mark.parametrize("method", ["beta_tcvae", "factor_vae", "info_vae", "wae_mmd"])
@@ -54,20 +49,20 @@ def test_what_is_between_examples_needs_two_of_them(method, digits):
     """In a held-out split too, before any work: it was a traceback, or a run marked diverged."""
     one = {name: values[:1] for name, values in digits.test.items()}
     with pytest.raises(InputError, match="validation and test splits, of two examples"):
-        preflight.check(base_of(method), digits._replace(test=one))
+        check_run(base_of(method), digits._replace(test=one))
     odd = {name: np.concatenate([v, v])[:501] for name, v in digits.test.items()}
-    preflight.check(base_of(method), digits._replace(test=odd))
+    check_run(base_of(method), digits._replace(test=odd))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_are_finite_at_extreme_images(method, digits):
-    base = preflight.shaped(base_of(method), digits)
+    base = shaped(base_of(method), digits)
     hp = {name: jnp.float32(value) for name, value in base.hparams.items()}
-    state = jax.jit(functools.partial(train.init, base))(
-        train.everything(digits.train), 0, hp
+    state = jax.jit(functools.partial(init_state, base))(
+        initial_batch(digits.train), 0, hp
     )
-    batch = data.none(None, train.rows(digits.train, slice(64)))
+    batch = data.none(None, data.rows(digits.train, slice(64)))
     ends = jnp.arange(64)[:, None, None, None] % 3  # black, white, and black and white
     checks = (jnp.indices((8, 8)).sum(0) % 2)[None, :, :, None]
     image = jnp.where(ends == 2, checks, ends) * jnp.ones((64, 8, 8, 1))
@@ -90,14 +85,14 @@ def test_three_values_in_a_group_are_three_runs_alone(method, digits):
     base = dataclasses.replace(base_of(method), epochs=1, batch=400)
     runs = [config.replace(base, "hparams.lr", lr) for lr in (1e-3, 2e-3, 3e-3)]
     dataset = data.binarized(digits, base.binarization)
-    parameters, metrics, _ = preflight.check(base, dataset)
+    parameters, metrics, _ = check_run(base, dataset)
 
     def last(runs):
-        layout = members.layout(len(runs), parameters, 1, min(3, len(runs)))
-        population = sweep.Population(runs, dataset, layout, metrics)
-        for moment in population.train(population.start()):
+        layout = lay_out(len(runs), parameters, 1, min(3, len(runs)))
+        population = Population(runs, dataset, layout, metrics)
+        for snapshot in snapshots(population, population.start()):
             pass
-        return population.states(moment)
+        return population.states(snapshot)
 
     together = last(runs)
     for run, state in zip(runs, together):
@@ -127,9 +122,9 @@ def test_a_sweep_of_it_goes_on_to_the_same_bytes(method, tmp_path, monkeypatch):
     for name in ("curves.csv", "results.csv"):
         ours, theirs = (tmp_path / f / name for f in ("again", "straight"))
         assert ours.read_bytes() == theirs.read_bytes()
-    rows = results.rows_of(tmp_path / "again")
+    rows = tables.results(tmp_path / "again")
     assert all(row["diverged"] is None for row in rows)
-    run = results.open_run(tmp_path / "again", rows[0])
+    run = trained.open_run(tmp_path / "again", rows[0])
     given = {k: v for k, v in run.examples.items() if k != "image"}
     for images in (
         run.reconstruct(run.examples),

@@ -12,18 +12,10 @@ import optax
 import pytest
 import scipy.stats
 
-from aevae import (
-    InputError,
-    data,
-    distributions,
-    models,
-    networks,
-    objectives,
-    train,
-    variants,
-)
-from aevae.distributions import Normal
-from aevae.laws import gradients
+from aevae import InputError, data, models, networks, objectives, optim
+from aevae.models import distributions
+from aevae.models.distributions import Normal
+from experiments.laws import gradients
 
 KEY = 5
 SIZE = 48.0
@@ -49,7 +41,7 @@ def vae(kind=models.VAE, latent=3, widths=(8,), **fields):
 
 @pytest.fixture(scope="module")
 def batch(tiny):
-    return data.none(None, train.rows(tiny.train, slice(32), SIZE))
+    return data.none(None, data.rows(tiny.train, slice(32), SIZE))
 
 
 @pytest.fixture(scope="module")
@@ -342,12 +334,12 @@ def test_a_discriminator_recovers_a_known_density_ratio():
     """Correlated Gaussians: TC = -½ log(1 - r²), and the optimal logits give it."""
     r, count = 0.8, 512
     model = vae(
-        variants.FactorVAE, latent=2, discriminator=networks.MLP((32, 32), outputs=2)
+        models.FactorVAE, latent=2, discriminator=networks.MLP((32, 32), outputs=2)
     )
     hp = {"lr": 0.0, "discriminator_lr": 3e-3}
     chol = jnp.linalg.cholesky(jnp.array([[1.0, r], [r, 1.0]]))
 
-    class Fixed(variants.FactorVAE):
+    class Fixed(models.FactorVAE):
         """Whatever the image, its code is a draw of the Gaussian."""
 
         def __call__(self, batch, key, hp):
@@ -389,7 +381,7 @@ def test_a_discriminator_recovers_a_known_density_ratio():
 
 
 def test_only_the_discriminator_feels_its_loss(batch):
-    model = vae(variants.FactorVAE, discriminator=networks.MLP((8,), outputs=2))
+    model = vae(models.FactorVAE, discriminator=networks.MLP((8,), outputs=2))
     params = jax.jit(model.init)(jax.random.key(0), batch, None, HP)
 
     def loss(params, gamma):
@@ -448,7 +440,7 @@ def test_pt_vae_68_what_is_logged_as_the_rate_is_the_divergence(
 
 def test_an_optimal_sigma_has_the_gradient_of_the_log_of_the_error(batch):
     """P/2 log MSE + beta rate is the objective once sigma² = MSE: Rybkin et al. (2021), eq. 7."""
-    made = vae(likelihood=variants.OptimalGaussian())
+    made = vae(likelihood=models.OptimalGaussian())
     params = jax.jit(made.init)(jax.random.key(0), batch, None, HP)
 
     def by_error(params):
@@ -473,10 +465,10 @@ def test_an_optimal_sigma_has_the_gradient_of_the_log_of_the_error(batch):
 
 def test_a_kept_sigma_is_the_training_sets_and_the_bound_is_of_any_batch(batch):
     """Taken from each batch it made the ELBO depend on how many examples a batch has."""
-    made = vae(likelihood=variants.OptimalGaussian())
+    made = vae(likelihood=models.OptimalGaussian())
     params = jax.jit(made.init)(jax.random.key(0), batch, None, HP)
     hp, images = HP | {"lr": 0.0, "share": 0.05}, batch["image"]
-    optimizer = train.averaged(hp)
+    optimizer = optim.averaged(hp)
 
     @jax.jit
     def step(t, carry):
@@ -609,32 +601,32 @@ def test_schedules_at_some_steps():
     def at(schedule, of, step, **options):
         return float(schedule(hp, jnp.int32(step), **options)[of])
 
-    ramp = functools.partial(at, train.ramp, "beta", name="beta", length="length")
+    ramp = functools.partial(at, optim.ramp, "beta", name="beta", length="length")
     assert [ramp(s) for s in (0, 5, 10, 99)] == [0, 2, 4, 4]
     cycle = functools.partial(
-        at, train.cycle, "beta", name="beta", length="length", rise="rise"
+        at, optim.cycle, "beta", name="beta", length="length", rise="rise"
     )
     found = [cycle(s) for s in (0, 2, 5, 9, 10, 12, 15)]
     np.testing.assert_allclose(found, [0, 1.6, 4, 4, 0, 1.6, 4], rtol=1e-5)
-    cosine = functools.partial(at, train.cosine, "lr", length="length")
+    cosine = functools.partial(at, optim.cosine, "lr", length="length")
     np.testing.assert_allclose(
         [cosine(s) for s in (0, 5, 10, 50)], [1, 0.5, 0, 0], atol=1e-6
     )
-    steps = functools.partial(at, train.steps, "lr", length="length", factor="factor")
+    steps = functools.partial(at, optim.steps, "lr", length="length", factor="factor")
     np.testing.assert_allclose(
         [steps(s) for s in (0, 9, 10, 25)], [1, 1, 0.1, 0.01], rtol=1e-5
     )
-    stages = functools.partial(at, train.stages, "lr", ends=(10, 40), factor="factor")
+    stages = functools.partial(at, optim.stages, "lr", ends=(10, 40), factor="factor")
     np.testing.assert_allclose(
         [stages(s) for s in (0, 9, 10, 39, 40, 900)],
         [1, 1, 0.1, 0.1, 0.01, 0.01],
         rtol=1e-5,
     )
     both = functools.partial(
-        train.chain,
+        optim.chain,
         schedules=(
-            functools.partial(train.ramp, name="beta", length="length"),
-            functools.partial(train.cosine, length="length"),
+            functools.partial(optim.ramp, name="beta", length="length"),
+            functools.partial(optim.cosine, length="length"),
         ),
     )
     assert (at(both, "beta", 5), at(both, "lr", 5)) == (2.0, pytest.approx(0.5))
@@ -644,7 +636,7 @@ def test_adagrad_starts_at_zero_as_its_paper():
     """One step from any gradient is lr in every coordinate; optax's own start of 0.1 is less."""
     hp = {"lr": 0.1}
     grads = {"w": jnp.array([1e-2, 3.0])}
-    optimizer = train.adagrad(hp)
+    optimizer = optim.adagrad(hp)
     updates, _ = optimizer.update(grads, optimizer.init(grads))
     np.testing.assert_allclose(updates["w"], [-0.1, -0.1], rtol=1e-3)
 
@@ -653,7 +645,7 @@ def test_decay_is_the_gradient_of_a_gaussian_prior_on_the_parameters():
     """Of L(w) + |w|²/(2N): what an optimiser then sees of L alone differs by w/N."""
     w, grads, hp = jnp.array([3.0, -2.0]), jnp.array([0.1, 0.2]), {"lr": 1.0}
     hp |= {"momentum": 0.0, "weight_decay": 1 / 50}
-    optimizer = train.decayed(hp, optimizer=train.sgd)
+    optimizer = optim.decayed(hp, optimizer=optim.sgd)
     updates, _ = optimizer.update(grads, optimizer.init(w), w)
 
     def objective(w):
@@ -665,6 +657,6 @@ def test_decay_is_the_gradient_of_a_gaussian_prior_on_the_parameters():
 def test_clipping_bounds_the_global_norm():
     hp = {"lr": 1.0, "momentum": 0.0, "clip": 2.0}
     grads = {"a": jnp.array([30.0]), "b": jnp.array([40.0])}
-    optimizer = train.clipped(hp, optimizer=train.sgd)
+    optimizer = optim.clipped(hp, optimizer=optim.sgd)
     updates, _ = optimizer.update(grads, optimizer.init(grads))
     np.testing.assert_allclose([*updates["a"], *updates["b"]], [-1.2, -1.6], rtol=1e-5)

@@ -8,8 +8,11 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from aevae import data, distributions, evaluate, models, networks, objectives, train
+from aevae import data, models, networks, objectives, optim
 from aevae.config import Config
+from aevae.models import distributions
+from aevae.training import bounds
+from aevae.training.step import Window, init_state, train_span
 
 HP = {"beta": 1.0, "gamma": 3.0, "capacity": 2.0, "sigma": 0.5**0.5}
 BOUNDS = [
@@ -26,7 +29,7 @@ def vae(likelihood=distributions.bernoulli, latent=3, widths=(8,)):
 
 @pytest.fixture(scope="module")
 def batch(tiny):
-    return data.threshold(None, train.rows(tiny.train, slice(32)))
+    return data.threshold(None, data.rows(tiny.train, slice(32)))
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +139,7 @@ def test_autoencoder_is_deterministic_distortion(batch, params):
     assert loss == again == terms["distortion"]
     assert not {"elbo", "rate", "iwae"} & set(terms)
     x = jax.jit(vae().apply)(params, batch, None, HP).x
-    found = evaluate.errors(x, batch["image"])
+    found = bounds.errors(x, batch["image"])
     squared = ((x.mean - batch["image"]) ** 2).sum((1, 2, 3)).mean()
     np.testing.assert_allclose(found["squared_error"].mean(), squared, rtol=1e-6)
     np.testing.assert_allclose(found["cross_entropy"].mean(), loss, rtol=1e-6)
@@ -147,7 +150,7 @@ def test_autoencoder_under_a_gaussian_is_squared_error(batch, params):
     of = compiled(objectives.autoencoder, model)
     loss, _ = of(params, batch, jax.random.key(0), HP)
     x = jax.jit(model.apply)(params, batch, None, HP).x
-    found = evaluate.errors(x, batch["image"])
+    found = bounds.errors(x, batch["image"])
     constant = 16 * 0.5 * np.log(np.pi)
     np.testing.assert_allclose(
         loss, found["squared_error"].mean() + constant, rtol=1e-5
@@ -196,19 +199,19 @@ def test_a_linear_vae_reaches_the_likelihood_of_ppca():
         ),
         objective=objectives.beta_vae,
         hparams={"beta": 1.0, "sigma": sigma, "lr": 0.1, "length": 4000.0},
-        optimizer=train.adam,
+        optimizer=optim.adam,
         schedule=cosine,
         binarization=data.none,
         batch=n,
     )
     stored = {"image": jnp.asarray(x, jnp.float32)}
     hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
-    start = jax.jit(functools.partial(train.init, config))
-    state = start(train.rows(stored, slice(None)), 0, hp)
+    start = jax.jit(functools.partial(init_state, config))
+    state = start(data.rows(stored, slice(None)), 0, hp)
     sums = dict.fromkeys(("loss", "elbo", "distortion", "rate"), jnp.float32(0))
     order = jnp.tile(jnp.arange(n), (4000, 1))
-    span = jax.jit(functools.partial(train.span, config))
-    window = train.Window(stored, order, 0, n)
+    span = jax.jit(functools.partial(train_span, config))
+    window = Window(stored, order, 0, n)
     state, _ = span(window, (state, sums), 0, hp, 0, 4000)
 
     p = jax.tree.map(np.float64, state.params["params"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aevae import results
+from aevae.runs import tables, trained
 from experiments import benchmark, command
 from experiments import compare as compare_command
 from experiments import evaluate as evaluate_command
@@ -93,11 +93,11 @@ def test_training_and_using_a_run_from_python(root, capsys):
 def test_the_variant_trains_as_a_sweep_over_its_weight(root):
     arguments = ["--config=sparse.py", "--config.epochs=30", "--workdir=runs/sparse"]
     assert command.execute(sweep_command.define, sweep_command.main, arguments) == 0
-    rows = results.rows_of("runs/sparse")
+    rows = tables.results("runs/sparse")
     assert [(row["gamma"], row["seed"]) for row in rows] == [
         (gamma, seed) for gamma in (0, 0.3, 1) for seed in (0, 1)
     ]
-    last = [r for r in results.read("runs/sparse/curves.csv") if r["epoch"] == 30]
+    last = [r for r in tables.read("runs/sparse/curves.csv") if r["epoch"] == 30]
     penalty = [row["test_penalty"] for row in last]
     assert max(penalty[4:]) < min(penalty[:2]) / 2  # the weight does what it says
-    assert results.load("runs/sparse", gamma=0.3, seed=1).config.hparams["gamma"] == 0.3
+    assert trained.load("runs/sparse", gamma=0.3, seed=1).config.hparams["gamma"] == 0.3

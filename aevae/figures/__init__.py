@@ -5,10 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from aevae import evaluate, files, results
-from aevae.figures import codes, sheet, tables
+from aevae.figures import codes, sheet
+from aevae.figures import curves as planes
 from aevae.figures.codes import side_by_side
 from aevae.figures.sheet import save, tiles
+from aevae.runs import record, tables, trained
+from aevae.system import files
+from aevae.training import bounds
 
 __all__ = ["best_of_each", "current", "draw", "save", "side_by_side", "tiles"]
 
@@ -42,7 +45,7 @@ def draw(workdir, base=None, dataset=None, data_dir=None):
         folder.mkdir(exist_ok=True)
     paths = [save(make(), folder / f"{name}.png") for name, make in found.items()]
     with files.writing(folder):
-        columns = results.record_of(workdir)["columns"]
+        columns = record.read(workdir)["columns"]
         for name in _names(columns):
             if name not in found:  # the grid has other axes now
                 for kind in ("png", "pdf"):
@@ -53,8 +56,8 @@ def draw(workdir, base=None, dataset=None, data_dir=None):
 
 def _of_tables(workdir):
     """{name: function that makes the figure} of the tables."""
-    rows = results.rows_of(workdir)
-    curves = results.read(Path(workdir) / "curves.csv")
+    rows = tables.results(workdir)
+    curves = tables.read(Path(workdir) / "curves.csv")
     axes = _axes(workdir, rows)
     bounded = [row for row in rows if row["elbo"] is not None]
     measure = "elbo" if bounded else "distortion"
@@ -63,25 +66,25 @@ def _of_tables(workdir):
         others = [name for name in axes if name != axis]
         name = f"{measure}_by_{axis}" if axis else measure
         given = curves, rows, axis, others, measure
-        found[name] = functools.partial(tables.curves, *given)
+        found[name] = functools.partial(planes.curves, *given)
     if bounded:
-        make = functools.partial(tables.rate_distortion, bounded, axes)
+        make = functools.partial(planes.rate_distortion, bounded, axes)
         found["rate_distortion"] = make
     sound = [row for row in rows if row["diverged"] is None]
     if len(axes) > 1 and any(row[measure] is not None for row in sound):
-        make = functools.partial(tables.heat_map, sound, axes, measure)
+        make = functools.partial(planes.heat_map, sound, axes, measure)
         found["heat_map"] = make
     return found
 
 
 def _of_runs(workdir, base, dataset, data_dir):
     """{name: function that makes the figure} of the best run of each latent size."""
-    rows = results.rows_of(workdir)
+    rows = tables.results(workdir)
     names = [*dict.fromkeys(("latent", "beta", *_axes(workdir, rows))), "seed"]
     names = [name for name in names if name in rows[0]]
     best, known, views, plane = best_of_each(rows, "latent"), {}, [], None
     for row in best:
-        run = results.open_run(workdir, row, base)
+        run = trained.open_run(workdir, row, base)
         held = codes.held(run, dataset, data_dir, known)
         views.append(codes.view(run, held))
         if held is not None and np.shape(views[-1]["code"])[1:] == (2,):
@@ -104,7 +107,7 @@ def _of_runs(workdir, base, dataset, data_dir):
 
 def _axes(workdir, rows):
     """The columns that were swept, but for the seed."""
-    names = results.record_of(workdir)["columns"]
+    names = record.read(workdir)["columns"]
     names = [name for name in names if name not in TELL_APART]
     return [name for name in names if len(sheet.values(rows, name)) > 1]
 
@@ -132,7 +135,7 @@ def best_of_each(rows, name):
     """For each value in a column, its row of the greatest validation ELBO or least distortion."""
     found = {}
     for row in rows:
-        value = evaluate.score(row)
+        value = bounds.score(row)
         if np.isfinite(value) and value > found.get(row.get(name), (-np.inf,))[0]:
             found[row.get(name)] = value, row
     return [row for _, row in found.values()]

@@ -6,9 +6,11 @@ import textwrap
 import jax
 import numpy as np
 
-from aevae import InputError, data, evaluate, results, sweep
-from aevae.distributions import Code, Normal, kl_each
+from aevae import InputError, data
 from aevae.figures import sheet
+from aevae.models.distributions import Code, Normal, kl_each
+from aevae.training import bounds
+from aevae.training.trained import EXAMPLES, Trained
 
 ROWS, BLOCK = 5_000, 500  # test examples at most, and of them encoded at a time
 PAIRS, STEPS = 3, 10  # of interpolations, ends included
@@ -27,9 +29,8 @@ def held(run, dataset, data_dir, known):
     name = config.dataset, config.train, config.validation, config.test
     if (name, config.binarization) not in known:
         try:
-            found = data.load(*name, data_dir) if dataset is None else dataset
-            found = data.binarized(found, config.binarization)
-            found = sweep.held_out(config, found, "test")
+            found = data.of(config, data_dir, dataset=dataset)
+            found = data.held_out(config.binarization, found, "test")
         except InputError:
             found = None
         known[name, config.binarization] = found
@@ -65,8 +66,8 @@ def view(run, rows=None):
     pieces = {"reconstructions": (first, np.arange(len(run.examples["image"])))}
     bounded = run.row["elbo"] is not None
     if bounded or isinstance(prior, Normal):
-        drawn = prior.sample(jax.random.key(0), results.IMAGES)
-        which = np.arange(results.IMAGES) % len(run.examples["image"])
+        drawn = prior.sample(jax.random.key(0), EXAMPLES)
+        which = np.arange(EXAMPLES) % len(run.examples["image"])
         pieces["samples"] = jax.tree.map(np.asarray, drawn), which
     vectors = isinstance(code, np.ndarray) and code.ndim == 2 and not discrete
     rates = each.mean(0) if vectors and bounded and each is not None else None
@@ -253,7 +254,7 @@ def traversals(views, names):
     Of the best run alone where all would be too much for a page.
     """
     if sum(min(len(view["rates"]), LATENTS) for view in views) > STRIPS:
-        views = [max(views, key=lambda view: evaluate.score(view["run"].row))]
+        views = [max(views, key=lambda view: bounds.score(view["run"].row))]
     rows, heads = [], {}
     for view in views:
         images = view["images"]["traversals"]
@@ -385,7 +386,7 @@ def side_by_side(left, right, images):
       A matplotlib Figure, for `save`.
     """
     batch = images if isinstance(images, dict) else {"image": images}
-    batch = {name: np.asarray(v)[: results.IMAGES] for name, v in batch.items()}
+    batch = {name: np.asarray(v)[:EXAMPLES] for name, v in batch.items()}
     batch = {k: np.asarray(v) for k, v in data.none(None, batch).items()}
     found = [_strips_of(run, batch) for run in (left, right)]
     names = _apart(left.row, right.row)
@@ -408,7 +409,7 @@ def side_by_side(left, right, images):
 
 def _strips_of(run, batch):
     """{piece: strips of images} of a run on images of the caller's."""
-    own = results.Trained(run.config, run.params, run.step, run.row, batch)
+    own = Trained(run.config, run.params, run.step, run.row, batch)
     shown = view(own)
     found = {
         name: shown["images"][name][None]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aevae import files
+from aevae.system import files
 
 DPI = 150
 TILE = 0.6  # inches of an image

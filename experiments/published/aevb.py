@@ -6,7 +6,8 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 
-from aevae import InputError, config, data, plan, results
+from aevae import InputError, config, data
+from aevae.runs import trained as trained_runs
 from experiments.published import draw, mixture
 from experiments.published.job import Fact, Outcome, Part, Row, keep, kept
 
@@ -190,7 +191,7 @@ def _marginals(job, parts):
                     f"{trained.workdir} is past {mark:,} images, and {place} does not know what "
                     "was found there: take another --workdir"
                 )
-            run = results.load(trained.workdir)
+            run = trained_runs.load(trained.workdir)
             values[part] = {
                 split: float(mixture.log_px(run, images).mean())
                 for split, images in some.items()
@@ -203,11 +204,11 @@ def _marginals(job, parts):
 def _identities(parts):
     """What the runs are, as JSON has it."""
     of = {
-        name: plan.settle(config.load(part.base), part.overrides, None)
+        name: config.settle(config.load(part.base), part.overrides, None)
         for name, part in parts.items()
     }
     return {
-        name: [str(plan.identity(run)) for run in runs] for name, runs in of.items()
+        name: [str(config.identity(run)) for run in runs] for name, runs in of.items()
     }
 
 

@@ -3,8 +3,11 @@
 import jax
 import numpy as np
 
-from aevae import data, probe, results
+from aevae import data
+from aevae.evaluation import representation
 from aevae.figures import sheet
+from aevae.runs import trained
+from aevae.training.trained import EXAMPLES
 from experiments.published.job import Fact, Outcome, Part, Row
 
 FULL, IMAGES = 100, 60_000
@@ -14,7 +17,7 @@ def autoencoder(job):
     """Squared error, summed over pixels, of the 784-1000-500-250-30 autoencoder, and of PCA."""
     runs = job.train(FULL, {"runs": Part("configs/deep.py")})["runs"].must_not_diverge()
     (row,) = job.evaluate(runs, "reconstruction")
-    run = results.open_run(runs.workdir, row)
+    run = trained.open_run(runs.workdir, row)
     dataset = data.load("mnist", "train", "test", "test", job.data_dir)
     train, test = (
         np.asarray(data.none(None, {"image": part["image"]})["image"])
@@ -46,7 +49,7 @@ def autoencoder(job):
     facts = [
         Fact("the autoencoder's error is less than a quarter of PCA's", ours < pca / 4)
     ]
-    image = figure(run, probe.PCA(probe.flat(train)), test)
+    image = figure(run, representation.PCA(representation.flat(train)), test)
     note = "" if runs.complete else "the step had not fallen to 0"
     counts = runs.samples, FULL * IMAGES, runs.complete
     return Outcome(rows, facts, *counts, image, note)
@@ -59,8 +62,8 @@ def _error(run, images):
 
 def figure(run, pca, test):
     """Test images, and what the autoencoder and PCA make of them; as in the paper's figure 2."""
-    some = test[: results.IMAGES]
-    linear = pca.decode(pca.encode(probe.flat(some), 30)).reshape(some.shape)
+    some = test[:EXAMPLES]
+    linear = pca.decode(pca.encode(representation.flat(some), 30)).reshape(some.shape)
     rows = [
         ("test images", some),
         ("autoencoder, 30", jax.device_get(run.reconstruct({"image": some}))),

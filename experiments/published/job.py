@@ -6,7 +6,10 @@ import time
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aevae import InputError, assess, files, results, study
+from aevae import InputError
+from aevae.evaluation import evaluate
+from aevae.runs import record, study, tables
+from aevae.system import files
 
 SAMPLES = {
     True: 5000,
@@ -81,17 +84,17 @@ class Trained:
 
     def __init__(self, workdir, epochs, complete):
         self.workdir, self.epochs, self.complete = workdir, epochs, complete
-        self.curves = results.read(workdir / "curves.csv")
+        self.curves = tables.read(workdir / "curves.csv")
         self.samples = int(max(row["samples"] for row in self.curves))
 
     @property
     def rows(self):
         """Those of results.csv that have not diverged."""
-        return [r for r in results.rows_of(self.workdir) if r["diverged"] is None]
+        return [r for r in tables.results(self.workdir) if r["diverged"] is None]
 
     def must_not_diverge(self):
         """Itself; an error where a run has diverged, which then has nothing to compare."""
-        lost = [r for r in results.rows_of(self.workdir) if r["diverged"] is not None]
+        lost = [r for r in tables.results(self.workdir) if r["diverged"] is not None]
         if lost:
             runs = ", ".join(str(row["run"]) for row in lost)
             raise InputError(f"{self.workdir}: run {runs} diverged: nothing to compare")
@@ -145,7 +148,7 @@ class Job:
         self._study(name, Part(base, {axis: values}), PILOT)
         last = [
             row
-            for row in results.read(self.folder / name / "curves.csv")
+            for row in tables.read(self.folder / name / "curves.csv")
             if row["epoch"] == PILOT and row["diverged"] is None
         ]
         if not last:
@@ -154,7 +157,7 @@ class Job:
 
     def evaluate(self, trained, *asked, k=5000):
         """The rows of a folder, with what was asked measured."""
-        assess.run(trained.workdir, asked, k=k, data_dir=self.data_dir)
+        evaluate.run(trained.workdir, asked, k=k, data_dir=self.data_dir)
         return trained.rows
 
     @property
@@ -167,11 +170,11 @@ def _asked(workdir):
     """The epochs that the folder's last command asked for, or 1."""
     if not (workdir / "config.json").is_file():
         return 1
-    return max(run.epochs for run in results.declared(workdir))
+    return max(run.epochs for run in record.declared(workdir))
 
 
 def _seconds(workdir):
-    return sum(row["seconds"] for row in results.read(workdir / "timing.csv"))
+    return sum(row["seconds"] for row in tables.read(workdir / "timing.csv"))
 
 
 def keep(path, what):

@@ -4,10 +4,11 @@ import math
 
 import numpy as np
 
-from aevae import data, laws
+from aevae import data
 from aevae.figures import sheet
-from aevae.laws import linear
 from experiments import frontier as frontier_command
+from experiments import laws
+from experiments.laws import linear
 from experiments.published.job import Fact, Outcome, Part, Row
 
 PPCA = {  # latents: sigma², log-likelihood of a training image, and of a test image; float64

@@ -1,0 +1,55 @@
+"""Configs: one run declared (`run`), its values by path (`tree`), and the grid around it (`grid`)."""
+
+from aevae.config.grid import (
+    axis,
+    columns,
+    differences,
+    expand,
+    grid_names,
+    groups,
+    identity,
+    join,
+    settle,
+    swept,
+)
+from aevae.config.run import Config, code, help_of, load, split
+from aevae.config.tree import (
+    canonical,
+    coerce,
+    describe,
+    find,
+    get,
+    leaves,
+    literal,
+    override,
+    replace,
+    short,
+)
+
+__all__ = [
+    "Config",
+    "axis",
+    "canonical",
+    "code",
+    "coerce",
+    "columns",
+    "describe",
+    "differences",
+    "expand",
+    "find",
+    "get",
+    "grid_names",
+    "groups",
+    "help_of",
+    "identity",
+    "join",
+    "leaves",
+    "literal",
+    "load",
+    "override",
+    "replace",
+    "settle",
+    "short",
+    "split",
+    "swept",
+]

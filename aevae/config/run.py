@@ -1,0 +1,168 @@
+"""One run, declared: the `Config` and the files that give one."""
+
+import ast
+import dataclasses
+import functools
+import hashlib
+import importlib.util
+import math
+import sys
+import types
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_type_hints
+
+from aevae import InputError
+from aevae.config import tree
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A run, and the grid of runs that is trained around it by default."""
+
+    model: Annotated[Any, "a Flax module, as models.VAE"]
+    objective: Annotated[Callable, "(model, params, batch, key, hp) -> (loss, metrics)"]
+    hparams: Annotated[Mapping[str, float], "hp: numbers that are traced, and swept"]
+    optimizer: Annotated[Callable, "hp -> optax.GradientTransformation"]
+    schedule: Annotated[Callable, "(hp, step) -> hp, before objective and optimizer"]
+    binarization: Annotated[Callable, "(key, stored batch) -> batch"]
+    dataset: Annotated[str, "the name of a data set"] = "digits"
+    train: Annotated[str, "training split, as TFDS slices it"] = "train"
+    validation: Annotated[str, "the split that the best run is chosen by"] = (
+        "validation"
+    )
+    test: Annotated[str, "the split that results are of"] = "test"
+    batch: Annotated[int, "examples in a step"] = 100
+    epochs: Annotated[int, "passes over the training split"] = 10
+    keep: Annotated[str, "the parameters that results are of: last or best"] = "last"
+    patience: Annotated[
+        float, "epochs without a better validation ELBO that end a run"
+    ] = math.inf
+    seed: Annotated[int, "of initial weights, data order and noise"] = 0
+    grid: Annotated[
+        Any, "{name: values}, a product, or a list of such, their union"
+    ] = None
+
+    def __post_init__(self):
+        for name in ("batch", "epochs"):
+            _require(getattr(self, name), name, "a whole number of at least 1", _counts)
+        _require(self.seed, "seed", "a whole number from 0 to 2147483647", _seeds)
+        _require(self.keep, "keep", "last or best", ("last", "best").__contains__)
+        allowed = "a whole number of at least 1, or inf"
+        _require(self.patience, "patience", allowed, _patience)
+        latent = getattr(self.model, "latent", 1)
+        _require(latent, "latent", "a whole number of at least 1", _counts)
+        for name, value in self.hparams.items():
+            positive = name in ("lr", "sigma")
+            allowed = "a number above 0" if positive else "a finite number"
+            check = _positive if positive else _finite
+            _require(value, f"hyperparameter {name}", allowed, check)
+        hparams = {name: float(value) for name, value in self.hparams.items()}
+        object.__setattr__(self, "hparams", hparams)
+        for name in ("objective", "optimizer", "schedule", "binarization"):
+            _require(getattr(self, name), name, "a function", callable)
+
+    @functools.cached_property
+    def values(self):
+        """Every value by its path, flattened once."""
+        return tree.leaves(self)
+
+    @functools.cached_property
+    def names(self):
+        """Which path a name stands for."""
+        return tree.Names(self.values)
+
+    @functools.cached_property
+    def facts(self):
+        """Every value, class and function by its path, as text: equal facts make equal programs."""
+        return dict(tree.facts(tree.canonical(self)))
+
+
+def _require(value, name, allowed, check):
+    if not check(value):
+        raise InputError(f"{name} must be {allowed}, not {value!r}")
+
+
+def _counts(value):
+    return type(value) is int and value >= 1
+
+
+def _seeds(value):
+    return type(value) is int and 0 <= value < 2**31
+
+
+def _patience(value):
+    return value >= 1 and (value == math.inf or value == int(value))
+
+
+def _finite(value):
+    return type(value) in (int, float) and math.isfinite(value) and abs(value) < 3e38
+
+
+def _positive(value):
+    return _finite(value) and value > 0
+
+
+def split(path):
+    """The file, and what `configs/methods.py:factor_vae` names of it, or None."""
+    file, colon, part = str(path).rpartition(":")
+    return (Path(file), part) if colon and file.endswith(".py") else (Path(path), None)
+
+
+def load(path, part=None):
+    """The config that a config file's `get_config()` returns.
+
+    `part` is its argument, for a file of several configs; it may stand after a colon of the path.
+    """
+    path, named = split(path)
+    part = part or named
+    try:
+        text = path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        found = ", ".join(str(p) for p in sorted(path.parent.glob("*.py")))
+        beside = f"; beside it are {found}" if found else ""
+        reason = getattr(error, "strerror", None) or "it is not a text"
+        raise InputError(f"cannot read config file {path}: {reason}{beside}") from None
+    # A name of its own by content: flax looks its classes' annotations up in sys.modules.
+    name = f"config_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    module = (
+        types.ModuleType(name)
+        if spec is None
+        else importlib.util.module_from_spec(spec)
+    )
+    sys.modules[name] = module
+    try:
+        exec(compile(text, str(path), "exec"), module.__dict__)  # noqa: S102
+        config = module.get_config(*([part] if part else []))
+    except InputError:
+        raise
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(f"config file {path} fails with {reason}") from error
+    if not isinstance(config, Config):
+        raise InputError(f"get_config() of {path} must return a Config, not {config!r}")
+    return config
+
+
+def code(text):
+    """What a config file runs but for the values in `get_config`: comments change nothing.
+
+    Functions within `get_config` may use its values, and then all of it is code.
+    """
+    body = ast.parse(text).body
+    if ast.get_docstring(ast.Module(body, [])) is not None:
+        body = body[1:]
+    inner = (ast.Lambda, ast.FunctionDef, ast.ClassDef)
+    return [
+        ast.dump(node)
+        for node in body
+        if getattr(node, "name", None) != "get_config"
+        or any(isinstance(n, inner) for n in ast.walk(node) if n is not node)
+    ]
+
+
+def help_of(path):
+    """What a field is, for --help."""
+    hints = get_type_hints(Config, include_extras=True)
+    return get_args(hints[path.split(".")[0]])[1]

@@ -1,0 +1,185 @@
+"""Data sets as arrays: loaded by name or given, sliced into splits, and cut into batches."""
+
+import hashlib
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+
+from aevae import InputError
+from aevae.config import canonical
+from aevae.data.binarization import binarized
+from aevae.data.sources import arrays as own
+from aevae.data.sources import cache, tfds
+from aevae.data.sources.source import first_line
+
+PARTS = ("train", "validation", "test")
+
+
+class DataSet(NamedTuple):
+    """Arrays of the three splits, and where they come from.
+
+    A split is a dict of arrays with N rows: `image`, [N, H, W, C] or, of vectors, [N, P]; where
+    the set has them `label` [N] and ground-truth `factors` [N, F], int32 from 0, and others, such
+    as CelebA's `attributes` [N, 40], bool, sorted by their names. The type of the images says what
+    they are: uint8 grey levels, of which 255 is 1; bool, binary; float32, values.
+    """
+
+    name: str
+    version: str
+    digest: str  # sha256 of the arrays
+    train: dict[str, np.ndarray]
+    validation: dict[str, np.ndarray]
+    test: dict[str, np.ndarray]
+    range: tuple[float, float]  # of the images as they are stored
+    factors: dict[str, int]  # how many values each has, in the order of `factors`
+
+    @property
+    def shape(self):
+        """Of one image."""
+        return self.train["image"].shape[1:]
+
+    @property
+    def parts(self):
+        """The three splits by name."""
+        return {part: getattr(self, part) for part in PARTS}
+
+
+def of(config, data_dir=None, *, dataset=None, known=None):
+    """The data set of a config, stored as its binarization asks.
+
+    Args:
+      config: a `Config`, which names the set, its splits and the binarization.
+      data_dir: where TFDS has prepared the data sets.
+      dataset: a `DataSet`, or arrays as `load` takes them, in place of the set that is named.
+      known: {} that remembers what was loaded, for several configs.
+    Raises:
+      InputError: what cannot be found, read or used, in one line.
+    """
+    known = {} if known is None else known
+    splits = config.train, config.validation, config.test
+    name = config.dataset, *splits
+    if name not in known:
+        given = config.dataset if dataset is None else dataset
+        known[name] = load(given, *splits, data_dir)
+    stored = *name, str(canonical(config.binarization))
+    if stored not in known:
+        known[stored] = binarized(known[name], config.binarization)
+    return known[stored]
+
+
+def load(
+    name, train="train", validation="validation", test="test", data_dir=None
+) -> DataSet:
+    """A data set by name, or from arrays, in three splits.
+
+    Args:
+      name: an embedded set (`digits`, `sprites`, `sprites/64x64`, `gaussian`, ...), prepared on
+        first use; a set that TFDS has prepared in a folder as array_record or TFRECORD (`mnist`,
+        `emnist/letters`, your own); an .npz or .npy file; `module:Class`, a TFDS builder; an
+        array of images, or a dict of arrays as an .npz has them; or a `DataSet`, as it is.
+      train, validation, test: splits as TFDS slices them, as in `train[:50000]`.
+      data_dir: the folder in which sets are prepared; by default AEVAE_DATA_DIR, or else
+        `~/.cache/aevae/tfds` and where TFDS keeps them by itself.
+    Raises:
+      InputError: what cannot be found, read or used, in one line.
+    """
+    if isinstance(name, DataSet):
+        return name
+    if not isinstance(name, str):
+        source = own.given(name)
+    elif own.is_file(name):
+        source = own.load(name)
+    else:
+        source = cache.load(tfds.find(name, data_dir))
+    splits = {"train": train, "validation": validation, "test": test}
+    parts = {part: _slice(source, split) for part, split in splits.items()}
+    return arrays(
+        **parts,
+        name=name if isinstance(name, str) else source.name,
+        version=source.version,
+        factors=dict(source.factors),
+    )
+
+
+def _slice(source, split):
+    """The rows of a split as TFDS understands it: `train`, `train[:80%]`, `train+test`."""
+    if split in source.splits and len(source.splits[split]["image"]):
+        return source.splits[split]
+    from tensorflow_datasets import core
+
+    sizes = {name: len(fields["image"]) for name, fields in source.splits.items()}
+    infos = {
+        name: core.SplitInfo(
+            name=name, shard_lengths=[size], num_bytes=0, filename_template=None
+        )
+        for name, size in sizes.items()
+    }
+    known = ", ".join(f"{name} ({size})" for name, size in sizes.items())
+    try:
+        instruction = core.ReadInstruction.from_spec(split)
+        pieces = instruction.to_absolute(core.SplitDict(infos.values()))
+        found = [
+            {k: v[piece.from_ : piece.to] for k, v in fields.items()}
+            for piece in pieces
+            for fields in [source.splits[piece.splitname]]
+        ]
+    except Exception as error:  # noqa: BLE001, TFDS raises whatever the text leads to
+        raise InputError(
+            f"cannot read split {split!r} of {source.name} ({first_line(error)}); "
+            f"its splits are {known}"
+        ) from None
+    if not sum(len(part["image"]) for part in found):
+        raise InputError(
+            f"split {split!r} of {source.name} is empty; its splits are {known}"
+        )
+    if len(found) == 1:
+        return found[0]
+    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+
+
+def arrays(train, validation, test, name="arrays", version="0", factors=None):
+    """A data set of the caller's own arrays: dicts of `image` [N, ...] and perhaps `label`.
+
+    Images are uint8, bool or float32, as `DataSet` says. Images of another type or of none, with
+    NaN or infinities, or of one value alone are an InputError.
+    """
+    digest, ends = hashlib.sha256(), []
+    parts = {"train": train, "validation": validation, "test": test}
+    for part, split in parts.items():
+        ends.append(_range(split["image"], f"{name}, {part}"))
+        for field in sorted(split):
+            values = np.ascontiguousarray(split[field])
+            digest.update(f"{part} {field} {values.dtype} {values.shape}".encode())
+            digest.update(values.data)
+    low, high = zip(*ends)
+    found = min(low), max(high)
+    return DataSet(
+        name, version, digest.hexdigest(), **parts, range=found, factors=factors or {}
+    )
+
+
+def _range(image, where):
+    """The least and the greatest value, if the images can be trained on."""
+    good = image.dtype in (np.uint8, np.bool_, np.float32)
+    if not good or image.ndim < 2 or not image.size:
+        raise InputError(
+            f"{where}: images must be uint8, bool or float32 with one row or more, "
+            f"not {image.dtype} of shape {list(image.shape)}"
+        )
+    low, high = float(image.min()), float(image.max())
+    if not np.isfinite([low, high]).all():
+        count = int((~np.isfinite(image)).sum())
+        raise InputError(f"{where}: {count} pixels are NaN or infinite")
+    if low == high:
+        raise InputError(f"{where}: every pixel is {low:g}")
+    return low, high
+
+
+def rows(stored, index, size=None):
+    """Those rows of every array, and `size`: how many examples they were drawn from."""
+    batch = {
+        name: values.reshape(len(values), -1)[index].reshape(-1, *values.shape[1:])
+        for name, values in stored.items()
+    }
+    return batch | {"size": jnp.float32(len(stored["image"]) if size is None else size)}

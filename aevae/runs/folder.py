@@ -1,0 +1,389 @@
+"""A run folder: joined by a command, guarded from another, saved to and restored from."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+from aevae import InputError, __version__, config, data
+from aevae.runs import checkpoints, history, record, tables, trained
+from aevae.runs.events import Events
+from aevae.runs.progress import say
+from aevae.runs.tables import Table
+from aevae.system import files, machine
+from aevae.training.trained import EXAMPLES
+
+
+TERMS = (  # first in every table, blank where a run has none
+    "elbo",
+    "distortion",
+    "rate",
+)
+MEASURES = (*TERMS, "iwae", "active_units")
+TAIL = (
+    *("validation_elbo", "validation_distortion"),
+    *("parameters", "epoch", "epochs", "diverged"),
+    *history.ABOUT,
+)
+TAKEN = {*MEASURES, "run", "epoch", "step", "samples", "diverged", "parameters"}
+TIMING = ("group", "runs", "devices", "chunk", "seconds", "images_per_second")
+OURS = (".lock", "config.json.partial", "config.py", "config.py.partial")
+
+
+class Folder:
+    """The runs of all commands of a folder and of this one, and what is known of them.
+
+    `groups` come in the order in which they were asked for. `histories` has the groups that have
+    begun. No file but the lock is touched before `claim`.
+    """
+
+    def __init__(self, workdir, fresh=False):
+        self.path, self._fresh, self._lock = Path(workdir), fresh, None
+        self._record = {"format": record.FORMAT, "aevae": __version__}
+        self._record |= {"sweeps": [], "groups": []}
+        if (self.path / "config.json").is_file():
+            self._lock = files.lock(self.path)
+            if not fresh:
+                self._record = record.read(self.path)
+        else:
+            _check_unused(self.path)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self._lock:
+            self._lock.close()
+
+    def join(self, base, source, overrides, grid):
+        """Adds what a command asks for.
+
+        `source` is its config file's text and what was named of it; (None, None) for a Config.
+        """
+        text, part = source
+        runs = config.settle(base, overrides, grid)
+        indices, before = self._record["groups"], []
+        self._texts, changed = {}, True
+        if indices:
+            try:
+                self._check_code(base, text)
+                before = record.declared(self.path, base if text is None else None)
+                runs = config.join(before, runs, config.grid_names(base, grid))
+            except InputError as error:
+                raise InputError(f"{self.path} holds other runs: {error}") from None
+            changed = [*map(config.identity, runs)] != [*map(config.identity, before)]
+        if changed:
+            explicit = base.grid if text is None and grid is None else grid
+            sweep = {"file": text and self._file_of(text)}
+            sweep |= {"part": part} if part else {}
+            sweep |= {"overrides": config.canonical(overrides or {})}
+            sweep |= {"grid": config.canonical(explicit if text else explicit or {})}
+            if text is None:
+                sweep["base"] = config.canonical(base)
+            _check_written(base, sweep, overrides, grid)
+            new = config.groups(runs[len(before) :])
+            indices = indices + [[n + len(before) for n in own] for own in new]
+            self._record = self._record | {
+                "sweeps": [*self._record["sweeps"], sweep],
+                "groups": indices,
+            }
+        paths = config.swept(runs[0], runs)
+        taken = set(paths) & TAKEN
+        if taken:
+            names = ", ".join(taken)
+            raise InputError(f"{names} is a column of the tables: call it otherwise")
+        self._record |= {
+            "columns": ["run", *paths],
+            "config": config.canonical(runs[0]),
+        }
+        self.groups = history.grouped(runs, indices, paths)
+        self.histories = {}
+        for group in () if self._fresh else self.groups:
+            for checkpoint in checkpoints.find(self._place(group)):
+                try:
+                    (arrays,) = checkpoints.read(checkpoint, ["record"]).values()
+                except files.Broken:
+                    continue  # `restore` says so if it is needed
+                self.histories[group.number] = history.History.load(arrays)
+                break
+
+    def _check_code(self, base, text):
+        sweeps = self._record["sweeps"]
+        if (text is None) != (sweeps[0]["file"] is None):
+            raise InputError("one came from a config file, the other from a Config")
+        if text is None:
+            now = json.loads(json.dumps(config.canonical(base)))
+            for name, old, new in config.differences(sweeps[0]["base"], now):
+                raise InputError(
+                    f"{name} of its Config was {old}, and now is {new}: what changes goes into "
+                    "overrides or the grid"
+                )
+        elif config.code(self._known_text("config.py")) != config.code(text):
+            raise InputError("the config file's code is not that of config.py in it")
+
+    def _known_text(self, name):
+        try:
+            text = (self.path / name).read_text()
+            config.code(text)
+        except (OSError, ValueError, SyntaxError):
+            raise InputError(f"{name} in it is damaged or missing") from None
+        return text
+
+    def _file_of(self, text):
+        """The name under which the folder keeps a config file: one that it has, or a new one."""
+        names = dict.fromkeys(sweep["file"] for sweep in self._record["sweeps"])
+        for name in names:
+            if self._known_text(name) == text:
+                return name
+        name = f"config.{len(names)}.py" if names else "config.py"
+        self._texts[name] = text
+        return name
+
+    def finished(self, group):
+        """Whether there is nothing left to do for a group."""
+        known = self.histories.get(group.number)
+        return (
+            known is not None
+            and known.finished(group)
+            and all(
+                record.params_path(self.path, number, last).is_file()
+                for number in group.numbers
+                for last in {False, group.runs[0].keep == "best"}
+            )
+        )
+
+    def claim(self, metrics, held, sets):
+        """Makes the folder this command's, with the tables of what is known.
+
+        Args:
+          metrics, held: names that the groups still to be trained report, in training and in
+            evaluation.
+          sets: their data sets.
+        """
+        if self._fresh and self._lock:
+            self._move_aside()
+        if not self._lock:
+            with files.writing(self.path):
+                self.path.resolve().mkdir(parents=True, exist_ok=True)
+            self._lock = files.lock(self.path)
+            if (self.path / "config.json").exists():
+                raise InputError(f"another process has just begun in {self.path}")
+        for name, text in self._texts.items():
+            files.replace_text(self.path / name, text)
+        files.write_json(self.path / "config.json", self._record)
+        self._add_environment(sets)
+        self.mend(metrics, held)
+
+    def _move_aside(self):
+        whole, number = self.path.resolve(), 1
+        if Path.cwd().is_relative_to(whole):
+            raise InputError(
+                f"--fresh cannot rename {self.path}: this process is within it"
+            )
+        while (aside := whole.with_name(f"{whole.name}.{number}")).exists():
+            number += 1
+        with files.writing(whole):
+            whole.rename(aside)
+        self._lock.close()
+        self._lock = None
+        say(f"{self.path}: what was there is now in {aside}")
+
+    def _add_environment(self, sets):
+        path = self.path / "environment.json"
+        try:
+            known = json.loads(path.read_text()) if path.is_file() else []
+        except ValueError:
+            say(f"{path} was damaged: it is begun anew")
+            known = []
+        now = machine.describe() | {
+            "data": [
+                {
+                    "name": dataset.name,
+                    "version": dataset.version,
+                    "sha256": dataset.digest,
+                    "shape": list(dataset.shape),
+                    "stored": str(dataset.train["image"].dtype),
+                    "range": list(dataset.range),
+                    "examples": {
+                        p: len(getattr(dataset, p)["image"]) for p in data.PARTS
+                    },
+                }
+                for dataset in {dataset.digest: dataset for dataset in sets}.values()
+            ]
+        }
+        if now not in known:
+            files.write_json(path, [*known, now])
+
+    def mend(self, metrics=(), held=()):
+        """Writes the tables anew from the histories, where they are not as they must be."""
+        names = [name for known in self.histories.values() for name in known.curves]
+        train = [n.removeprefix("train_") for n in names if n.startswith("train_")]
+        test = [n.removeprefix("test_") for n in names if n.startswith("test_")]
+        train, held = _ordered([*train, *metrics]), _ordered([*test, *held])
+        identity = self._record["columns"]
+        errors = [name for name in held if name in ("squared_error", "cross_entropy")]
+        tables = {
+            "curves": [*identity, "epoch", "step", "samples"]
+            + [f"train_{name}" for name in train]
+            + [f"{part}_{name}" for part in data.PARTS[1:] for name in held]
+            + ["diverged"],
+            "results": [*dict.fromkeys([*identity, *MEASURES, *errors, *TAIL])],
+            "timing": TIMING,
+        }
+        self._tables, self._head = {}, tables["results"]
+        for name, columns in tables.items():
+            path = self.path / f"{name}.csv"
+            self._tables[name] = Table(path, columns)
+            if path.is_file() and not path.read_bytes().endswith(b"\n"):
+                say(f"{path}: its last row was cut short; it is written anew")
+        self._write_curves()
+        self._write_results()
+
+    def _write_curves(self, last=None):
+        """All rows by group, those of the one that is being trained last."""
+        order = sorted(self.groups, key=lambda group: group.number == last)
+        known = [(group, self.histories.get(group.number)) for group in order]
+        self._tables["curves"].write(
+            [row for group, its in known if its for row in its.curve_rows(group)]
+        )
+
+    def _write_results(self):
+        done = [group for group in self.groups if self.finished(group)]
+        known = [(group, self.histories[group.number]) for group in done]
+        rows = [row for group, its in known for row in its.result_rows(group)]
+        table = self._tables["results"]
+        table.columns, rows = tables.merged(self.path, self._head, rows)
+        table.write(rows)
+        self._tables["timing"].write([its.timing_row(group) for group, its in known])
+
+    def begin(self, group, population, dataset):
+        """The snapshot that a group goes on from, or starts at, and its history."""
+        layout = population.layout
+        here = {"steps": population.steps, "data": dataset.digest}
+        here |= {"devices": layout.devices, "chunk": layout.chunk}
+        here |= {"made_by": json.dumps(machine.describe())}
+        before, found = self.histories.get(group.number), self._restore(group)
+        if found is None:
+            snapshot = population.start()
+            known = history.History(**here, status=snapshot.status)
+        else:
+            known, arrays = found
+            at = known.epoch, known.step
+            snapshot = population.load(arrays, *at, known.status)
+            say(
+                f"{self.path}: group {group.number + 1} of {len(self.groups)} goes on from "
+                f"epoch {known.epoch}, step {known.step}{known.differences(here)}"
+            )
+            known = dataclasses.replace(known, **here)
+        self.histories[group.number] = known
+        if before or max(self.histories) > group.number:
+            self._write_curves(last=group.number)
+            self._write_results()
+        self._events = self._new_events(group)
+        for member, epoch, values in known.points(group):
+            self._add_event(member, epoch, values, known)
+        return snapshot, known
+
+    def _restore(self, group):
+        for checkpoint in checkpoints.find(self._place(group)):
+            try:
+                read = checkpoints.read(checkpoint, ["record", "state"])
+            except files.Broken as fault:
+                say(f"{fault}; the checkpoint is left out")
+                with files.writing(checkpoint):
+                    checkpoint.rename(checkpoint.with_name(f"{checkpoint.name}.broken"))
+                continue
+            return history.History.load(read["record"]), read["state"]
+        return None
+
+    def check_data(self, group, dataset):
+        """All groups of the same splits are trained on the same data, whenever they are."""
+        for other in self.groups:
+            known = self.histories.get(other.number)
+            same = all(
+                getattr(other.runs[0], name) == getattr(group.runs[0], name)
+                for name in ("dataset", *data.PARTS)
+            )
+            if known and same and known.data != dataset.digest:
+                raise InputError(
+                    f"{self.path} was trained on other data: the sha256 of {dataset.name} was "
+                    f"{known.data[:12]}..., and now is {dataset.digest[:12]}..."
+                )
+
+    def add_epoch(self, group, known):
+        """The rows of the epoch that has ended."""
+        since = known.epoch - 1
+        self._tables["curves"].add(known.curve_rows(group, since))
+        for member, epoch, values in known.points(group, since):
+            self._add_event(member, epoch, values, known)
+
+    def save(self, group, population, snapshot, known):
+        """A checkpoint of the group."""
+        parts = {"record": known.dump(), "state": population.dump(snapshot)}
+        name = f"{known.epoch}-{known.step}{'-1' if known.results else ''}"
+        checkpoints.save(self._place(group), name, parts)
+
+    def finish(self, group, population, snapshot, known):
+        """The parameters of a group's runs, a last checkpoint, and the rows: it is finished."""
+        examples = population.examples(EXAMPLES)
+        with files.writing(self.path):
+            (self.path / "params").mkdir(exist_ok=True)
+        judged = zip(
+            group.numbers, population.judged(snapshot), population.states(snapshot)
+        )
+        for number, state, last in judged:
+            trained.save(record.params_path(self.path, number), state, examples)
+            if snapshot.best is not None:
+                path = record.params_path(self.path, number, last=True)
+                trained.save(path, last, examples)
+        self.save(group, population, snapshot, known)
+        self._write_results()
+        if max(self.histories) > group.number:
+            self._write_curves()
+
+    def _place(self, group):
+        return self.path / "checkpoints" / f"{group.number:04d}"
+
+    def _new_events(self, group):
+        """TensorBoard's files of a group, a folder a run."""
+        names = []
+        for columns in group.names:
+            name = ",".join(f"{k}={v}" for k, v in columns.items() if k != "run")
+            names.append(f"{columns['run']:04d},{name.replace('/', '_')}")
+        return Events(self.path / "tensorboard", names)
+
+    def _add_event(self, member, epoch, values, known):
+        scalars = {name.replace("_", "/", 1): value for name, value in values.items()}
+        self._events.add(member, epoch * known.steps, scalars)
+
+
+def _check_written(base, sweep, overrides, grid):
+    """What config.json says of a command must be the command again."""
+    written = json.loads(json.dumps([sweep["overrides"], sweep["grid"]]))
+    runs = config.settle(base, overrides, grid)
+    try:
+        same = [*map(config.identity, config.settle(base, *written))] == [
+            *map(config.identity, runs)
+        ]
+    except InputError:
+        same = False
+    if not same:
+        raise InputError(
+            "the grid or an override holds what config.json cannot name: functions must be those "
+            "of a module, not a partial, a lambda or a local one"
+        )
+
+
+def _check_unused(path):
+    """Told at once, before the data are read."""
+    if path.is_dir() and any(p.name not in OURS for p in path.iterdir()):
+        raise InputError(
+            f"{path} is neither empty nor a run folder: name another --workdir"
+        )
+    parent = next(p for p in (path, *path.absolute().parents) if p.exists())
+    if not (parent.is_dir() and os.access(parent, os.W_OK)):
+        raise InputError(f"cannot write to {path}: {parent} is not a writable folder")
+
+
+def _ordered(names):
+    return list(dict.fromkeys(["loss", *TERMS, *sorted(names)]))

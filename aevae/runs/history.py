@@ -1,0 +1,167 @@
+"""What is known of a group of runs so far: kept in its checkpoints, and told in the tables."""
+
+import dataclasses
+import json
+from typing import NamedTuple
+
+import numpy as np
+
+from aevae import config
+from aevae.training.population import Status
+
+
+ABOUT = ("objective", "dataset", "binarization")  # told of every run
+
+
+class Group(NamedTuple):
+    """Runs that one program trains."""
+
+    number: int  # of the group, from 0
+    numbers: list[int]  # of its runs
+    runs: list[config.Config]
+    names: list[dict[str, str]]  # what a table's row says of which run it is
+
+
+def grouped(runs, indices, paths):
+    """The groups of a folder's runs, given the numbers of each group's."""
+    return [
+        Group(
+            number,
+            own,
+            [runs[n] for n in own],
+            [{"run": n} | config.columns(runs[n], paths) for n in own],
+        )
+        for number, own in enumerate(indices)
+    ]
+
+
+@dataclasses.dataclass
+class History:
+    """The curves of a group, [E, M] by name, its results, [M] by name, and what it cost.
+
+    All tables are made from histories, so that whatever happens to a table can be mended.
+    """
+
+    steps: int  # in an epoch
+    data: str  # digest
+    devices: int
+    chunk: int
+    made_by: str  # versions and hardware, as JSON
+    status: Status
+    seconds: float = 0.0
+    epoch: int = 0
+    step: int = 0
+    curves: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    results: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+
+    def add(self, snapshot):
+        """Takes down what a snapshot says. Tells whether it is the end of an epoch."""
+        self.epoch, self.step, self.status = (
+            snapshot.epoch,
+            snapshot.step,
+            snapshot.status,
+        )
+        for name, values in (snapshot.metrics or {}).items():
+            rows = self.curves.get(name, values[:0].reshape(0, len(values)))
+            self.curves[name] = np.concatenate([rows, values[None]])
+        self.results = snapshot.results or {}
+        return snapshot.metrics is not None
+
+    def finished(self, group):
+        """Whether its runs are trained to their end and evaluated."""
+        ended = self.epoch >= group.runs[0].epochs or self.status.stopped.all()
+        return bool(self.results) and self.step == 0 and bool(ended)
+
+    def dump(self):
+        """All of it as arrays by name."""
+        trees = {"curves": self.curves, "results": self.results}
+        trees["status"] = self.status._asdict()
+        single = {k: v for k, v in vars(self).items() if k not in trees}
+        return {name: np.asarray(value) for name, value in single.items()} | {
+            f"{tree}/{name}": values
+            for tree, of in trees.items()
+            for name, values in of.items()
+        }
+
+    @classmethod
+    def load(cls, arrays):
+        """The history that was dumped."""
+        fields = {"curves": {}, "results": {}, "status": {}}
+        for path, value in arrays.items():
+            tree, slash, name = path.partition("/")
+            if slash:
+                fields[tree][name] = value
+            else:
+                fields[tree] = value.item()
+        return cls(**fields | {"status": Status(**fields["status"])})
+
+    def differences(self, here):
+        """What is promised of going on `here`, another layout or machine, in words."""
+        was, now = json.loads(self.made_by), json.loads(here["made_by"])
+        changed = [
+            f"{name} {was[part].get(name)} is now {value}"
+            for part in ("versions", "hardware")
+            for name, value in now[part].items()
+            if was[part].get(name) != value
+        ]
+        for name in ("devices", "chunk"):
+            if getattr(self, name) != here[name]:
+                changed.append(
+                    f"{name} {getattr(self, name)} in use is now {here[name]}"
+                )
+        if not changed:
+            return ""
+        return f" ({'; '.join(changed)}: equal to rounding, not in every bit)"
+
+    def points(self, group, since=0):
+        """(member, epoch, metrics) of every epoch after `since` that a run has taken part in."""
+        ends = np.where(self.status.stopped, self.status.stopped, np.inf)
+        epochs = len(next(iter(self.curves.values()), ()))
+        for epoch in range(since, epochs):
+            for member in range(len(group.runs)):
+                if epoch < ends[member]:
+                    values = {k: v[epoch, member] for k, v in self.curves.items()}
+                    yield member, epoch + 1, values
+
+    def curve_rows(self, group, since=0):
+        """The rows of `curves.csv`."""
+        for member, epoch, values in self.points(group, since):
+            step = epoch * self.steps
+            at = {"epoch": epoch, "step": step, "samples": step * group.runs[0].batch}
+            diverged = self.status.diverged[member]
+            at["diverged"] = diverged if 0 < diverged <= epoch else None
+            yield values | at | group.names[member]
+
+    def result_rows(self, group):
+        """The rows of `results.csv`, of a group that has results."""
+        for member, (run, names) in enumerate(zip(group.runs, group.names)):
+            status = Status(*(values[member] for values in self.status))
+            epochs = status.stopped or self.epoch
+            row = {k.removeprefix("test_"): v[member] for k, v in self.results.items()}
+            row |= {name: config.describe(getattr(run, name)) for name in ABOUT}
+            row["binarization"] += _options(run.binarization)
+            row |= {"parameters": run.keep, "epochs": epochs}
+            row |= {"epoch": status.best if run.keep == "best" else epochs}
+            yield row | {"diverged": status.diverged or None} | names
+
+    def timing_row(self, group):
+        """The row of `timing.csv`."""
+        epochs = np.where(
+            self.status.stopped, self.status.stopped, self.epoch
+        ).sum()
+        images = epochs * self.steps * group.runs[0].batch
+        return {
+            "group": group.number,
+            "runs": len(group.runs),
+            "devices": self.devices,
+            "chunk": self.chunk,
+            "seconds": f"{self.seconds:.2f}",
+            "images_per_second": f"{images / self.seconds:.0f}",
+        }
+
+
+def _options(function):
+    """What is bound to it, as in `(seed=1)`."""
+    options = getattr(function, "keywords", None) or {}
+    told = ", ".join(f"{name}={config.describe(v)}" for name, v in options.items())
+    return f"({told})" if told else ""

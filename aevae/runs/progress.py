@@ -1,0 +1,97 @@
+"""How far a sweep is, for who watches it."""
+
+import sys
+import time
+
+import numpy as np
+from tqdm import tqdm
+
+from aevae.training import bounds
+
+
+def say(text):
+    """A line for who watches, that leaves a bar whole."""
+    tqdm.write(text, file=sys.stderr)
+
+
+class Progress:
+    """A bar on a terminal; elsewhere a line every ten seconds and at the end of a group."""
+
+    def __init__(self, tasks, folder):
+        self._groups = len(folder.groups)
+        work = sum(_images(task) * task.group.runs[0].epochs for task in tasks)
+        live = sys.stderr.isatty()
+        self._bar = tqdm(
+            total=work,
+            unit=" images",
+            unit_scale=True,
+            bar_format="{desc} {percentage:3.0f}%|{bar:16}| {rate_fmt}, {remaining} left",
+            dynamic_ncols=True,
+            file=sys.stderr,
+            mininterval=0.1 if live else 10,
+            disable=not live,
+        )
+        self._done = self._before = 0
+        self._began = self._spoke = time.perf_counter()
+
+    def begin(self, task):
+        self._task, self._best = task, "ELBO -"
+        self._before = self._done
+        self._tell("compiling")
+
+    def go_on(self, snapshot):
+        """What was trained before is no work of now."""
+        self._bar.total -= self._seen(snapshot)
+        self._before -= self._seen(snapshot)
+
+    def show(self, snapshot):
+        epochs = self._task.group.runs[0].epochs
+        over = snapshot.results is not None
+        done = self._before + (
+            _images(self._task) * epochs if over else self._seen(snapshot)
+        )
+        self._bar.update(done - self._done)
+        self._done = done
+        if snapshot.metrics is not None:
+            self._best = _best(snapshot)
+        at = (
+            "evaluating" if snapshot.epoch == epochs else f"epoch {snapshot.epoch}/{epochs}"
+        )
+        at = f"epoch {snapshot.epoch}/{epochs}" if over else at
+        self._tell(f"{at}, {self._best}", over)
+
+    def _seen(self, snapshot):
+        """Images that the runs of the group have seen by then."""
+        batch, runs = self._task.group.runs[0].batch, len(self._task.group.runs)
+        return _images(self._task) * snapshot.epoch + snapshot.step * batch * runs
+
+    def _tell(self, text, over=False):
+        group = self._task.group
+        latent = getattr(group.runs[0].model, "latent", "-")
+        head = f"group {group.number + 1}/{self._groups} (latent {latent})"
+        self._bar.set_description_str(f"{head}: {text}", refresh=False)
+        now = time.perf_counter()
+        if self._bar.disable and (now - self._spoke > 10 or over):
+            rate = self._done / (now - self._began)
+            left = (self._bar.total - self._done) / rate if rate else float("nan")
+            line = f"{head}: {text}, {rate:,.0f} images/s, {left:.0f} s left"
+            print(line, file=sys.stderr, flush=True)
+            self._spoke = now
+
+    def close(self):
+        self._bar.close()
+
+
+def _images(task):
+    """That the runs of a group see in an epoch."""
+    size, runs = len(task.dataset.train["image"]), task.group.runs
+    return size // runs[0].batch * runs[0].batch * len(runs)
+
+
+def _best(snapshot):
+    values = bounds.score(snapshot.metrics)
+    best = np.max(values, initial=-np.inf, where=np.isfinite(values))
+    if "validation_elbo" in snapshot.metrics:
+        return f"best ELBO {best:.2f}"
+    name = "distortion" if "validation_distortion" in snapshot.metrics else "loss"
+    return f"best {name} {-best:.2f}"

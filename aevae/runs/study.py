@@ -1,0 +1,166 @@
+"""A study: the runs of a grid, trained group by group into a run folder."""
+
+import math
+import time
+from typing import Any, NamedTuple
+
+from aevae import InputError, Interrupted, config, data
+from aevae.runs import tables
+from aevae.runs.folder import Folder
+from aevae.runs.progress import Progress, say
+from aevae.system import machine
+from aevae.system.signals import Signals
+from aevae.training import feed
+from aevae.training.check import check_run
+from aevae.training.population import populate
+from aevae.training.snapshots import snapshots
+
+
+
+
+INTERVAL = 60.0  # seconds between the checkpoints of a group
+
+
+class Task(NamedTuple):
+    """A group that is to be trained, and what is known of it before."""
+
+    group: Any  # history.Group
+    dataset: data.DataSet
+    checked: tuple  # parameters of one run; names of metrics in training, and in evaluation
+
+
+class Outcome(NamedTuple):
+    """What became of a command: the rows of the folder's results, and groups trained for them."""
+
+    rows: list[dict]
+    trained: int
+
+
+def run(
+    base,
+    workdir,
+    *,
+    overrides=None,
+    grid=None,
+    dataset=None,
+    data_dir=None,
+    chunk=None,
+    interval=INTERVAL,
+    fresh=False,
+    memory=None,
+):
+    """Trains every run of a grid into the folder `workdir`, or goes on with it; an Outcome.
+
+    The same again goes on where it stopped, and ends with the same bits as if it never had. More
+    epochs continue the runs, new points of the grid are new runs; any other difference from what
+    the folder holds is an error.
+
+    Args:
+      base: the path of a config file, or a Config.
+      workdir: a run folder, or a folder that does not exist yet or is empty.
+      overrides: {name: value or text} in place of the config's values.
+      grid: {name: values}, or a list of such, in place of the config's grid.
+      dataset: a `data.DataSet`, or arrays as `data.load` takes them, in place of the set that the
+        config names.
+      data_dir: where TFDS has prepared the data sets.
+      chunk: how many members a device trains at a time; by default `layout.lay_out` decides.
+      interval: seconds between checkpoints. SIGTERM and Ctrl-C make one, too.
+      fresh: start over; a run folder that is there is renamed.
+      memory: bytes of each device's memory that data may take, by default half of it. Training data
+        that do not fit are fed window by window; no bit depends on it.
+    Raises:
+      InputError: whatever is wrong with the input, before any training.
+      WriteError: the disk is full or cannot be written. What was saved is sound.
+      Interrupted: SIGTERM or Ctrl-C, after a checkpoint.
+    """
+    machine.prepare()
+    if dataset is not None:
+        dataset = data.load(dataset)
+        overrides = (overrides or {}) | {"dataset": dataset.name}
+    if chunk is not None and chunk < 1:
+        raise InputError(f"chunk must be a whole number of at least 1, not {chunk}")
+    if memory is not None and not memory > 0:
+        raise InputError(f"memory for data must be above 0 bytes, not {memory}")
+    if not 0 <= interval < math.inf:
+        raise InputError(f"interval must be 0 seconds or more, not {interval}")
+    text = part = None
+    if not isinstance(base, config.Config):
+        file, part = config.split(base)
+        base, text = config.load(base), file.read_text()
+    with Folder(workdir, fresh) as folder:
+        folder.join(base, (text, part), overrides, grid)
+        tasks = _tasks(folder, dataset, data_dir, memory)
+        if tasks:
+            metrics, held = ([n for t in tasks for n in t.checked[i]] for i in (1, 2))
+            folder.claim(metrics, held, [task.dataset for task in tasks])
+            again = f"the same command{' without --fresh' if fresh else ''}"
+            how = chunk, interval, memory
+            _train_all(tasks, folder, how, Signals(again))
+        else:
+            folder.mend()
+            say(f"{workdir} is finished: nothing to do")
+        return Outcome(tables.results(workdir), len(tasks))
+
+
+def _tasks(folder, dataset, data_dir, memory):
+    """Reads the data and traces one step of every open group: what is wrong shows here."""
+    known, tasks = {}, []
+    for group in folder.groups:
+        if folder.finished(group):
+            continue
+        first = group.runs[0]
+        stored = data.of(first, data_dir, dataset=dataset, known=known)
+        folder.check_data(group, stored)
+        checked = check_run(first, stored)
+        held = (stored.validation, stored.test)
+        taken = sum(data.held_bytes(first.binarization, split) for split in held)
+        seeds = len({run.seed for run in group.runs})
+        feed.fit(stored.train, first.batch, seeds, taken, memory)
+        tasks.append(Task(group, stored, checked))
+    return tasks
+
+
+def _train_all(tasks, folder, how, signals):
+    progress = Progress(tasks, folder)
+    try:
+        with signals:
+            for task in tasks:
+                _train(task, folder, *how, progress, signals)
+                if signals.caught:
+                    text = f"{folder.path} is saved; {signals.again} goes on from there"
+                    raise Interrupted(text, signals.caught)
+    finally:
+        progress.close()
+
+
+def _train(task, folder, chunk, interval, memory, progress, signals):
+    group = task.group
+    progress.begin(task)
+    began = time.perf_counter()
+    how = {"chunk": chunk, "memory": memory, "checked": task.checked}
+    population = populate(group.runs, task.dataset, **how)
+    if not population.feed.resident:
+        say(
+            f"group {group.number + 1}: its training data do not fit on the devices; they are fed "
+            f"in windows of {population.feed.length} of {population.steps} steps"
+        )
+    start, known = folder.begin(group, population, task.dataset)
+    progress.go_on(start)
+    saved = time.perf_counter()
+    for snapshot in snapshots(population, start):
+        now = time.perf_counter()
+        known.seconds, began = known.seconds + now - began, now
+        if known.add(snapshot):
+            folder.add_epoch(group, known)
+        progress.show(snapshot)
+        if snapshot.results:
+            with signals.saving:
+                folder.finish(group, population, snapshot, known)
+        elif signals.caught or now - saved >= interval:
+            with signals.saving:
+                folder.save(group, population, snapshot, known)
+            saved = time.perf_counter()
+            if signals.caught:
+                at = f"group {group.number + 1}, epoch {snapshot.epoch}, step {snapshot.step}"
+                text = f"{folder.path} is saved at {at}; {signals.again} goes on from there"
+                raise Interrupted(text, signals.caught)

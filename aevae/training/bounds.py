@@ -1,0 +1,163 @@
+"""What a trained run is worth: means over a whole split. Nothing here knows that runs are batched."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from aevae import data
+from aevae.models.distributions import log_mean_exp, per_example
+from aevae.objectives import bound_terms
+
+ROWS = 500  # examples that go through a network at a time at most ...
+ROWS_BOUND = 100  # ... and with SAMPLES draws each
+SAMPLES = 64  # of the importance-weighted bound in the results
+ACTIVE = 0.01  # Burda et al. (2016), section 5.2
+
+
+def terms(config, state, batch, key, hp):
+    """The objective's own metrics on a batch, `loss` among them.
+
+    Where the objective has no bound, the `errors` of the reconstruction stand beside its terms.
+    """
+    loss, terms = config.objective(config.model, state.params, batch, key, hp)
+    if "elbo" not in terms:
+        draw = config.model.apply(state.params, batch, None, hp)
+        found = errors(draw.x, batch["image"])
+        terms |= {name: each.mean() for name, each in found.items()}
+    return terms | {"loss": loss}
+
+
+def final(config, state, batch, key, hp):
+    """What the results say of a batch, for an objective that has a bound; nats.
+
+    `distortion` = E[-log p(x|z)] over 64 draws of z, `rate` = KL(q(z|x) || p(z)),
+    `elbo` = -(distortion + rate), `iwae` the bound of Burda et al. (2016), eq. 8, with those
+    draws, and, where q is a diagonal Gaussian, the moments of its mean. `summary` makes a table's
+    row of the means of all this.
+    """
+    draws = jax.vmap(lambda k: config.model.apply(state.params, batch, k, hp))(
+        jax.random.split(key, SAMPLES)
+    )
+    iwae = log_mean_exp(draws.log_px + draws.log_pz - draws.log_qz)
+    found = bound_terms(draws) | {"iwae": iwae.mean()}
+    if hasattr(draws.q, "std"):  # a code without noise has none
+        mean_BxZ = draws.q.mean[0]
+        found |= {"posterior_mean": mean_BxZ.mean(0)}
+        found |= {"posterior_square": (mean_BxZ**2).mean(0)}
+    return found
+
+
+def summary(means):
+    """Of the means of `bounds`, [..., Z] or [...]: `active_units` in the place of the moments.
+
+    The number of latents whose posterior mean varies by more than 0.01 over the data (Burda et
+    al., 2016, section 5.2).
+    """
+    means = dict(means)
+    if "posterior_mean" in means:
+        variance = means.pop("posterior_square") - means.pop("posterior_mean") ** 2
+        means["active_units"] = (variance > ACTIVE).sum(-1)
+    return means
+
+
+def blocks(held, most):
+    """How a split is cut: whole blocks, the rows of one, and of a last one that is smaller or 0.
+
+    Into equal blocks if there are some of at most `most` and at least half as many rows: what is
+    left over is compiled apart. Else so that it is large: some terms, as those of a total
+    correlation, are between the rows of a block.
+    """
+    count = len(held["image"])
+    if count <= most:
+        return 1, count, 0
+    rows = max(
+        range(most, most // 2, -1), key=lambda r: (count % r == 0, count % r or r)
+    )
+    return count // rows, rows, count % rows
+
+
+def count_blocks(held, most):
+    """Of how many blocks a split consists."""
+    full, _, rest = blocks(held, most)
+    return full + (rest > 0)
+
+
+def span(measure, most, config, state, held, sums, key, hp, start, stop):
+    """Adds blocks `start` to `stop` (traced) of a split to `sums`, the means so far.
+
+    `measure(config, state, batch, key, hp)` is `terms` or `bounds`, a mean over its batch, at the
+    schedule's present point. `held` is what `data.held_out` gives. Cutting a split into spans changes no bit. All
+    runs and epochs are given one `key`, and so meet the same noise.
+    """
+    hp = config.schedule(hp, state.step)
+    count = len(held["image"])
+    full, rows, rest = blocks(held, most)
+    sums = jax.tree.map(lambda s: jnp.where(start == 0, 0.0, s), sums)
+
+    def add(sums, block, length):
+        batch = {
+            name: jax.lax.dynamic_slice_in_dim(values, block * rows, length)
+            for name, values in held.items()
+        }
+        batch = data.none(None, batch) | {"size": jnp.float32(count)}
+        found = measure(config, state, batch, jax.random.fold_in(key, block), hp)
+        return jax.tree.map(lambda s, v: s + v * (length / count), sums, found)
+
+    sums = jax.lax.fori_loop(
+        start, jnp.minimum(stop, full), lambda b, sums: add(sums, b, rows), sums
+    )
+    if rest:
+        last = (start <= full) & (full < stop)
+        sums = jax.lax.cond(last, lambda s: add(s, full, rest), lambda s: s, sums)
+    return sums
+
+
+def zeros(measure, most, config, state, held, hp):
+    """The sums of no block yet."""
+    batch = {name: values[:most] for name, values in held.items()}
+    batch = data.none(None, batch) | {"size": jnp.float32(len(held["image"]))}
+
+    def means(state, batch, hp):
+        return measure(config, state, batch, jax.random.key(0), hp)
+
+    shapes = jax.eval_shape(means, state, batch, config.schedule(hp, state.step))
+    return jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), shapes)
+
+
+def means(measure, most, config, state, held, key, hp):
+    """The means of a measure over a whole split."""
+    sums = zeros(measure, most, config, state, held, hp)
+    stop = count_blocks(held, most)
+    return span(measure, most, config, state, held, sums, key, hp, 0, stop)
+
+
+def of_split(config, state, held, key, hp):
+    """What a row of the results says of a split, for an objective that has a bound."""
+    return summary(means(final, ROWS_BOUND, config, state, held, key, hp))
+
+
+def score(measured):
+    """What makes a run or an epoch better than another: its validation ELBO.
+
+    Where an objective has no bound, less distortion; where it has neither, less loss.
+    """
+    for name, sign in (("elbo", 1), ("distortion", -1), ("loss", -1)):
+        value = measured.get(f"validation_{name}")
+        if value is not None:
+            return sign * value
+    return -math.inf
+
+
+def errors(x, image):
+    """Squared error and cross-entropy of the mean reconstruction, summed over pixels, [B] each.
+
+    The cross-entropy has a meaning for images in [0, 1]. A mean that can leave (0, 1), as a
+    Gaussian's can, is clipped to [1e-6, 1 - 1e-6] for it.
+    """
+    mean = jnp.clip(x.mean, 1e-6, 1 - 1e-6)
+    entropy = -image * jnp.log(mean) - (1 - image) * jnp.log1p(-mean)
+    exact = hasattr(x, "cross_entropy")
+    entropy = x.cross_entropy(image) if exact else per_example(entropy)
+    squared = per_example((x.mean - image) ** 2)
+    return {"squared_error": squared, "cross_entropy": entropy}

@@ -1,0 +1,138 @@
+"""What is wrong with a run is told before any work: one step of it is traced, none is run."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aevae import InputError, data
+from aevae.data.binarization import BLOCK
+from aevae.training import bounds
+from aevae.training.step import init_state, initial_batch, train_step
+
+
+def check_run(config, dataset):
+    """A step and an evaluation of a run, traced and not run.
+
+    Returns the number of parameters, and the names of the metrics in training and in evaluation.
+    Whatever fails in it, a hyperparameter that is missing or that nothing reads, and data outside
+    the likelihood's range are told here, in one line, before any work.
+    """
+    size = len(dataset.train["image"])
+    if config.batch > size:
+        raise InputError(
+            f"batch {config.batch} is larger than the {size} training examples of {dataset.name}"
+        )
+    config = shaped(config, dataset)
+    hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
+    names = f"{_name(config.objective)} with {_name(config.model)}"
+
+    def one(hp):
+        state = init_state(config, initial_batch(dataset.train), 0, hp)
+        batch = data.rows(dataset.train, np.arange(config.batch))
+        batch = config.binarization(jax.random.key(0), batch)
+        after, metrics = train_step(config, state, batch, jax.random.key(0), hp)
+        held = config.binarization(jax.random.key(0), _smallest_block(dataset))
+        held = bounds.terms(config, state, held, jax.random.key(0), hp)
+        x = config.model.apply(state.params, batch, None, hp).x
+        return (after, metrics["loss"]), state.params, metrics, held, x
+
+    try:
+        jaxpr, shapes = jax.make_jaxpr(one, return_shape=True)(hp)
+    except Exception as error:
+        if isinstance(error, KeyError):
+            raise InputError(
+                f"{names}: there is no {error}; hparams has {', '.join(hp) or 'nothing'}, "
+                f"a batch {', '.join(dataset.train)}, size"
+            ) from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise InputError(f"{names} fails: {reason}") from error
+    trained, params, metrics, held, x = shapes
+    used = _read(jaxpr, len(jax.tree.leaves(trained)))
+    unread = [name for name, read in zip(sorted(hp), used) if not read]
+    if unread:
+        read = ", ".join(sorted(set(hp) - set(unread))) or "none"
+        raise InputError(
+            f"{names}: nothing reads hyperparameter {', '.join(unread)}; it reads {read}"
+        )
+    _check_range(dataset, config.binarization, x)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+    return parameters, sorted(metrics), sorted(held)
+
+
+def _smallest_block(dataset):
+    """Of those that an evaluation is cut into."""
+    found = []
+    for split in (dataset.validation, dataset.test):
+        _, rows, rest = bounds.blocks(split, bounds.ROWS)
+        found.append(data.rows(split, slice(rest or rows), len(split["image"])))
+    return min(found, key=lambda batch: len(batch["image"]))
+
+
+def shaped(config, dataset):
+    """The config with the data's image shape in its model."""
+    if getattr(config.model, "shape", dataset.shape) not in ((), dataset.shape):
+        raise InputError(
+            f"the model's shape is {config.model.shape}, that of {dataset.name} {dataset.shape}"
+        )
+    return dataclasses.replace(config, model=config.model.clone(shape=dataset.shape))
+
+
+def _name(thing):
+    return getattr(getattr(thing, "func", thing), "__name__", type(thing).__name__)
+
+
+def _read(jaxpr, outputs):
+    """For each input of a jaxpr, whether one of so many first outputs depends on it."""
+    needed = set(map(id, jaxpr.jaxpr.outvars[:outputs]))
+    for equation in reversed(jaxpr.jaxpr.eqns):
+        if needed & set(map(id, equation.outvars)):
+            needed |= set(map(id, equation.invars))
+    return [id(var) in needed for var in jaxpr.jaxpr.invars]
+
+
+def _check_range(dataset, binarization, x):
+    """Whether a likelihood p(x|z) gives every image a probability.
+
+    It may declare `support`, the least and the greatest value it can score, and `levels`, if it has
+    so many equally spaced values within these and none between.
+    """
+    support, levels = getattr(x, "support", None), getattr(x, "levels", None)
+    if support is None:
+        return
+    least, most = support
+    for part, split in dataset.parts.items():
+        low, high, between = np.inf, -np.inf, 0
+        for values in _met(split, binarization):
+            low, high = min(low, values.min()), max(high, values.max())
+            if levels:
+                place = (values - least) * ((levels - 1) / (most - least))
+                between += int((abs(place - np.round(place)) > 1e-3).sum())
+        where = f"{dataset.name}, {part}: pixels"
+        if not (low >= least and high <= most):
+            raise InputError(
+                f"{where} from {low:g} to {high:g} lie outside the {type(x).__name__} "
+                f"likelihood's range, {least:g} to {most:g}"
+            )
+        if between:
+            raise InputError(
+                f"{where} lie between the {levels} levels of the {type(x).__name__} "
+                f"likelihood from {least:g} to {most:g}"
+            )
+
+
+def _met(split, binarization):
+    """Yields arrays of all values that a likelihood meets."""
+    base, kind = getattr(binarization, "func", binarization), split["image"].dtype
+    if base in data.PACKAGED and (base is not data.none or kind == np.bool_):
+        yield np.array([0.0, 1.0])
+    elif base is data.none and kind == np.uint8:
+        yield np.arange(256) / 255
+    elif base is data.none:
+        yield split["image"]
+    else:
+        count, prepare = len(split["image"]), jax.jit(binarization)
+        for start in range(0, count, BLOCK):
+            rows = data.rows(split, slice(start, start + BLOCK), count)
+            yield np.asarray(prepare(jax.random.key(start), rows)["image"])

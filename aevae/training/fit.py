@@ -1,0 +1,66 @@
+"""Training in memory: configs and a data set in, trained runs out."""
+
+import dataclasses
+
+import numpy as np
+
+from aevae import InputError, config, data
+from aevae.system import machine
+from aevae.training.check import check_run
+from aevae.training.population import populate
+from aevae.training.snapshots import snapshots
+from aevae.training.trained import EXAMPLES, Trained
+
+
+def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
+    """Trains runs without a folder; a list of `Trained`, in the order of the runs.
+
+    Runs of one network shape are trained together by one program, as a study trains them.
+
+    Args:
+      configs: a `Config`, of which the grid is trained, or a list of them.
+      dataset: a `data.DataSet`, or arrays as `data.load` takes them; by default the one that each
+        config names.
+      data_dir: where TFDS has prepared data sets.
+      chunk: how many runs a device trains at a time; by default `layout.lay_out` decides.
+      memory: bytes of each device's memory that data may take, by default half of it.
+    Raises:
+      InputError: whatever is wrong with the input, before any training.
+    """
+    machine.prepare()
+    configs = [configs] if isinstance(configs, config.Config) else list(configs)
+    runs = [run for base in configs for run in config.settle(base)]
+    if not runs:
+        raise InputError("there is no run to train: configs is empty")
+    paths, known, found = config.swept(runs[0], runs), {}, [None] * len(runs)
+    tasks = []
+    for group in config.groups(runs):
+        own = [runs[n] for n in group]
+        stored = data.of(own[0], data_dir, dataset=dataset, known=known)
+        tasks.append((group, own, stored, check_run(own[0], stored)))
+    for group, own, stored, checked in tasks:
+        how = {"chunk": chunk, "memory": memory, "checked": checked}
+        population = populate(own, stored, **how)
+        for number, run in zip(group, _trained(own, population, paths)):
+            found[number] = run
+    return found
+
+
+def _trained(runs, population, paths):
+    """Trains a population to its end, and yields its runs."""
+    history = {}
+    for snapshot in snapshots(population):
+        for name, values in (snapshot.metrics or {}).items():
+            history.setdefault(name, []).append(values)
+    examples, status = population.examples(EXAMPLES), snapshot.status
+    for member, (run, state) in enumerate(zip(runs, population.judged(snapshot))):
+        ended = int(status.stopped[member]) or snapshot.epoch
+        curves = {k: np.array(v)[:ended, member] for k, v in history.items()}
+        row = {name: run.values.get(path) for name, path in paths.items()}
+        row |= {
+            name.removeprefix("test_"): float(values[member])
+            for name, values in snapshot.results.items()
+        }
+        row |= {"diverged": int(status.diverged[member]) or None, "epochs": ended}
+        run = dataclasses.replace(run, model=population.config.model)
+        yield Trained(run, state.params, state.step, row, examples, curves)

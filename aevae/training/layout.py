@@ -1,0 +1,159 @@
+"""Runs of one network shape along one axis: laid out over devices, and worked on in spans."""
+
+import time
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+from aevae.training.check import shaped
+
+SPAN = 1.0  # seconds: how long the host waits for the devices at most, about
+SMALL = 30_000  # parameters: below it, a CPU trains several members at a time ...
+CHUNK = 8  # ... so many: experiments.benchmark, on digits and MNIST networks by width
+
+
+class Layout(NamedTuple):
+    """How members lie: over `devices`, and `chunk` at a time on each."""
+
+    members: int
+    devices: int
+    chunk: int
+
+    @property
+    def padded(self):
+        return (
+            -(-self.members // (self.devices * self.chunk)) * self.devices * self.chunk
+        )
+
+
+def lay_out(members, parameters, devices=None, chunk=None):
+    """The layout for so many members of so many parameters each.
+
+    A group smaller than the device count uses only as many devices as it has members. On a CPU
+    large networks go one at a time, whose state stays in the cache; small ones `CHUNK` at a time.
+    An accelerator takes all at once. The bits of a run depend on the chunk.
+    """
+    devices = min(members, devices or jax.device_count())
+    each = -(-members // devices)
+    if chunk is None:
+        on_cpu = jax.default_backend() == "cpu"
+        chunk = (CHUNK if parameters < SMALL else 1) if on_cpu else each
+    turns = -(-each // min(chunk, each))
+    return Layout(members, devices, -(-each // turns))
+
+
+class Members:
+    """The runs of a group: alike but for hyperparameters and seed.
+
+    They lie along one axis, split over the devices without any communication between them, and on
+    each device `layout.chunk` at a time. The last is repeated to fill the layout.
+    """
+
+    def __init__(self, runs, dataset, layout):
+        self.runs, self.layout = runs, layout
+        self.config = shaped(runs[0], dataset)
+        devices = jax.devices()[: layout.devices]
+        self._mesh = jax.make_mesh(
+            (len(devices),), ("M",), (AxisType.Auto,), devices=devices
+        )
+        self.everywhere = NamedSharding(self._mesh, P())
+        self.along = NamedSharding(self._mesh, P("M"))
+        padded = [*runs, *[runs[-1]] * (layout.padded - len(runs))]
+        self.seeds = np.array([run.seed for run in padded], np.int32)
+        self.hp = {
+            name: np.array([run.hparams[name] for run in padded], np.float32)
+            for name in self.config.hparams
+        }
+
+    def everyone(self, f, **options):
+        """`f(own, given, shared)` of one run, compiled for all of them."""
+        return everyone(self._mesh, self.layout.chunk, f, **options)
+
+    def spread(self, values):
+        """Values of the members, [M, ...], padded and laid out as they are."""
+        values = np.asarray(values)
+        padding = np.repeat(values[-1:], self.layout.padded - len(values), axis=0)
+        return jax.device_put(np.concatenate([values, padding]), self.along)
+
+    def zeros(self, shapes):
+        """Of one run's shapes, a zero for every member."""
+        padded = self.layout.padded
+        zeros = jax.tree.map(lambda s: np.zeros((padded, *s.shape), s.dtype), shapes)
+        return jax.device_put(zeros, self.along)
+
+    def work(self, run, carry, given, shared, start, units, pace):
+        """Yields (units done, carry) about every second, to the last of `units`.
+
+        `run(carry, given, (*shared, start, stop))` is what `everyone` compiled of a function that
+        does units `start` to `stop`. The carry that was yielded before is spent.
+        """
+        while start < units:
+            stop = pace.begin(start, units)
+            carry = run(carry, given, (*shared, np.int32(start), np.int32(stop)))
+            start = pace.end(carry)
+            yield start, carry
+
+
+class Pace:
+    """Spans of about a second, or of a given length."""
+
+    def __init__(self, length=None):
+        self._length, self._units = (
+            length,
+            length or 1,
+        )  # the first waits for the compiler
+
+    def begin(self, start, end):
+        """Where the span from `start` is to stop."""
+        self._start, self._stop = start, min(start + self._units, end)
+        self._began = time.perf_counter()
+        return self._stop
+
+    def end(self, outputs):
+        """Waits for the span; returns where it stopped."""
+        jax.block_until_ready(outputs)
+        each = (time.perf_counter() - self._began) / (self._stop - self._start)
+        self._units = self._length or max(1, int(SPAN / each))
+        return self._stop
+
+
+def everyone(mesh, chunk, f, **options):
+    """`f(own, given, shared)` of one run, for all: over the devices, then in chunks.
+
+    Where there is an `own`, what `f` returns takes its place, without a copy of the whole.
+    """
+
+    def of_all(own, given, shared):
+        if own is None:
+            size = chunk if chunk > 1 else None
+            return jax.lax.map(lambda g: f(None, g, shared), given, batch_size=size)
+        each = jax.vmap(f, in_axes=(0, 0, None)) if chunk > 1 else f
+
+        def turn(i, own):
+            now = [
+                jax.tree.map(lambda v: _at(v, i, chunk), tree) for tree in (own, given)
+            ]
+            new = each(*now, shared)
+            return jax.tree.map(lambda v, part: _put(v, part, i, chunk), own, new)
+
+        turns = len(jax.tree.leaves(given)[0]) // chunk
+        return jax.lax.fori_loop(0, turns, turn, own)
+
+    specs = {"in_specs": (P("M"), P("M"), P()), "out_specs": P("M")}
+    return jax.jit(
+        jax.shard_map(of_all, mesh=mesh, check_vma=False, **specs), **options
+    )
+
+
+def _at(values, i, chunk):
+    """Turn `i`'s members: [chunk, ...], or the one there is."""
+    part = jax.lax.dynamic_slice_in_dim(values, i * chunk, chunk)
+    return part if chunk > 1 else part[0]
+
+
+def _put(values, part, i, chunk):
+    part = part if chunk > 1 else part[None]
+    return jax.lax.dynamic_update_slice_in_dim(values, part, i * chunk, 0)

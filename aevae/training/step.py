@@ -1,0 +1,82 @@
+"""One run: state, step, and a span of steps. Nothing here knows that runs are batched."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from aevae import data
+
+INIT_ROWS = 10_000  # training examples that initial values may depend on
+
+
+class State(NamedTuple):
+    """Everything that changes during a run. Arrays only: no functions, no config, no key."""
+
+    params: Any
+    opt: optax.OptState
+    step: jax.Array
+
+
+def init_state(config, scaled, seed, hp):
+    """The first state. `scaled` is training data: initial values may come from it."""
+    hp = config.schedule(hp, jnp.int32(0))
+    params = config.model.init(
+        jax.random.fold_in(jax.random.key(seed), 0), scaled, None, hp
+    )
+    return State(params, config.optimizer(hp).init(params), jnp.int32(0))
+
+
+def train_step(config, state, batch, key, hp):
+    """One update. The optimiser is rebuilt here, so that its numbers may be traced."""
+    hp = config.schedule(hp, state.step)
+
+    def objective(params):
+        return config.objective(config.model, params, batch, key, hp)
+
+    (loss, metrics), grads = jax.value_and_grad(objective, has_aux=True)(state.params)
+    updates, opt = config.optimizer(hp).update(grads, state.opt, state.params)
+    params = optax.apply_updates(state.params, updates)
+    return State(params, opt, state.step + 1), metrics | {"loss": loss}
+
+
+class Window(NamedTuple):
+    """Steps of an epoch, from `first` on, and the rows that they visit.
+
+    Of a set that is on the device as a whole the window is the epoch, and `stored` the set.
+    """
+
+    stored: dict[str, jax.Array]  # arrays of rows
+    order: jax.Array  # [T, B]: which rows of `stored` each batch has
+    first: int  # the step that order[0] is of
+    size: float  # of the set that the rows are of
+
+
+def train_span(config, window, carry, seed, hp, start, stop):
+    """Steps `start` to `stop` (traced) of an epoch, within a window of it.
+
+    `carry` is (state, sums of the epoch's metrics so far). Cutting an epoch into spans, or into
+    windows, changes no bit of either, so the host may look, save or leave between any two steps. The keys come
+    from the seed and the step alone: nothing random is stored, any step can be replayed.
+    """
+    root = jax.random.fold_in(jax.random.key(seed), 1)
+    state, sums = carry
+    sums = jax.tree.map(lambda s: jnp.where(start == 0, 0.0, s), sums)
+
+    def body(t, carry):
+        state, sums = carry
+        key, noise_key = jax.random.split(jax.random.fold_in(root, state.step))
+        batch = data.rows(window.stored, window.order[t - window.first], window.size)
+        # What comes after is then compiled alike, whatever shape the window has.
+        batch = jax.lax.optimization_barrier(batch)
+        batch = config.binarization(key, batch)
+        state, metrics = train_step(config, state, batch, noise_key, hp)
+        return state, jax.tree.map(jnp.add, sums, metrics)
+
+    return jax.lax.fori_loop(start, stop, body, (state, sums))
+
+
+def initial_batch(split, size=None):
+    """Scaled training data, for initial values that come from it; `size` as in `rows`."""
+    return data.none(None, data.rows(split, slice(INIT_ROWS), size))

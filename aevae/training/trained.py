@@ -1,0 +1,75 @@
+"""A trained run: its model as functions of data."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aevae import InputError, data
+
+EXAMPLES = 10  # test examples that are kept with a run, to draw reconstructions of
+
+
+class Trained:
+    """A trained run: what its folder says of it, and its model as functions of data.
+
+    Images are [N, H, W, C]: uint8, bool, or float32 in [0, 1]; or a batch, a dict of `image` and what
+    else the model reads. To build on, there are `config`, `params`, `hp` (at the last step), `row`
+    (of results.csv) and `examples`, the first test examples as they were evaluated.
+    """
+
+    def __init__(self, config, params, step, row, examples, history=None):
+        self.config, self.row, self.examples = config, row, examples
+        self._history = history
+        self.step = step
+        self.params = jax.tree.map(jnp.asarray, params)
+        hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
+        self.hp = config.schedule(hp, jnp.int32(step))
+        self._programs = {}
+
+    @property
+    def history(self):
+        """The curves, {name: [E]}, as `test_elbo`: what was measured at each epoch's end."""
+        if callable(self._history):
+            self._history = self._history()
+        return self._history
+
+    def encode(self, images):
+        """q(z|x), [N, Z]: its `mean` is the code."""
+        return self._apply("encode", self._batch(images))
+
+    def decode(self, z, batch=None):
+        """p(x|z), [N, H, W, C]: its `mean` is the image."""
+        z = jax.tree.map(jnp.asarray, z)
+        return self._apply("decode", z, batch or {}, self.hp)
+
+    def reconstruct(self, images):
+        """The mean image of the mean code, [N, H, W, C]."""
+        batch = self._batch(images)
+        return self.decode(self.encode(batch).sample(None), batch).mean
+
+    def sample(self, key, count, batch=None):
+        """Mean images of `count` codes drawn from the prior, [count, H, W, C].
+
+        `batch` has what the model reads beside the image: the labels of a conditional VAE.
+        """
+        codes = self._apply("prior", {}).sample(key, count)
+        return self.decode(codes, batch).mean
+
+    def _batch(self, images):
+        batch = images if isinstance(images, dict) else {"image": images}
+        image, shape = np.asarray(batch["image"]), tuple(self.config.model.shape)
+        known = image.dtype == np.uint8 or image.dtype.kind in "bf"
+        if image.shape[1:] != shape or not known:
+            raise InputError(
+                f"images must be uint8, bool or floats, [N, {', '.join(map(str, shape))}], "
+                f"not {image.dtype} {list(image.shape)}"
+            )
+        return data.none(None, batch | {"image": jnp.asarray(image)})
+
+    def _apply(self, method, *args):
+        if method not in self._programs:
+            apply = functools.partial(self.config.model.apply, method=method)
+            self._programs[method] = jax.jit(apply)
+        return self._programs[method](self.params, *args)

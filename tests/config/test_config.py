@@ -1,0 +1,216 @@
+"""Names, overrides and grids."""
+
+import functools
+
+import pytest
+
+from aevae import InputError, config, data, models, networks, objectives, optim
+
+
+def base(**changes):
+    model = models.VAE(4, networks.MLPEncoder((8,)), networks.MLPDecoder((8, 8)))
+    values = {
+        "model": model,
+        "objective": functools.partial(objectives.iwae, k=5),
+        "hparams": {"lr": 1e-3, "beta": 1.0},
+        "optimizer": optim.adam,
+        "schedule": optim.constant,
+        "binarization": data.stochastic,
+    }
+    return config.Config(**values | changes)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "path", "value"),
+    [
+        ("latent", "7", "model.latent", 7),
+        ("model.encoder.widths", "(16, 16)", "model.encoder.widths", (16, 16)),
+        ("encoder.widths", "16", "model.encoder.widths", (16,)),
+        ("k", "9", "objective.k", 9),
+        ("beta", "2", "hparams.beta", 2.0),
+        ("hparams.lr", "3e-4", "hparams.lr", 3e-4),
+        ("batch", "50", "batch", 50),
+        ("train", "train[:10%]", "train", "train[:10%]"),
+        ("binarization", "threshold", "binarization", data.threshold),
+        ("objective", "beta_vae", "objective", objectives.beta_vae),
+        ("optimizer", "aevae.optim:adam", "optimizer", optim.adam),
+    ],
+)
+def test_an_override_finds_its_value_and_its_kind(name, text, path, value):
+    before = base()
+    after = config.override(before, name, text)
+    assert config.get(after, path) == value
+    assert type(config.get(after, path)) is type(value)
+    ours, theirs = (
+        {p: v for p, v in config.leaves(c).items() if p != path and not callable(v)}
+        for c in (before, after)
+    )
+    assert ours.keys() - theirs.keys() <= {"objective.k"}  # beta_vae has no K
+    assert all(ours[p] == v for p, v in theirs.items())
+    unchanged = repr(config.canonical(before)) == repr(config.canonical(base()))
+    assert unchanged  # nothing changed in place
+
+
+def test_a_product_has_its_first_name_slowest():
+    runs = config.expand(base(), [{"latent": (2, 3), "beta": (1.0, 4.0)}])
+    assert [(r.model.latent, r.hparams["beta"]) for r in runs] == [
+        (2, 1),
+        (2, 4),
+        (3, 1),
+        (3, 4),
+    ]
+    assert config.groups(runs) == [[0, 1], [2, 3]]
+
+
+def test_a_list_is_a_union_in_which_weights_move_together():
+    points = [{"beta": 1.0, "lr": 1e-3}, {"beta": 4.0, "lr": 1e-4}]
+    runs = config.settle(base(), grid=points)
+    assert [(r.hparams["beta"], r.hparams["lr"]) for r in runs] == [
+        (1, 1e-3),
+        (4, 1e-4),
+    ]
+    assert config.groups(runs) == [[0, 1]]
+
+
+def test_what_changes_a_shape_makes_a_group():
+    grid = [{"k": (1, 5), "seed": (0, 1), "encoder.widths": ((8,), (8, 8))}]
+    runs = config.expand(base(), grid)
+    assert sorted(map(len, config.groups(runs))) == [2, 2, 2, 2]
+    for group in config.groups(runs):
+        assert (
+            len(
+                {
+                    (runs[i].objective.keywords["k"], runs[i].model.encoder)
+                    for i in group
+                }
+            )
+            == 1
+        )
+
+
+def test_columns_tell_the_runs_apart_by_short_names():
+    runs = config.expand(base(), [{"k": (1, 5), "latent": (2,), "seed": (0, 1)}])
+    paths = config.swept(base(), runs)
+    assert list(paths) == ["latent", "k", "lr", "beta", "seed"]
+    rows = [tuple(config.columns(r, paths).items()) for r in runs]
+    assert len(set(rows)) == 4
+    assert dict(rows[3]) == {
+        "latent": "2",
+        "k": "5",
+        "lr": "0.001",
+        "beta": "1",
+        "seed": "1",
+    }
+
+
+def test_axis_reads_numbers_tuples_and_names():
+    assert config.axis("beta=0.5,1e-3,4") == ("beta", [0.5, 1e-3, 4])
+    assert config.axis("encoder.widths=(8,),(8, 8)") == (
+        "encoder.widths",
+        [(8,), (8, 8)],
+    )
+    assert config.axis("binarization=none,threshold") == (
+        "binarization",
+        ["none", "threshold"],
+    )
+
+
+def test_canonical_names_functions_and_modules():
+    found = config.canonical(base())
+    assert found["objective"] == {"partial": "aevae.objectives:iwae", "k": 5}
+    assert found["model"]["class"] == "aevae.models.vae:VAE"
+    assert found["binarization"] == "aevae.data.binarization:stochastic"
+    import json
+
+    assert json.loads(json.dumps(found)) == found
+
+
+@pytest.mark.parametrize(
+    ("grid", "says"),
+    [
+        ([], "the grid is empty"),
+        ([{"beta": ()}], "beta no values"),
+        ([{"beta": (1, 1)}], "has this run twice: latent=4, lr=0.001, beta=1"),
+        ([{"beta": (1, 1 + 1e-9)}], "has this run twice"),  # equal in float32
+        ([{"beta": 1.0}, {"seed": 0}], "has this run twice"),
+        ([{"beta": (1, 2), "hparams.beta": (3,)}], "names a value twice"),
+        ([{"latnet": (1, 2)}], "there is no 'latnet': .* latent, "),
+        ([{"widths": (1, 2)}], "model.encoder.widths or model.decoder.widths"),
+        ([{"latent": (2, 0)}], "latent must be a whole number of at least 1, not 0"),
+        ([{"latent": (2.5,)}], "latent must be a whole number, not 2.5"),
+        ([{"lr": (float("nan"),)}], "lr must be a number above 0, not nan"),
+        ([{"beta": (float("inf"),)}], "beta must be a finite number, not inf"),
+        ([{"beta": ("big",)}], "beta must be a number, not 'big'"),
+        ([{"beta": (True,)}], "beta must be a number, not True"),
+        ([{"seed": (-1,)}], "seed must be a whole number from 0"),
+        (
+            [{"binarization": ("fixt",)}],
+            "of aevae.data.binarization, as none, threshold, stochastic, fixed, or mod",
+        ),
+    ],
+)
+def test_a_bad_grid_is_one_line(grid, says):
+    with pytest.raises(InputError, match=says) as fault:
+        config.settle(base(), grid=grid)
+    assert "\n" not in str(fault.value)
+
+
+def test_what_is_set_cannot_be_swept_as_well():
+    with pytest.raises(InputError, match="latent is set and swept as well"):
+        config.settle(base(grid={"latent": (2, 4)}), overrides={"model.latent": "3"})
+    runs = config.settle(
+        base(grid={"latent": (2, 4)}), {"batch": "7"}, {"beta": (1, 2)}
+    )
+    assert [(r.model.latent, r.batch) for r in runs] == [(4, 7), (4, 7)]
+
+
+def test_a_value_cannot_be_set_twice_under_two_names():
+    with pytest.raises(InputError, match="set twice: lr, hparams.lr"):
+        config.settle(base(), {"lr": "1e-3", "hparams.lr": "1e-2"})
+
+
+def test_hyperparameters_are_numbers_however_written():
+    run = config.override(base(hparams={"warmup": 100, "lr": 1}), "warmup", "0.5")
+    assert run.hparams == {"warmup": 0.5, "lr": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"batch": 0}, "batch must be a whole number of at least 1, not 0"),
+        ({"batch": -3}, "batch must be"),
+        ({"batch": float("nan")}, "batch must be"),
+        ({"epochs": 0}, "epochs must be"),
+        ({"epochs": 1.5}, "epochs must be"),
+        ({"hparams": {"lr": -1.0}}, "lr must be a number above 0"),
+        ({"hparams": {"lr": 1e-3, "sigma": 0.0}}, "sigma must be a number above 0"),
+        ({"hparams": {"beta": 1e39}}, "beta must be a finite number"),
+        ({"objective": "beta_vae"}, "objective must be a function, not 'beta_vae'"),
+    ],
+)
+def test_a_bad_value_is_one_line(change, says):
+    with pytest.raises(InputError, match=says):
+        base(**change)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("def get_config(): return 3", "must return a Config, not 3"),
+        ("import nothing_of_the_kind", "fails with ModuleNotFoundError"),
+        ("def f(:", "fails with SyntaxError"),
+        ("x = 1", "fails with AttributeError"),
+    ],
+)
+def test_a_broken_config_file_is_one_line(text, says, tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    with pytest.raises(InputError, match=says) as fault:
+        config.load(path)
+    assert "\n" not in str(fault.value)
+
+
+def test_a_missing_config_file_shows_its_neighbours(tmp_path):
+    (tmp_path / "there.py").write_text("")
+    with pytest.raises(InputError, match="beside it are .*there.py"):
+        config.load(tmp_path / "here.py")

@@ -1,0 +1,338 @@
+"""The embedded set, the stock path, and what becomes of a pixel."""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pytest
+from sklearn.datasets import load_digits
+
+from aevae import InputError, config, data, models, networks, objectives, optim
+from aevae.data import binarization
+from aevae.training.check import check_run
+
+ALL = np.arange(256, dtype=np.uint8)
+
+
+def test_digits_are_scikit_learns_each_once(digits):
+    counts = load_digits().images
+    grey = np.round(counts * 255 / 16).astype(np.uint8).reshape(-1, 64)
+    parts = [digits.train, digits.validation, digits.test]
+    ours = np.concatenate([part["image"].reshape(-1, 64) for part in parts])
+    assert [len(part["image"]) for part in parts] == [1200, 297, 300]
+    assert sorted(map(bytes, ours)) == sorted(map(bytes, grey))
+    assert ours.max() == 255  # a count of 16
+
+
+def test_digits_keep_their_labels(digits):
+    truth = load_digits()
+    grey = np.round(truth.images * 255 / 16).astype(np.uint8).reshape(-1, 64)
+    labels = {bytes(image): label for image, label in zip(grey, truth.target)}
+    for part in (digits.train, digits.validation, digits.test):
+        mine = [labels[bytes(image.reshape(-1))] for image in part["image"]]
+        np.testing.assert_array_equal(part["label"], mine)
+        assert len(set(mine)) == 10
+
+
+def test_splits_share_no_image_and_digest_knows_the_arrays(digits):
+    sets = [{bytes(i) for i in part["image"]} for part in digits.parts.values()]
+    assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
+    other = digits.train | {"image": digits.train["image"].copy()}
+    other["image"][0, 0, 0, 0] ^= 1
+    same = data.arrays(**digits.parts)
+    changed = data.arrays(**digits.parts | {"train": other})
+    assert same.digest == digits.digest != changed.digest
+
+
+def test_slices_are_tfdss():
+    cut = data.load("digits", "train[:50%]", "train[50%:]", "test[:7]")
+    assert [len(part["image"]) for part in cut.parts.values()] == [600, 600, 7]
+
+
+def test_mnist_is_read_from_a_prepared_folder(mnist):
+    found = data.load("mnist", "train[:100]", "train[100:150]", "test[:10]", mnist)
+    assert found.shape == (28, 28, 1)
+    assert found.train["image"].dtype == np.uint8
+    assert found.train["image"].max() == 255
+    assert [len(part["image"]) for part in found.parts.values()] == [100, 50, 10]
+
+
+def test_environment_names_the_folder_too(mnist, monkeypatch):
+    monkeypatch.setenv("AEVAE_DATA_DIR", str(mnist))
+    assert (
+        len(data.load("mnist", "train[:9]", "train[:8]", "test[:7]").train["image"])
+        == 9
+    )
+
+
+def test_stochastic_has_probability_x_over_255_for_every_value():
+    # The rule itself, over all 2^16 equally likely values of u ...
+    u = np.arange(2**16)
+    x = ALL.astype(np.int64)[:, None]
+    chance = (u[None] < 257 * x + (x >> 7)).mean(1)
+    np.testing.assert_allclose(chance, ALL / 255, atol=8e-6)
+    # ... and the function, which must follow it: 5 sigma at 40,000 draws.
+    batch = {"image": np.tile(ALL, (40_000, 1))}
+    drawn = np.asarray(data.stochastic(jax.random.key(0), batch)["image"])
+    assert set(np.unique(drawn)) == {0, 1}
+    chance = ALL / 255
+    error = 5 * np.sqrt(chance * (1 - chance) / len(drawn))
+    assert (abs(drawn.mean(0) - chance) <= error + 8e-6).all()
+    assert not drawn[:, 0].any() and drawn[:, 255].all()
+
+
+def test_stochastic_pixels_are_independent():
+    batch = {
+        "image": np.full((20_000, 5), 128, np.uint8)
+    }  # an odd number of pixels a row
+    drawn = np.asarray(data.stochastic(jax.random.key(1), batch)["image"])
+    matrix = np.corrcoef(drawn.T) - np.eye(5)
+    assert abs(matrix).max() < 5 / np.sqrt(len(drawn))
+    again = data.stochastic(jax.random.key(2), batch)["image"]
+    assert 0.4 < (drawn != again).mean() < 0.6
+
+
+def test_none_and_threshold():
+    batch = {"image": ALL[None]}
+    scaled = np.asarray(data.none(None, batch)["image"])
+    np.testing.assert_allclose(scaled, ALL[None] / 255, rtol=1e-6)
+    assert scaled.min() == 0 and scaled.max() == 1
+    np.testing.assert_array_equal(
+        data.threshold(None, batch)["image"], ALL[None] > 127.5
+    )
+    floats = np.linspace(-2, 2, 5, dtype=np.float32)[None]
+    np.testing.assert_array_equal(data.none(None, {"image": floats})["image"], floats)
+
+
+def test_floats_are_probabilities():
+    chance = np.linspace(0, 1, 9, dtype=np.float32)
+    batch = {"image": np.tile(chance, (40_000, 1))}
+    drawn = np.asarray(data.stochastic(jax.random.key(3), batch)["image"])
+    error = 5 * np.sqrt(chance * (1 - chance) / len(drawn))
+    assert (abs(drawn.mean(0) - chance) <= error).all()
+
+
+@pytest.mark.parametrize("binarization", data.PACKAGED)
+def test_what_is_binary_stays_as_it_is(binarization):
+    image = np.random.default_rng(0).integers(0, 2, (3, 4, 4, 1)).astype(bool)
+    out = binarization(jax.random.key(0), {"image": image})["image"]
+    np.testing.assert_array_equal(out, image)
+    assert out.dtype == np.float32
+
+
+def levels(kind):
+    """A set in which each part has every grey level 400 times."""
+    image = np.tile(ALL, (400, 1))
+    if kind == "floats":
+        image = (image / 255).astype(np.float32)
+    return data.arrays(*[{"image": image}] * 3)
+
+
+@pytest.mark.parametrize("kind", ["grey", "floats"])
+def test_fixed_is_one_draw_of_the_same_chance(kind):
+    dataset = levels(kind)
+    drawn = data.binarized(dataset, data.fixed)
+    assert drawn.train["image"].dtype == bool and drawn.digest == dataset.digest
+    ink, chance = drawn.train["image"], ALL / 255
+    error = 5 * np.sqrt(chance * (1 - chance) / len(ink)) + 1e-9
+    assert (abs(ink.mean(0) - chance) <= error).all()
+    batches = [data.fixed(jax.random.key(k), {"image": ink})["image"] for k in (0, 1)]
+    np.testing.assert_array_equal(*batches)  # whatever the key of the step
+    again = data.binarized(dataset, functools.partial(data.fixed, seed=0))
+    other = data.binarized(dataset, functools.partial(data.fixed, seed=1))
+    np.testing.assert_array_equal(again.train["image"], ink)
+    assert (other.train["image"] != ink).any()
+    assert (drawn.train["image"] != drawn.test["image"]).any()
+
+
+def test_fixed_draws_the_same_of_a_shorter_split(monkeypatch):
+    monkeypatch.setattr(binarization, "BLOCK", 100)  # 400 rows are several blocks
+    dataset = levels("grey")
+    short = data.arrays(**dataset.parts | {"train": {"image": np.tile(ALL, (150, 1))}})
+    all_, some = (
+        data.binarized(d, data.fixed).train["image"] for d in (dataset, short)
+    )
+    np.testing.assert_array_equal(all_[:100], some[:100])
+
+
+def test_large_held_out_data_are_drawn_in_blocks(monkeypatch):
+    """Not with the same key each, and a few at a time."""
+    monkeypatch.setattr(binarization, "BLOCK", 100)
+    split = {"image": np.full((250, 40), 128, np.uint8)}
+    held = data.draw_held_out(data.stochastic, jax.random.key(5), split)["image"]
+    assert held.shape == (250, 40) and held.dtype == bool
+    blocks = held[:100], held[100:200]
+    assert 0.4 < (blocks[0] != blocks[1]).mean() < 0.6
+    assert abs(held.mean() - 128 / 255) < 5 * 0.5 / 100
+
+
+def test_fixed_must_be_drawn_before():
+    with pytest.raises(InputError, match="drawn before training"):
+        data.fixed(jax.random.key(0), {"image": ALL[None]})
+
+
+def test_what_needs_no_drawing_is_left_alone():
+    dataset = levels("grey")
+    for binarization in (data.none, data.stochastic, data.threshold, str):
+        assert data.binarized(dataset, binarization) is dataset
+
+
+@pytest.mark.parametrize("name", ["stochastic", "fixed", "threshold"])
+def test_probabilities_are_in_0_to_1(name):
+    x = {"image": np.float32([[0.0, 1.5]])}
+    with pytest.raises(InputError, match=f"from 0 to 1.5 .* {name} takes prob"):
+        data.binarized(data.arrays(x, x, x), getattr(data, name))
+
+
+def test_held_out_data_are_drawn_once_and_kept_small():
+    split = {"image": np.tile(ALL, (50, 1)), "label": np.arange(50, dtype=np.int32)}
+    key = jax.random.key(5)
+    held = data.draw_held_out(data.stochastic, key, split)
+    assert held["image"].dtype == bool
+    drawn = data.stochastic(jax.random.key(5), split)["image"]
+    np.testing.assert_array_equal(held["image"], drawn)
+    np.testing.assert_array_equal(held["label"], split["label"])
+    assert data.draw_held_out(data.none, key, split) is split
+    assert held["image"].nbytes + 200 == data.held_bytes(data.stochastic, split)
+    half = data.draw_held_out(lambda k, b: b | {"image": b["image"] / 2}, None, split)
+    assert half["image"].dtype == np.float32 and half["image"].max() == 127.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ("digit", "train", "train", "test"),
+            "unknown data set 'digit': did you mean digits",
+        ),
+        (("cifar", "train", "train", "test"), "did you mean cifar10"),
+        (("xyz", "train", "train", "test"), "it may be digits, .*celeb_a.*, any set"),
+        (
+            ("sprites/16x16", "train", "train", "test"),
+            "no config '16x16'; it has sprites/32x32",
+        ),
+        (("digits", "trian", "train", "test"), "Unknown split .* its splits are train"),
+        (
+            ("digits", "train[:0]", "train", "test"),
+            "'train.:0.' of digits is empty; its",
+        ),
+        (("digits", "train[", "train", "test"), "its splits are train"),
+        (("digits", "train[5:9", "train", "test"), "its splits are train"),
+        (
+            ("mnist", "train", "train", "test", "/nowhere"),
+            "not prepared in /nowhere: .*experiments.prepare --dataset=mnist.* copy",
+        ),
+    ],
+)
+def test_a_fault_is_one_line(arguments, says):
+    with pytest.raises(InputError, match=says) as fault:
+        data.load(*arguments)
+    assert "\n" not in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("image", "says"),
+    [
+        (np.eye(2), "must be uint8, bool or float32 .* not float64"),
+        (np.eye(2, dtype=np.float32)[0], "with one row or more, .* shape .2."),
+        (np.zeros((0, 2), np.uint8), "with one row or more, .* shape .0, 2."),
+        (np.float32([[0, np.nan, np.inf]]), "arrays, train: 2 pixels are NaN or inf"),
+        (np.full((3, 2), 7, np.uint8), "arrays, train: every pixel is 7"),
+    ],
+)
+def test_arrays_that_nothing_can_be_learnt_from_are_refused(image, says):
+    good = {"image": np.eye(2, dtype=np.float32)}
+    with pytest.raises(InputError, match=says):
+        data.arrays({"image": image}, good, good)
+
+
+class Levels(NamedTuple):
+    """A likelihood of 5 levels from 0 to 1."""
+
+    mean: jax.Array
+    support = (0.0, 1.0)
+    levels = 5
+
+    def log_prob(self, x):
+        return -((x - self.mean) ** 2).sum(-1)
+
+
+def squared(out, hp):
+    del hp
+    return Levels(out)
+
+
+class Exact(Levels):
+    """Of 256 levels: those of uint8."""
+
+    levels = 256
+
+
+class Wide(Exact):
+    """From -1: what is x/255 lies between its levels."""
+
+    support = (-1.0, 1.0)
+
+
+def exact(out, hp):
+    del hp
+    return Exact(out)
+
+
+def wide(out, hp):
+    del hp
+    return Wide(out)
+
+
+def labelled(key, batch):
+    """A binarisation that reads more than the image."""
+    del key
+    return batch | {"image": batch["image"] * (batch["label"] < batch["size"])[:, None]}
+
+
+@pytest.mark.parametrize(
+    ("values", "binarization", "likelihood", "says"),
+    [
+        ([0, 1, 2], data.none, None, "from 0 to 2 lie outside the Bernoulli"),
+        ([-1, 0, 1], data.none, None, "from -1 to 1 lie outside the Bernoulli"),
+        ([0, 0.5, 1], data.none, None, None),
+        ([0, 0.25, 1], data.none, squared, None),
+        ([0, 0.3, 1], data.none, squared, "train: pixels lie between the 5 levels of"),
+        ([0, 0.3, 1], data.threshold, squared, None),
+        ([0, 1, 255], data.none, wide, "lie between the 256 levels of"),
+        ([0, 1, 255], data.none, exact, None),
+        ([0, 0.5, 1], labelled, None, None),
+        ([0, 0.5, 2], lambda k, b: b | {"image": b["image"] / 2}, None, None),
+        (
+            [0, 0.5, 1],
+            lambda k, b: b | {"image": 3 * b["image"]},
+            None,
+            "train: pixels from 0 to 3 lie outside",
+        ),
+    ],
+)
+def test_data_must_be_in_the_likelihoods_range(values, binarization, likelihood, says):
+    kind = np.uint8 if values[-1] == 255 else np.float32
+    part = {"image": np.array([values], kind), "label": np.zeros(1, np.int32)}
+    dataset = data.binarized(data.arrays(part, part, part), binarization)
+    run = config.Config(
+        model=models.VAE(
+            2,
+            networks.MLPEncoder(()),
+            networks.MLPDecoder(()),
+            *([likelihood] if likelihood else []),
+        ),
+        objective=objectives.beta_vae,
+        hparams={"beta": 1.0, "lr": 1e-3},
+        optimizer=optim.adam,
+        schedule=optim.constant,
+        binarization=binarization,
+        batch=1,
+    )
+    if says is None:
+        check_run(run, dataset)
+        return
+    with pytest.raises(InputError, match=says) as fault:
+        check_run(run, dataset)
+    assert "\n" not in str(fault.value)

@@ -1,0 +1,302 @@
+"""Evaluating a folder: what is added to its results, what is refused, and going on."""
+
+import csv
+import shutil
+import signal
+
+import numpy as np
+import pytest
+
+from aevae import InputError, Interrupted
+from aevae.evaluation import evaluate, likelihood, representation
+from aevae.runs import study, tables
+from aevae.training import layout
+
+SMALL = {"epochs": 3, "encoder.widths": (16,), "decoder.widths": (16,)}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Two latent sizes, two seeds."""
+    path = tmp_path_factory.mktemp("runs") / "digits"
+    study.run(
+        "configs/digits.py",
+        path,
+        overrides=SMALL,
+        grid={"latent": (2, 3), "seed": (0, 1)},
+    )
+    return path
+
+
+def test_it_adds_columns_and_changes_no_other(folder):
+    before = (folder / "results.csv").read_text()
+    asked = ["likelihood", "latents", "reconstruction", "representation"]
+    found = evaluate.run(folder, asked, k=30, minibatch=100)
+    rows = tables.results(folder)
+    own = next(csv.reader(before.splitlines()))
+    kept = [[str(v) for v in _picked(r, own)] for r in _texts(folder)]
+    assert kept == list(csv.reader(before.splitlines()))[1:]
+    for row in rows:
+        assert all(np.isfinite(row[name]) for name in found)
+        assert row["iwae_30"] >= row["elbo"] - 0.05
+        rate = (
+            row["mutual_information"] + row["total_correlation"] + row["dimension_kl"]
+        )
+        np.testing.assert_allclose(rate, row["rate"], rtol=0.1, atol=0.05)
+        assert row["mutual_information"] <= np.log(300)
+        both = [row[f"total_correlation_{w}_100"] for w in ("stratified", "weighted")]
+        assert both[1] != both[0]
+    # The whole set in a batch would be exact under neither; nearer under the stratified one.
+    sizes = {row["latent"]: row["pca_squared_error"] for row in rows}
+    assert sizes[3] < sizes[2]
+    latents = tables.read(folder / "latents.csv")
+    assert len(latents) == 2 * (2 + 3)
+    first = [r for r in latents if r["run"] == 0]
+    np.testing.assert_allclose(
+        sum(r["rate"] for r in first), rows[0]["rate"], rtol=1e-4
+    )
+    active = sum(r["mean_variance"] > 0.01 for r in first)
+    assert active == rows[0]["active_units"]
+
+
+def test_the_aggregate_posterior_is_of_all_codes_whatever_the_blocks(
+    folder, tmp_path, monkeypatch
+):
+    """A set of which a block holds a few codes alone has the numbers of one that fits at once."""
+    path = tmp_path / "blocks"
+    shutil.copytree(folder, path)
+    names = ("mutual_information", "total_correlation", "dimension_kl")
+    found = []
+    for floats in (likelihood.FLOATS, 3_000):
+        monkeypatch.setattr(likelihood, "FLOATS", floats)
+        shutil.rmtree(path / "evaluated", ignore_errors=True)
+        evaluate.run(path, ["latents"])
+        found.append([[row[n] for n in names] for row in tables.results(path)])
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-4)
+
+
+def test_a_schedule_is_followed(tmp_path):
+    """What is evaluated is at the hyperparameters of the last step: here no weight matters to it."""
+    path = tmp_path / "ramp"
+    overrides = {"encoder.widths": (16,), "decoder.widths": (16,), "epochs": 2}
+    grid = {"warmup": (100.0,)}
+    study.run("configs/methods.py:warm_up", path, overrides=overrides, grid=grid)
+    found = evaluate.run(path, ["likelihood", "latents"], k=5)
+    (row,) = tables.results(path)
+    assert all(np.isfinite(row[name]) for name in found)
+
+
+def test_training_images_are_scored_as_test_images_are(tmp_path):
+    """Where the two are the same images, the same bound to sampling noise; and the first of them."""
+    path = tmp_path / "same"
+    study.run(
+        "configs/digits.py",
+        path,
+        overrides=SMALL
+        | {"train": "train[:200]", "test": "train[:120]", "binarization": "threshold"},
+        grid={"latent": (2,)},
+    )
+    found = evaluate.run(path, ["likelihood", "train_likelihood"], k=200)
+    assert found[2:] == ["train_iwae_200", "train_iwae_200_error"]
+    (row,) = tables.results(path)
+    assert abs(row["train_iwae_200"] - row["iwae_200"]) < 0.05
+    assert row["train_iwae_200"] != row["iwae_200"]
+    np.testing.assert_allclose(
+        row["train_iwae_200_error"], row["iwae_200_error"], rtol=0.02
+    )
+
+
+def _texts(folder):
+    with (folder / "results.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _picked(row, names):
+    return [row[name] for name in names]
+
+
+def test_what_is_known_is_not_measured_again(folder, monkeypatch):
+    first = evaluate.run(folder, ["likelihood"], k=7)
+    table = (folder / "results.csv").read_bytes()
+
+    def forbidden(*_):
+        raise AssertionError
+
+    monkeypatch.setattr(evaluate, "_evaluate", forbidden)
+    assert (
+        evaluate.run(folder, ["likelihood"], k=7) == first == ["iwae_7", "iwae_7_error"]
+    )
+    assert (folder / "results.csv").read_bytes() == table
+
+
+def test_interrupted_work_goes_on_to_the_same_numbers(folder, monkeypatch):
+    straight = evaluate.run(folder, ["likelihood"], k=200)
+    rows = tables.results(folder)
+    for path in (folder / "evaluated").glob("*.json"):
+        path.unlink()
+    monkeypatch.setattr(evaluate, "SAVED", 0.0)
+    save, left = evaluate.Work._save, []
+
+    def dying(self, *args):
+        save(self, *args)
+        left.append(0)
+        if len(left) == 2:
+            self._signals.caught = signal.SIGTERM
+
+    monkeypatch.setattr(evaluate.Work, "_save", dying)
+    monkeypatch.setattr(layout, "SPAN", 1e-4)
+    with pytest.raises(Interrupted, match="goes on"):
+        evaluate.run(folder, ["likelihood"], k=200)
+    assert (folder / "evaluated" / "unfinished.npz").exists()
+    monkeypatch.undo()
+    assert evaluate.run(folder, ["likelihood"], k=200) == straight
+    again = tables.results(folder)
+    assert [r["iwae_200"] for r in again] == [r["iwae_200"] for r in rows]
+    assert not (folder / "evaluated" / "unfinished.npz").exists()
+
+
+@pytest.mark.slow
+def test_more_epochs_make_what_was_found_stale(folder, tmp_path):
+    path = tmp_path / "more"
+    ask = {"grid": {"latent": (2,)}}
+    study.run("configs/digits.py", path, overrides=SMALL, **ask)
+    evaluate.run(path, ["reconstruction"])
+    assert "pca_squared_error" in tables.results(path)[0]
+    study.run("configs/digits.py", path, overrides=SMALL | {"epochs": 4}, **ask)
+    assert "pca_squared_error" not in tables.results(path)[0]
+    # And a sweep that adds runs keeps it.
+    evaluate.run(path, ["reconstruction"])
+    more = {"grid": {"latent": (2, 3)}}
+    study.run("configs/digits.py", path, overrides=SMALL | {"epochs": 4}, **more)
+    old, new = tables.results(path)
+    assert old["pca_squared_error"] > 0 and new["pca_squared_error"] is None
+
+
+def test_diverged_runs_are_left_out_and_said_to_be(tmp_path, capfd):
+    ask = {"overrides": SMALL, "grid": {"lr": (1e-3, 1e30)}}
+    study.run("configs/digits.py", tmp_path / "runs", **ask)
+    evaluate.run(tmp_path / "runs", ["likelihood"], k=3)
+    assert "run 1 diverged, and is left out" in capfd.readouterr().err
+    sound, diverged = tables.results(tmp_path / "runs")
+    assert sound["iwae_3"] < 0 and diverged["iwae_3"] is None
+
+
+@pytest.mark.parametrize(
+    "ask, says",
+    [
+        ({"k": 0}, "k must be a whole number of at least 1, not 0"),
+        ({"minibatch": 1}, "minibatch must be 0, or at least 2"),
+        ({"minibatch": 301}, "minibatch must be at most the 300 test examples"),
+        ({"asked": ["nll"]}, "there is no measure 'nll'; there are likelihood, lat"),
+        ({"asked": ["disentanglement"]}, "digits has no factors"),
+    ],
+)
+def test_bad_input_is_one_line(ask, says, folder):
+    before = (folder / "results.csv").read_bytes()
+    with pytest.raises(InputError, match=says):
+        evaluate.run(folder, **{"asked": ["latents"]} | ask)
+    assert (folder / "results.csv").read_bytes() == before
+
+
+def test_a_folder_without_finished_runs_is_refused(tmp_path, folder):
+    with pytest.raises(InputError, match="is not a run folder"):
+        evaluate.run(tmp_path)
+    record = (folder / "config.json").read_text()
+    (tmp_path / "config.json").write_text(record)
+    (tmp_path / "results.csv").write_text("run,elbo\n")
+    with pytest.raises(InputError, match="has no finished run yet"):
+        evaluate.run(tmp_path)
+
+
+def test_an_autoencoder_has_no_bound(tmp_path):
+    study.run(
+        "configs/methods.py:autoencoder", tmp_path / "ae", overrides={"epochs": 2}
+    )
+    found = evaluate.run(tmp_path / "ae", k=3)
+    assert "probe_accuracy" in found and "iwae_3" not in found
+    with pytest.raises(
+        InputError, match="likelihood has no meaning here: the objective"
+    ):
+        evaluate.run(tmp_path / "ae", ["likelihood"], k=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["iaf", "two_level", "conditional", "vq_vae"])
+def test_other_codes_are_measured_where_it_has_a_meaning(name, tmp_path):
+    path = f"configs/methods.py:{name}"
+    study.run(path, tmp_path / name, overrides={"epochs": 2})
+    found = evaluate.run(tmp_path / name, k=5)
+    rows = tables.results(tmp_path / name)
+    assert all(np.isfinite(row[n]) for row in rows for n in found if row[n] is not None)
+    assert ("mutual_information" in found) == (name == "conditional")
+    if name == "vq_vae":
+        with pytest.raises(InputError, match="a continuous code"):
+            evaluate.run(tmp_path / name, ["ais"])
+    else:
+        ask = {"chains": 2, "steps": 20, "examples": 5}
+        assert "bdmc_gap" in evaluate.run(tmp_path / name, ["ais"], **ask)
+
+
+@pytest.mark.slow
+def test_levels_have_bits(tmp_path):
+    name = "configs/methods.py:discretized_logistic"
+    ask = {"overrides": {"epochs": 2}, "grid": {"seed": (0,)}}
+    study.run(name, tmp_path / "runs", **ask)
+    evaluate.run(tmp_path / "runs", ["likelihood"], k=5)
+    (row,) = tables.results(tmp_path / "runs")
+    bits = -row["iwae_5"] / 64 / np.log(2)
+    np.testing.assert_allclose(row["bits_per_dimension"], bits, rtol=1e-5)
+    assert 2 < bits < 9
+
+
+@pytest.fixture
+def factored(tmp_path):
+    """A set of bars with known places and lengths, and runs of two seeds on it."""
+    grid = np.indices((6, 6, 3)).reshape(3, -1).T.repeat(5, axis=0)
+    images = np.zeros((len(grid), 8, 8), np.uint8)
+    for image, (x, y, size) in zip(images, grid):
+        image[y : y + 1 + size, x : x + 2] = 255
+    file = tmp_path / "bars.npz"
+    np.savez(file, image=images, factors=grid.astype(np.int32))
+    ask = {"overrides": SMALL | {"dataset": str(file), "batch": 50}}
+    grid = {"latent": (4,), "seed": (0, 1)}
+    study.run("configs/digits.py", tmp_path / "runs", grid=grid, **ask)
+    return tmp_path / "runs"
+
+
+@pytest.mark.slow
+def test_factors_are_measured_with_their_ceilings(factored):
+    found = evaluate.run(factored, ["disentanglement"])
+    assert {"mig", "mig_chen", "sap", "udr", "modularity", "mig_ceiling"} <= {*found}
+    rows = tables.results(factored)
+    for row in rows:
+        assert row["mig"] <= row["mig_ceiling"] <= 1.001
+        assert row["factor_vae_score_ceiling"] > 0.99
+    assert rows[0]["udr"] == rows[1]["udr"]  # of the one pair
+
+
+def test_components_are_scikit_learns():
+    from sklearn.decomposition import PCA
+
+    x = np.random.default_rng(0).normal(size=(200, 8)) @ np.diag(np.arange(1, 9))
+    theirs = PCA(3).fit(x)
+    squared = ((x - theirs.inverse_transform(theirs.transform(x))) ** 2).sum(1).mean()
+    ours = representation.PCA(x)
+    np.testing.assert_allclose(ours.error(x, 3), squared, rtol=1e-6)
+    spectrum = np.linalg.eigvalsh(np.cov(x.T, ddof=0))[::-1]
+    np.testing.assert_allclose(ours.spectrum, spectrum, rtol=1e-9)
+
+
+def test_probes_tell_what_a_code_says():
+    """A code that is the label; one that has nothing of it; and a constant latent is no fault."""
+    random = np.random.default_rng(0)
+    label = random.integers(0, 3, 600)
+    noise = random.normal(size=(600, 1))
+    for code, least, most in (
+        (np.c_[np.eye(3)[label], noise * 0, noise * 0.1], 0.99, 1.0),
+        (noise, 0.2, 0.45),
+    ):
+        found = representation.accuracies(
+            code[:400], label[:400], code[400:], label[400:]
+        )
+        assert all(least <= value <= most for value in found.values())

@@ -1,0 +1,147 @@
+"""The command lines, as a user types them."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from aevae.runs import tables
+from experiments import command
+from experiments import figures as figures_command
+from experiments import sweep as sweep_command
+
+QUICK = [
+    "--config.epochs=1",
+    "--config.batch=600",
+    "--sweep=latent=2",
+    "--sweep=beta=1,2",
+]
+
+
+def sweep(*arguments):
+    return command.execute(sweep_command.define, sweep_command.main, arguments)
+
+
+def test_a_sweep_ends_with_a_table_and_the_paths(tmp_path, capsys):
+    workdir = tmp_path / "run"
+    assert sweep(f"--workdir={workdir}", *QUICK) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0].split()[:4] == ["beta", "runs", "elbo", "distortion"]
+    assert [line.split()[0] for line in lines[1:3]] == ["1", "2"]
+    for name in ("results.csv", "curves.csv", "figures/rate_distortion.png"):
+        assert name in out and (workdir / name).is_file()
+    assert "group 1/1 (latent 2): epoch 1/1" in err and "\r" not in err  # no terminal
+    assert [row["beta"] for row in tables.results(workdir)] == [1, 2]
+
+    (workdir / "figures" / "elbo.png").write_bytes(b"")  # of a grid with one beta
+    (workdir / "figures" / "elbo_mine.png").write_bytes(b"")
+    (workdir / "figures" / "elbo_by_beta.png").unlink()
+    draw(f"--workdir={workdir}")
+    assert str(workdir / "figures" / "elbo_by_beta.png") in capsys.readouterr().out
+    assert (workdir / "figures" / "elbo_by_beta.png").is_file()
+    assert not (workdir / "figures" / "elbo.png").exists()
+    assert (workdir / "figures" / "elbo_mine.png").exists()
+
+
+def test_figures_that_were_not_finished_are_drawn_and_divergence_is_counted(
+    tmp_path, capsys
+):
+    given = [f"--workdir={tmp_path / 'run'}", *QUICK[:3], "--sweep=lr=1e-3,1e30"]
+    given.append("--sweep=seed=0,1")
+    assert sweep(*given) == 102
+    assert "2 of 4 runs diverged" in capsys.readouterr().out.splitlines()[-1]
+    figure = tmp_path / "run" / "figures" / "rate_distortion.png"
+    figure.unlink()
+    (figure.parent / ".drawn").unlink()
+    assert sweep(*given) == 102
+    drawn = figure.stat().st_mtime_ns
+    assert sweep(*given) == 102
+    assert figure.stat().st_mtime_ns == drawn
+
+
+def draw(*arguments):
+    return command.execute(figures_command.define, figures_command.main, arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["here"], "unexpected argument 'here'"),
+        (["--config=configs/none.py"], "cannot read config file .*configs/digits.py"),
+        (["--wrkdir=x"], "Did you mean: workdir"),
+        (["--config.bacth=3"], "there is no 'bacth': .* batch, "),
+        (["--config.hparams.gama=3"], "there is no 'hparams.gama': .* beta, lr"),
+        (["--config.batch=0"], "batch must be a whole number of at least 1, not 0"),
+        (["--config.batch=nan"], "batch must be a whole number, not nan"),
+        (["--config.batch=1201"], "batch 1201 is larger than the 1200"),
+        (["--config.epochs=-1"], "epochs must be .* not -1"),
+        (["--config.lr=nan"], "lr must be a number above 0, not nan"),
+        (["--config.latent=3"], "latent is set and swept as well"),
+        (["--config.dataset=digit"], "unknown data set 'digit': did you mean digits"),
+        (["--config.dataset=mnist"], "mnist is not prepared in .*experiments.prepare"),
+        (["--config.dataset=mnist", "--data_dir=/no"], "is not prepared in /no: "),
+        (["--config.dataset=mine.npz"], "cannot read mine.npz: No such file"),
+        (["--config.binarization=fixd"], "must be a function of aevae.data"),
+        (["--config.dataset=gaussian"], "lie outside .0, 1., and .* stochastic takes"),
+        (
+            ["--config.dataset=gaussian", "--config.binarization=none"],
+            "lie outside the Bernoulli likelihood's range, 0 to 1",
+        ),
+        (["--data_gb=0"], "memory for data must be above 0"),
+        (["--data_gb=1e-5"], "take smaller slices, or raise --data_gb"),
+        (["--config.test=tset"], "its splits are train .1200., validation .297., test"),
+        (["--config.objective=iwae"], "nothing reads hyperparameter beta; it reads lr"),
+        (["--config.objective=capacity_vae"], "there is no 'capacity'; hparams has"),
+        (["--config.objective=elbow"], "must be a function of aevae.objectives"),
+        (["--config.likelihood=gaussian"], "there is no 'sigma'; hparams has beta, lr"),
+        (["--config.encoder.widths=0"], "widths must be whole numbers"),
+        (["--sweep=latnet=2"], "there is no 'latnet'"),
+        (["--sweep=latent"], "a sweep is name=value,value,..., not 'latent'"),
+        (["--sweep=latent="], "latent no values"),
+        (["--sweep=latent=2,two"], "latent must be a whole number, not 'two'"),
+        (["--sweep=beta=1,1"], "has this run twice"),
+        (["--sweep=beta=1", "--sweep=beta=2"], "names a value twice"),
+        (["--sweep=lr=0"], "lr must be a number above 0, not 0"),
+        (["--chunk=0"], "0 is not a positive integer"),
+        (["--workdir=configs"], "configs is neither empty nor a run folder"),
+        (["--checkpoint_seconds=-1"], "-1.0 is not a non-negative number"),
+        (["--config.keep=first"], "keep must be last or best, not 'first'"),
+        (["--config.patience=0"], "patience must be a whole number of at least 1, or"),
+    ],
+)
+def test_a_fault_is_one_line_before_any_work(arguments, says, tmp_path, capfd):
+    workdir = tmp_path / "run"
+    given = [] if any("--workdir" in a for a in arguments) else [f"--workdir={workdir}"]
+    assert sweep(*arguments, *given) == 2
+    out, err = capfd.readouterr()
+    assert out == "" and err.startswith("error: ") and err.count("\n") == 1
+    assert re.search(says, err), err
+    assert not workdir.exists()
+
+
+def test_figures_needs_a_run_folder(tmp_path, capsys):
+    assert draw() == draw(f"--workdir={tmp_path}") == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert "name the run folder" in lines[0] and "is not a run folder" in lines[1]
+
+
+def test_help_lists_the_configs_values():
+    """As a program, in a process of its own."""
+    out = subprocess.run(
+        [sys.executable, "-m", "experiments.sweep", "--helpfull"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[2],
+        check=False,  # help's exit code is 1
+    ).stdout
+    for name in (
+        "--config.model.latent",
+        "--config.hparams.beta",
+        "--sweep",
+        "--chunk",
+    ):
+        assert name in out
+    assert "examples in a step" in out

@@ -1,0 +1,552 @@
+"""Published results: what is compared, how a budget is spent, and that README tells what was found."""
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import types
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aevae import InputError, Interrupted, config
+from aevae.models.distributions import Bernoulli, Normal
+from aevae.runs import tables
+from experiments import command, published, reproduce
+from experiments.laws import linear
+from experiments.published import aevb, disentangle, iwae, mixture, priors, theory
+from experiments.published import job as job_module
+from experiments.published.job import Job, Part, Row
+
+ROOT = Path(__file__).parents[2]
+SMALL = {"encoder.widths": (8,), "decoder.widths": (8,), "train": "train[:400]"}
+FOUND = sorted(reproduce.FOUND.glob("*.json"))
+
+
+@pytest.mark.parametrize(
+    ("ours", "better", "within"),
+    [(-99, 1, True), (-101.9, 1, True), (-102.1, 1, False), (-50, 1, True)]
+    + [(-50, 0, False), (-98.5, 0, True), (-150, -1, True), (-97, -1, False)],
+)
+def test_within_is_near_or_better(ours, better, within):
+    row = Row("", -100.0, ours, 2.0, better)
+    assert row.within is within
+    assert row._replace(tolerance=None).within is None
+    assert row._replace(published=None).within is None
+
+
+def test_reference_curves_are_the_papers():
+    """Of figure 2 and 3 as they were read: bounds below -90, rising for the most part, AEVB above wake-sleep."""
+    paper = aevb.curves("aevb_figure2")
+    assert aevb.at(paper[20, "AEVB test"], 1e6) == -124.2
+    assert aevb.at(paper[200, "AEVB train"], 1e8) == -98.4
+    for latent in aevb.LATENTS:
+        samples, nats = paper[latent, "AEVB test"]
+        assert (np.diff(samples) > 0).all() and nats.max() < -99
+        assert aevb.at(paper[latent, "WS test"], 1e8) < aevb.at((samples, nats), 1e8)
+    between = aevb.at(paper[20, "AEVB test"], 1.1e6)
+    assert -124.2 < between < aevb.at(paper[20, "AEVB test"], 1.26e6)
+    small = aevb.curves("aevb_figure3")
+    assert aevb.at(small[1000, "AEVB train"], 6e7) == -109.1
+
+
+def test_every_config_is_one_and_is_as_the_paper_says():
+    parts = [f"aevb.py:{part}" for part in ("figure2", *aevb.SIZES.values())]
+    parts += [f"priors.py:{part}" for part in (*priors.NAMES, "flax")]
+    parts += [f"disentangle.py:{part}" for part in disentangle.METHODS]
+    parts += ["iwae.py:one_layer", "iwae.py:two_layers", "deep.py", "mnist_frontier.py"]
+    for part in parts:
+        runs = config.settle(config.load(ROOT / "configs" / part))
+        assert len({config.identity(run) for run in runs}) == len(runs)
+    base = config.load(ROOT / "configs/iwae.py")
+    points = [run.objective.keywords for run in config.settle(base)]
+    assert [(p["m"], p["k"]) for p in points] == [
+        (1, 1),
+        (5, 1),
+        (50, 1),
+        (1, 5),
+        (1, 50),
+    ]
+
+    def lr(passes):
+        return float(base.schedule(base.hparams, 3000 * passes)["lr"])
+
+    # 3^i passes at 1e-3 · 10^(-i/7)
+    firsts = [sum(3**j for j in range(i)) for i in range(8)]
+    want = [1e-3 * 10 ** (-i / 7) for i in range(8)]
+    np.testing.assert_allclose([lr(n) for n in firsts], want, rtol=1e-5)
+    np.testing.assert_allclose([lr(n - 1) for n in firsts[1:]], want[:-1], rtol=1e-5)
+    assert iwae.FULL == sum(3**i for i in range(8))
+
+
+def test_a_budget_is_spent_once_and_a_larger_one_goes_on(tmp_path, monkeypatch):
+    """And what two calls have trained has the bits of one."""
+    monkeypatch.chdir(ROOT)
+
+    def trained(minutes, name="job"):
+        job = Job(tmp_path / name, minutes)
+        part = Part("configs/digits.py", {"seed": (0,)}, SMALL)
+        return job.train(6, {"runs": part})["runs"], job.seconds
+
+    first, spent = trained(0)
+    assert first.epochs == 1 and not first.complete and first.samples == 400
+    again, same = trained(0)
+    assert again.epochs == 1 and same == spent
+    whole, more = trained(np.inf)
+    assert whole.epochs == 6 and whole.complete and more > spent
+    straight, _ = trained(np.inf, "straight")
+    for table in ("curves.csv", "results.csv"):
+        texts = [(run.workdir / table).read_bytes() for run in (whole, straight)]
+        assert texts[0] == texts[1]
+
+
+def test_a_schedule_grows_until_the_budget_is_spent(tmp_path, monkeypatch):
+    """All parts by as many epochs, by ten times at most, by nothing that is not worth the start."""
+    clock, asked = {"a": 0.0, "b": 0.0}, []
+
+    def study(base, folder, *, overrides, **_):
+        asked.append((base, overrides["epochs"]))
+        clock[base] = 2.0 * overrides["epochs"] + (base == "b")
+
+    monkeypatch.setattr(job_module.study, "run", study)
+    monkeypatch.setattr(job_module, "_seconds", lambda folder: clock[folder.name])
+    monkeypatch.setattr(job_module, "Trained", lambda folder, *how: how)
+    parts = {"a": Part("a"), "b": Part("b")}
+    found = Job(tmp_path, 1000 / 60).train(2000, parts)
+    epochs = [n for base, n in asked if base == "a"]
+    assert [n for base, n in asked if base == "b"] == epochs
+    assert epochs[:3] == [1, 11, 121] and 220 < epochs[-1] < 250 and len(epochs) < 6
+    assert found["a"] == found["b"] == (epochs[-1], False)
+    asked.clear()
+    found = Job(tmp_path, np.inf).train(2000, parts)
+    assert [n for base, n in asked if base == "a"] == [1, 11, 121, 1331, 2000]
+    assert found["a"] == (2000, True)
+
+
+def test_a_step_size_is_chosen_by_the_training_bound(tmp_path, monkeypatch):
+    """Of a step that is too small, one that is right, and one whose bound is not a number."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(job_module, "PILOT", 2)
+    values = (1e-6, 1e-2, 1e4)
+    assert Job(tmp_path, 1).chosen("pilot", "configs/digits.py", "lr", values) == 1e-2
+
+
+class Fake(Job):
+    """A job whose training is made up: `table` gives a part's rows of results and of curves."""
+
+    table = None
+
+    def train(self, full, parts):
+        del full
+        return {name: self.table(name) for name in parts}
+
+    def evaluate(self, trained, *asked, k=5000):
+        del asked
+        return [
+            {n.replace("iwae_K", f"iwae_{k}"): v for n, v in row.items()}
+            for row in trained.rows
+        ]
+
+
+def made(rows, curves, epochs=20, complete=False):
+    trained = types.SimpleNamespace(rows=rows, curves=curves, epochs=epochs)
+    trained.complete, trained.samples = complete, max(row["samples"] for row in curves)
+    trained.must_not_diverge = lambda: trained
+    return trained
+
+
+def test_figure_2_is_told_point_by_point():
+    """The paper's own curves, moved by a nat: all within 2, in order, and by three: none."""
+    paper = aevb.curves("aevb_figure2")
+
+    def moved(by, order=aevb.LATENTS, lost=0.0):
+        curves = [
+            {"latent": z, "samples": n, "test_elbo": t, "train_elbo": t + 0.5}
+            for z, own in zip(order, aevb.LATENTS)
+            for n in range(500_000, 12_000_000, 500_000)
+            for t in [aevb.at(paper[own, "AEVB test"], n) + by - lost * (n > 1e7)]
+        ]
+        fake = type("Moved", (Fake,), {"table": lambda self, name: made([], curves)})
+        return aevb.figure2(fake(Path(), 1))
+
+    near, far = moved(-1.0), moved(-5.0)
+    assert [row.within for row in near.rows if "test" in row.what] == 10 * [True]
+    assert not any(row.within for row in far.rows)
+    for outcome in (near, far):
+        assert [fact.holds for fact in outcome.facts] == [True, True]
+        assert len([row for row in outcome.rows if row.main]) == 5
+    assert near.samples == 11_500_000 and not near.complete
+    turned, lost = moved(0.0, order=(5, 3, 10, 20, 200)), moved(0.0, lost=2.0)
+    assert [fact.holds for fact in turned.facts] == [False, True]
+    assert "3 and 5 change" in turned.facts[0].what
+    assert [fact.holds for fact in lost.facts] == [True, False]
+
+
+POSTERIORS = {  # q(z|x) by the moments of p(z|x)
+    "exact": lambda mean, std: (mean, std),
+    "wide": lambda mean, std: (mean, 2 * std),
+    "far": lambda mean, std: (mean + 4, 0.05 * std),
+}
+
+
+@pytest.mark.parametrize("kind", POSTERIORS)
+@pytest.mark.parametrize("gain", [1.0, 8.0])
+def test_a_mixture_finds_log_px_whatever_the_encoder_is(kind, gain):
+    """Against quadrature: where the prior misses and the encoder hits, the reverse, and where both do."""
+    rng = np.random.default_rng(0)
+    weights = gain * rng.normal(size=(2, 16))
+    line = np.linspace(-6, 6, 601)
+    z = np.stack(np.meshgrid(line, line), -1).reshape(-1, 2)
+    x = rng.uniform(size=(6, 16)) < 1 / (1 + np.exp(-rng.normal(size=(6, 2)) @ weights))
+    log_joint = x @ (z @ weights).T - np.logaddexp(0, z @ weights).sum(1)
+    log_joint -= (z**2).sum(1) / 2 + np.log(2 * np.pi) - 2 * np.log(line[1] - line[0])
+    exact = np.logaddexp.reduce(log_joint, axis=1)
+    weight = np.exp(log_joint - exact[:, None])
+    mean = weight @ z
+    std = np.sqrt(weight @ z**2 - mean**2)
+
+    q = Normal(*map(jnp.float32, POSTERIORS[kind](mean, std)))
+    run = types.SimpleNamespace(
+        encode=lambda images: q,
+        decode=lambda z: Bernoulli(z @ jnp.float32(weights)),
+    )
+    few = gain > 1 and kind != "far"  # of the prior: then they miss
+    samples = (64, 500) if few else (2**17, 64)
+    images = jnp.float32(x).reshape(-1, 4, 4, 1)
+    found = mixture.log_px(run, images, samples, block=min(samples[0], 8192))
+    np.testing.assert_allclose(found, exact, atol=0.2 if few else 0.1)
+
+
+def test_figure_3_keeps_what_a_mark_was(tmp_path, monkeypatch):
+    """Each mark is measured once; what other runs or another estimate have left is refused."""
+    paper, asked = aevb.curves("aevb_figure3"), []
+    likelihoods = iter(np.arange(100.0))
+
+    class Marked(Fake):
+        reached = 10_000_000
+
+        def train(self, full, parts):
+            asked.append(full)
+            samples = min(50_000 * full, self.reached)
+            runs = made([], [{"samples": samples}], complete=samples == 50_000 * full)
+            runs.workdir = tmp_path / "runs"
+            return dict.fromkeys(parts, runs)
+
+        def chosen(self, name, base, axis, values):
+            return self.steps[name.endswith("small")]
+
+        steps = 0.1, 0.02
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(aevb, "_thousand", lambda job: {"test": 0, "train": 1})
+    monkeypatch.setattr(aevb.trained_runs, "load", lambda workdir: None)
+    monkeypatch.setattr(
+        aevb.mixture, "log_px", lambda run, of: -100 - np.float64([next(likelihoods)])
+    )
+    job = Marked(tmp_path, 1)
+    outcome = aevb.figure3(job)
+    assert asked == [100, 200, 400] and outcome.samples == 10_000_000
+    assert [row.ours for row in outcome.rows] == [-100.0 - n for n in range(8)]
+    assert [row.main for row in outcome.rows] == 4 * [False] + 4 * [True]
+    test = outcome.rows[4]
+    assert test.published == aevb.at(paper[1000, "AEVB test"], 1e7) == -142.9
+    assert not outcome.facts[0].holds  # gaps of 1 and 1
+    assert outcome.note.startswith("steps 0.02 and 0.1;")
+
+    asked.clear()
+    Marked.reached = 20_000_000
+    more = aevb.figure3(job)
+    assert asked == [400, 800] and more.rows[:4] == [
+        row._replace(main=False) for row in outcome.rows[:4]
+    ]
+    Marked.steps = 0.1, 0.1
+    with pytest.raises(InputError, match="is of other runs"):
+        aevb.figure3(job)
+
+    class Past(Marked):
+        def train(self, full, parts):
+            runs = made([], [{"samples": 20_000_000}], complete=True)
+            runs.workdir = tmp_path / "runs"
+            return dict.fromkeys(parts, runs)
+
+    with pytest.raises(InputError, match="is past 5,000,000 images"):
+        aevb.figure3(Past(tmp_path / "new", 1))
+
+
+def test_table_1_is_compared_at_the_whole_schedule_alone():
+    numbers = iwae.TABLE | {(2, "VAE", 1): (-85.33, 16)}
+
+    def table(complete, sign):
+        def of(self, name):
+            del self
+            rows = [
+                {"m": 1 if kind == "IWAE" else k, "k": k if kind == "IWAE" else 1}
+                | {"iwae_K": sign * (value - 0.3), "active_units": sign * (units or 0)}
+                for (layers, kind, k), (value, units) in numbers.items()
+                if layers == (2 if name == "two_layers" else 1)
+            ]
+            curves = [
+                {
+                    "m": r["m"],
+                    "k": r["k"],
+                    "samples": n,
+                    "test_elbo": -n,
+                    "test_iwae": -n,
+                }
+                for r in rows
+                for n in (1, 2)
+            ]
+            return made(rows, curves, complete=complete)
+
+        return of
+
+    def outcome_of(complete, sign=1):
+        fake = type("Table", (Fake,), {"table": table(complete, sign)})
+        return iwae.table1(fake(Path(), 1))
+
+    for complete in (True, False):
+        outcome = outcome_of(complete)
+        assert {row.within for row in outcome.rows} == {True if complete else None}
+        assert len(outcome.rows) == 7 + 5 and all(f.holds for f in outcome.facts)
+        assert f"by {5000 if complete else 500} importance samples" in outcome.note
+    assert not any(fact.holds for fact in outcome_of(True, -1).facts)
+
+
+def test_priors_are_compared_once_validation_has_ended_them():
+    def table(epochs, sign=1):
+        def of(self, name):
+            del self
+            rows = [
+                {
+                    "binarization": kind,
+                    "epochs": epochs,
+                    "elbo": -104.5,
+                    "iwae_K": sign * value,
+                }
+                for (part, kind), value in priors.TABLE.items()
+                if part == name or name == "flax"
+            ]
+            curves = [
+                {"binarization": r["binarization"], "samples": n}
+                | {"train_elbo": -n, "validation_elbo": -n}
+                for r in rows
+                for n in (90, 91)
+            ]
+            return made(rows, curves, epochs=300)
+
+        return of
+
+    for epochs, within in ((300, None), (211, True)):
+        fake = type("Table", (Fake,), {"table": table(epochs)})
+        outcome = priors.table1(fake(Path(), 1))
+        assert [row.within for row in outcome.rows] == 4 * [within] + [True]
+        assert outcome.complete is (within is True) and all(
+            f.holds for f in outcome.facts
+        )
+    fake = type("Table", (Fake,), {"table": table(211, -1)})
+    assert not any(fact.holds for fact in priors.table1(fake(Path(), 1)).facts)
+
+
+def test_methods_are_ranked_by_what_was_measured():
+    """Metrics that are functions of the strength: all facts but that of the seeds hold."""
+
+    def table(self, name):
+        del self
+        strength = disentangle.METHODS[name][0]
+        rows = [
+            {strength: step, "seed": seed, "run": 3 * i + seed}
+            | {m: 0.1 * i + 0.001 * seed for m in disentangle.METRICS}
+            | {"udr": i + 0.1 * seed, "elbo": -i, "rate": -i, "total_correlation": -i}
+            | {"mutual_information": i, "mig_ceiling": 0.9}
+            for i, step in enumerate((1, 2, 4))
+            for seed in range(3)
+        ]
+        return made(rows, [{"samples": 40_000}])
+
+    fake = type("Table", (Fake,), {"table": table})
+    outcome = disentangle.family(fake(Path(), 1))
+    doubted = [fact.what for fact in outcome.facts if not fact.holds]
+    assert len(doubted) == 1 and doubted[0].startswith("seeds matter")
+    best = [row.what for row in outcome.rows if row.main]
+    assert len(best) == 7 and "beta-VAE: best MIG over strengths, at 4" in best[0]
+
+
+def test_the_exact_numbers_are_those_of_the_closed_form(mnist):
+    """Table of probabilistic PCA, from MNIST's own spectrum, against what is written down."""
+    train, test = theory._images(Job(Path(), 0, mnist))
+    mean, covariance = linear.moments(train)
+    values, axes = np.linalg.eigh(covariance)
+    values, axes = values[::-1], axes[:, ::-1]
+    for latent, (variance, likelihood, held) in theory.PPCA.items():
+        best, found = linear.maximum(values, latent)
+        np.testing.assert_allclose(best, likelihood, atol=6e-5)
+        np.testing.assert_allclose(found, variance, atol=6e-9)
+        w = axes[:, :latent] * np.sqrt(values[:latent] - found)
+        np.testing.assert_allclose(
+            theory._likelihood(w, found, mean, test), held, atol=1e-3
+        )
+
+    for beta, (variance, rate) in theory.LEARNED.items():
+        found = linear.best_variance(values, theory.LATENT, beta)
+        known = linear.frontier(values, theory.LATENT, beta, found)
+        np.testing.assert_allclose([found, known[1]], [variance, rate], atol=6e-4)
+    for beta, known in theory.FIXED.items():
+        found = linear.frontier(values, theory.LATENT, beta, theory.SIGMA2)
+        np.testing.assert_allclose(found[1:], known, atol=6e-4)
+
+
+def test_faults_are_one_line_before_any_work(tmp_path, capsys):
+    def run(*arguments):
+        where = f"--workdir={tmp_path / 'runs'}"
+        return command.execute(reproduce.define, reproduce.main, [where, *arguments])
+
+    for arguments, says in (
+        (["--result=figure9"], "there is no result 'figure9'; there are aevb_figure2"),
+        ([], "name a result with --result; there are aevb_figure2"),
+        (["--result=ppca", "--budget=-1"], "budget must be minutes, 0 or more, not -1"),
+        (["--result=ppca", f"--data_dir={tmp_path}"], "mnist"),
+    ):
+        assert run(*arguments) == 2
+        message = capsys.readouterr().err
+        assert says in message and message.count("\n") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_the_list_has_every_result(capsys):
+    assert command.execute(reproduce.define, reproduce.main, ["--list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == list(published.ALL)
+
+
+def test_the_readmes_table_is_of_what_is_kept():
+    text = (ROOT / "README.md").read_text()
+    (block,) = re.findall(
+        f"{reproduce.BEGIN}\n(.*?)\n{reproduce.END}", text, flags=re.DOTALL
+    )
+    assert block == reproduce.readme_table()
+
+
+@pytest.mark.parametrize("path", FOUND, ids=lambda path: path.stem)
+def test_what_is_kept_is_whole(path):
+    found = json.loads(path.read_text())
+    assert found["result"] == path.stem in published.ALL
+    assert {"date", "hardware", "versions", "data", "minutes", "note"} <= set(found)
+    rows = [Row(**row) for row in found["rows"]]
+    assert any(row.main for row in rows)
+    assert all(np.isfinite(row.ours) for row in rows)
+
+
+def test_it_is_found_told_and_kept(tmp_path, monkeypatch, capsys):
+    """The whole command, of a result whose training is small."""
+    monkeypatch.chdir(ROOT)
+
+    def small(job):
+        part = Part("configs/digits.py", {"seed": (0,)}, SMALL)
+        runs = job.train(2, {"runs": part})["runs"]
+        (row,) = job.evaluate(runs, "likelihood", k=20)
+        rows = [Row("ELBO", -25.0, row["elbo"], 100.0, 1, True)]
+        facts = [published.Fact("a bound", row["elbo"] < row["iwae_20"])]
+        return published.Outcome(rows, facts, runs.samples, 800, runs.complete)
+
+    one = {"small": published.Result("a small one", small, 0.0)}
+    monkeypatch.setattr(published, "ALL", one)
+    monkeypatch.setattr(reproduce, "FOUND", tmp_path)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{reproduce.BEGIN}\n{reproduce.END}\nafter\n")
+    monkeypatch.setattr(reproduce, "README", readme)
+    arguments = [
+        "--result=small",
+        "--budget=inf",
+        "--keep",
+        f"--workdir={tmp_path / 'runs'}",
+    ]
+    assert command.execute(reproduce.define, reproduce.main, arguments) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"ELBO +-25 +-\d+\.\d+ .* yes", out) and "holds: a bound" in out
+    assert "800 of 800 images" in out
+    found = json.loads((tmp_path / "small.json").read_text())
+    (row,) = tables.results(tmp_path / "runs/small/runs")
+    assert found["rows"][0]["ours"] == row["elbo"]
+    assert 0 <= found["beside"] < 2 and 0 <= found["minutes"] < 2
+    text = readme.read_text()
+    assert text.startswith("before\n") and text.endswith("after\n")
+    assert f"| `small`: ELBO | -25 | {row['elbo']:.6g} |" in text
+
+
+def test_a_longer_result_is_not_replaced_by_a_shorter(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduce, "FOUND", tmp_path)
+    monkeypatch.setattr(reproduce, "write_readme", lambda: None)
+    found = {"result": "a", "samples": 20, "rows": [{"main": True}]}
+    reproduce.keep_here(found, None)
+    reproduce.keep_here(found | {"note": "told anew"}, None)
+    with pytest.raises(InputError, match="of 20 images a run, more than these 10"):
+        reproduce.keep_here(found | {"samples": 10}, None)
+    with pytest.raises(InputError, match="nothing of a is to be kept yet"):
+        reproduce.keep_here(found | {"rows": [{"main": False}]}, None)
+    assert json.loads((tmp_path / "a.json").read_text())["note"] == "told anew"
+
+
+def test_minutes_add_up_over_calls_and_the_date_is_of_the_numbers(tmp_path):
+    """What was interrupted counts; what is told again, of the same numbers, keeps its date."""
+    job = Job(tmp_path, 1)
+
+    def told(value, samples, beside):
+        rows = [Row("ELBO", None, value, main=True)]
+        outcome = published.Outcome(rows, [], samples, 800)
+        found = reproduce.record("small", job, outcome, beside)
+        (tmp_path / "result.json").write_text(json.dumps(found))
+        return found
+
+    assert told(1.0, 400, 60)["beside"] == 1.0
+    known = json.loads((tmp_path / "result.json").read_text())
+    (tmp_path / "result.json").write_text(json.dumps(known | {"date": "2020-01-01"}))
+    again = told(1.0, 400, 120)
+    assert (again["date"], again["beside"]) == ("2020-01-01", 1.0)
+    more = told(2.0, 800, 120)
+    assert more["date"] != "2020-01-01" and more["beside"] == 3.0
+    solved = told(3.0, 0, 120)  # of nothing that is trained only the last call counts
+    assert solved["beside"] == 2.0
+
+
+def test_an_interrupted_call_counts_too(tmp_path, monkeypatch):
+    """Training is taken out of the time beside it, whatever the run folder says of it then."""
+    now = iter(range(0, 10_000, 100))
+    monkeypatch.setattr(reproduce.time, "perf_counter", lambda: next(now))
+
+    def run(job):
+        job.took.append(70)
+        raise Interrupted("saved", 15)
+
+    result = published.Result("", run, 0.0)
+    for lost in (30, 60):
+        with pytest.raises(Interrupted):
+            reproduce.timed(result, Job(tmp_path, 1))
+        assert json.loads((tmp_path / reproduce.LOST).read_text()) == lost
+    whole = result._replace(run=lambda job: "found")
+    assert reproduce.timed(whole, Job(tmp_path, 1)) == ("found", 160)
+
+
+def test_packed_runs_are_whole(tmp_path):
+    """`stretch.sh`: the newest whole checkpoint of a group, and what another call has packed."""
+    group = tmp_path / "runs/reproduce/small/runs/checkpoints/0"
+    for name in ("9-200", "10-0", "11-0", "11-0-1", "11-0-1.partial", "11-0.broken"):
+        (group / name).mkdir(parents=True)
+        (group / name / "state").write_bytes(b"state")
+    (tmp_path / "python").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "python").chmod(0o755)
+    script = ROOT / "experiments" / "stretch.sh"
+    env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TO": "one"}
+    for where in ({}, {"FROM": "one", "TO": "two"}, {"FROM": "two", "TO": "two"}):
+        command_line = ["sh", script, "a"]
+        done = subprocess.run(command_line, cwd=tmp_path, env=env | where, check=False)
+        assert done.returncode == 3
+        shutil.rmtree(tmp_path / "runs")
+    packed = b"".join(p.read_bytes() for p in sorted((tmp_path / "two").iterdir()))
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        kept = {Path(name).name for name in archive.getnames()}
+    assert "11-0-1" in kept and not kept & {"9-200", "10-0", "11-0"}

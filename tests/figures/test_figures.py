@@ -1,0 +1,321 @@
+"""What the figures show is what the tables and the runs say."""
+
+import math
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from aevae import InputError, config, data, figures, models
+from aevae.figures import codes, sheet
+from aevae.figures import curves as planes
+from aevae.models import distributions
+from aevae.runs import study, tables, trained
+from experiments import command
+from experiments import figures as figures_command
+
+GRID = {"latent": (1, 2), "beta": (0.5, 4.0), "seed": (0, 1)}
+SMALL = {
+    "epochs": 3,
+    "batch": 400,
+    "encoder.widths": "(16,)",
+    "decoder.widths": "(16,)",
+}
+TABLES = {"elbo_by_latent", "elbo_by_beta", "rate_distortion", "heat_map"}
+RUNS = {"reconstructions", "samples", "interpolations", "traversals", "rates"}
+PLANE = {"manifold", "codes"}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("figures") / "small"
+    study.run("configs/digits.py", path, overrides=SMALL, grid=GRID)
+    return path
+
+
+@pytest.fixture
+def copy(folder, tmp_path):
+    return shutil.copytree(folder, tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def run(folder):
+    return trained.load(folder, latent=2, beta=0.5, seed=1)
+
+
+@pytest.fixture(scope="module")
+def rows(run, digits):
+    return codes.held(run, digits, None, {})
+
+
+@pytest.fixture(scope="module")
+def view(run, rows):
+    return codes.view(run, rows)
+
+
+def drawn(folder, *given, **options):
+    paths = figures.draw(folder, *given, **options)
+    for path in paths:
+        assert path.read_bytes()[:4] == b"\x89PNG"
+        assert path.with_name(f"{path.stem}.pdf").read_bytes()[:4] == b"%PDF"
+    assert not list((folder / "figures").glob("*.partial"))
+    return {path.stem for path in paths}
+
+
+def texts(figure):
+    """All that is written on a figure."""
+    found = figure.findobj(lambda artist: hasattr(artist, "get_text"))
+    return [text.get_text() for text in found]
+
+
+def test_all_are_drawn_and_equal_ones_are_equal_bytes(copy):
+    """What no longer applies is removed, what is a user's is not."""
+    place = copy / "figures"
+    place.mkdir()
+    for name in ("elbo.png", "elbo.pdf", "distortion_by_lr.pdf", "elbo_by_me.pdf"):
+        (place / name).write_bytes(b"")
+    assert drawn(copy) == TABLES | RUNS | PLANE and figures.current(copy)
+    first = {path.name: path.read_bytes() for path in place.iterdir()}
+    assert first.pop("elbo_by_me.pdf") == b""
+    ours = {f"{n}.{kind}" for n in TABLES | RUNS | PLANE for kind in ("png", "pdf")}
+    assert set(first) == ours | {".drawn"}
+    drawn(copy)
+    assert all((place / name).read_bytes() == first[name] for name in first)
+
+
+def test_pyplot_is_left_alone(run):
+    from matplotlib import pyplot
+
+    figures.side_by_side(run, run, run.examples)
+    assert pyplot.get_fignums() == []
+
+
+def test_without_the_data_codes_are_left_out(copy, monkeypatch, digits):
+    """And rates are of the ten examples that the folder keeps, which the figure says."""
+
+    def missing(config, data_dir, dataset):
+        if dataset is not None:
+            return load(config, data_dir, dataset=dataset)
+        asked.append((config.dataset, data_dir))
+        raise InputError("not here")
+
+    load = data.of
+
+    asked = []
+    shown = {}
+    monkeypatch.setattr(data, "of", missing)
+    monkeypatch.setattr(
+        figures, "save", lambda figure, path: shown.update({path.stem: figure}) or path
+    )
+    names = {path.stem for path in figures.draw(copy, data_dir="there")}
+    assert names == TABLES | RUNS | PLANE - {"codes"}
+    assert asked == [("digits", "there")]
+    written = "\n".join(texts(shown["rates"]))
+    assert "mean over 10 test examples" in written.replace("\n", " ")
+    assert "codes" in {path.stem for path in figures.draw(copy, dataset=digits)}
+
+
+def test_only_the_runs_own_data_are_taken(run, digits, tiny, monkeypatch):
+    rows = codes.held(run, digits, None, {})
+    np.testing.assert_array_equal(rows["image"][:10], run.examples["image"])
+    np.testing.assert_array_equal(rows["label"], digits.test["label"])
+    other = digits._replace(test=digits.validation)
+    assert codes.held(run, other, None, {}) is None
+    assert codes.held(run, tiny, None, {}) is None
+    for name, value in (("ROWS", 250), ("BLOCK", 100)):
+        monkeypatch.setattr(codes, name, value)
+    assert len(codes.held(run, digits, None, {})["image"]) == 200
+
+
+def test_the_flag_for_data_is_passed_on(copy, monkeypatch):
+    given = []
+    monkeypatch.setattr(figures, "draw", lambda *a, **k: given.append((a, k)) or [])
+    arguments = [f"--workdir={copy}", "--data_dir=there"]
+    command.execute(figures_command.define, figures_command.main, arguments)
+    assert given == [((str(copy),), {"data_dir": "there"})]
+
+
+def test_rates_are_the_latents_own_and_sorted(run, rows, view):
+    """Of the blocks together; by hand: ½ (s² + m² - 1 - log s²), mean over the examples."""
+    q = run.encode(rows)
+    mean, std = np.asarray(q.mean), np.asarray(q.std)
+    by_hand = 0.5 * (std**2 + mean**2 - 1 - 2 * np.log(std)).mean(0)
+    np.testing.assert_allclose(view["rates"], by_hand, rtol=1e-4)
+    assert (np.diff(view["rates"][view["order"]]) <= 0).all()
+    assert view["rates"].sum() == pytest.approx(run.row["rate"], rel=1e-3)
+    np.testing.assert_allclose(view["code"], mean, rtol=1e-5, atol=1e-6)
+
+
+def test_blocks_change_nothing(run, rows, view, monkeypatch):
+    monkeypatch.setattr(codes, "BLOCK", 100)
+    again = codes.view(run, rows)
+    for name in ("code", "rates", "label"):
+        np.testing.assert_allclose(again[name], view[name], rtol=1e-4, atol=1e-6)
+
+
+def test_traversals_go_by_rate_through_the_prior(run, view):
+    """Row i moves the latent of the i-th greatest rate from -3 to 3, and no other."""
+    moved = view["images"]["traversals"].reshape(2, codes.MOVES, 8, 8, 1)
+    start = np.asarray(run.encode(run.examples).mean)[:1]
+    for strip, latent in zip(moved, view["order"]):
+        for place, value in ((0, -3), (5, 0), (10, 3)):
+            z = start.copy()
+            z[0, latent] = value
+            ours = run.decode(z).mean[0]
+            np.testing.assert_allclose(strip[place], ours, rtol=1e-4, atol=1e-6)
+    labels = texts(codes.traversals([view], ["latent"]))
+    rates = [f"z{i + 1}, {view['rates'][i]:.2f} nats" for i in view["order"]]
+    assert [text for text in labels if text in rates] == rates
+
+
+def test_traversals_are_of_ten_latents_at_most():
+    order = np.arange(30)[::-1]
+    prior = standard(30)
+    found, beside = codes.moves(np.zeros(30, np.float32), order, prior)
+    found = found.reshape(10, codes.MOVES, 30)
+    assert [int(np.ptp(row, axis=0).argmax()) for row in found] == list(order[:10])
+    assert ((found != 0).any(1).sum(1) == 1).all() and not beside.any()
+
+
+def standard(size):
+    return distributions.Normal(np.zeros((1, size)), np.ones((1, size)))
+
+
+def test_interpolations_end_at_the_reconstructions(run, view):
+    found = codes.between(view)
+    again = np.asarray(run.reconstruct(run.examples))
+    for pair, strip in enumerate(found):
+        ends = run.examples["image"][2 * pair : 2 * pair + 2]
+        np.testing.assert_array_equal(strip[[0, -1]], ends)
+        near = again[2 * pair : 2 * pair + 2]
+        np.testing.assert_allclose(strip[[1, -2]], near, rtol=1e-4, atol=1e-6)
+    assert found.shape == (3, codes.STEPS + 2, 8, 8, 1)
+    z, near = codes.lines(np.array([[0.0, 9.0], [9.0, 0.0]]))
+    np.testing.assert_allclose(z, [[i, 9 - i] for i in range(10)], atol=1e-12)
+    assert list(near) == 5 * [0] + 5 * [1]
+
+
+def test_the_manifold_is_at_the_priors_quantiles(run, view):
+    z = codes.quantiles(standard(2), codes.GRID)
+    z = z.reshape(codes.GRID, codes.GRID, 2)
+    shares = [0.5 * (1 + math.erf(x / math.sqrt(2))) for x in z[0, :, 0]]
+    even = (np.arange(codes.GRID) + 0.5) / codes.GRID
+    np.testing.assert_allclose(shares, even, atol=1e-6)
+    np.testing.assert_allclose(z[::-1, 0, 1], z[0, :, 0])  # the second one upwards
+    tiles = view["images"]["manifold"].reshape(codes.GRID, codes.GRID, 8, 8, 1)
+    ours = run.decode(z[[0, 3], [-1, 2]]).mean
+    np.testing.assert_allclose(tiles[[0, 3], [-1, 2]], ours, rtol=1e-4, atol=1e-6)
+
+
+def test_cells_are_means_over_seeds(folder):
+    rows = tables.results(folder)
+    for name in ("elbo", "active_units"):
+        table = planes.cells(rows, "latent", "beta", name)
+        for (i, j), value in np.ndenumerate(table):
+            point = GRID["latent"][i], GRID["beta"][j]
+            own = [r[name] for r in rows if (r["latent"], r["beta"]) == point]
+            assert len(own) == 2 and value == pytest.approx(sum(own) / 2)
+    table = planes.cells(rows, "latent", "beta", "elbo")
+    figure = planes.heat_map(rows, ["latent", "beta"], "elbo")
+    written = texts(figure)
+    assert {f"{value:.2f}".replace("-", "−") for value in table.flat} <= {*written}
+    assert "mean over seeds\ndigits, stochastic binarization" in written
+
+
+def test_cells_without_a_run_are_empty(folder):
+    rows = tables.results(folder)
+    rows = [r for r in rows if (r["latent"], r["beta"]) != (1, 4)]
+    assert np.isnan(planes.cells(rows, "latent", "beta", "elbo")[0, 1])
+    assert "–" in texts(planes.heat_map(rows, ["latent", "beta"], "elbo"))
+
+
+def test_equal_elbo_is_written_inside_of_the_frame(folder):
+    rows = tables.results(folder)
+    figure = planes.rate_distortion(rows, ["latent", "beta"])
+    figure.draw_without_rendering()
+    (panel,) = figure.axes
+    frame = panel.get_window_extent()
+    written = [text for text in panel.texts if text.get_bbox_patch()]
+    assert written
+    for text in written:
+        box = text.get_window_extent()
+        assert frame.x0 < box.x0 and box.x1 < frame.x1
+        assert frame.y0 < box.y0 and box.y1 < frame.y1
+        rate, distortion = text.get_position()
+        said = float(text.get_text().replace("−", "-"))
+        assert said == pytest.approx(-rate - distortion)
+
+
+@pytest.mark.parametrize("last", [1_200, 2_400, 6_000, 50_000, 240_000, 10**9])
+def test_a_log_axis_has_two_labels_or_more(last):
+    figure = Figure()
+    panel = figure.subplots()
+    panel.plot([1_200, last], [0, 1], "o")
+    panel.set_xscale("log")
+    if last == 1_200:
+        panel.set_xlim(600, 2_400)
+    sheet.log_ticks(panel.xaxis)
+    figure.draw_without_rendering()
+    low, high = panel.get_xlim()
+    ticks = zip(panel.get_xticks(), panel.get_xticklabels(), strict=True)
+    shown = [text.get_text() for x, text in ticks if low <= x <= high]
+    assert len(set(shown)) == len(shown) >= 2 and all(shown)
+
+
+METHODS = {
+    "autoencoder": {"distortion_by_latent", "reconstructions", "interpolations"},
+    "two_level": {"elbo", "rate_distortion", "reconstructions", "samples"},
+    "vq_vae": {"elbo", "rate_distortion", "reconstructions", "samples"},
+    "iaf": {"elbo", "rate_distortion", "reconstructions", "samples", "interpolations"},
+    "conditional": {"elbo", "rate_distortion"} | RUNS | PLANE,
+    "vampprior": {"elbo", "rate_distortion", *RUNS} - {"traversals", "rates"},
+}
+GRIDS = {"autoencoder": {"latent": (2, 3)}, "conditional": {"latent": (2,)}}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", METHODS)
+def test_what_has_no_meaning_for_a_method_is_left_out(method, tmp_path, digits):
+    small = {"epochs": 1, "batch": 600}
+    grid = GRIDS.get(method, {}) | {"seed": (0,)}
+    workdir = tmp_path / "run"
+    study.run(f"configs/methods.py:{method}", workdir, overrides=small, grid=grid)
+    plane = {"codes"} if method == "autoencoder" else set()
+    assert drawn(workdir, dataset=digits) == METHODS[method] | plane
+
+
+@pytest.mark.slow
+def test_vectors_are_drawn_and_have_no_manifold(tmp_path):
+    base = config.load("configs/digits.py")
+    for name, value in {
+        "model.likelihood": distributions.gaussian,
+        "model.output_bias": models.zeros,
+        "hparams": {"beta": 1.0, "lr": 3e-3, "sigma": 1.0},
+        "binarization": data.none,
+        "dataset": "gaussian",
+    }.items():
+        base = config.replace(base, name, value)
+    grid = {"latent": (2, 3), "seed": (0,)}
+    study.run(base, tmp_path / "run", overrides={"epochs": 1}, grid=grid)
+    found = drawn(tmp_path / "run", base)
+    assert found == {"elbo_by_latent", "rate_distortion", "codes"} | RUNS
+
+
+def test_two_runs_side_by_side(folder, run, digits, tmp_path):
+    other = trained.load(folder, latent=1, beta=4, seed=0)
+    figure = figures.side_by_side(run, other, digits.test["image"])
+    labels = [panel.get_ylabel() for panel in figure.axes]
+    names = "latent 2\nbeta 0.5\nseed 1", "latent 1\nbeta 4\nseed 0"
+    assert labels == ["test", *4 * names]  # reconstructions, draws, and two pairs
+    path = figures.save(figure, tmp_path / "two.png")
+    assert path == tmp_path / "two.png" and path.is_file()
+    names = {p.name for p in tmp_path.iterdir()}
+    assert names == {"two.png", "two.pdf"}
+
+
+def test_draws_of_side_by_side_are_the_priors(run, digits):
+    strips = codes._strips_of(run, data.none(None, digits.test))
+    ours = run.sample(jax.random.key(0), 10)
+    np.testing.assert_allclose(strips["samples"][0], ours, rtol=1e-4, atol=1e-6)

@@ -1,0 +1,368 @@
+"""Groups against solo runs, bit for bit where that is promised."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from aevae import InputError, data, models, networks, objectives, optim
+from aevae.config import Config
+from aevae.models import distributions
+from aevae.training import bounds
+from aevae.training.check import check_run, shaped
+from aevae.training.layout import lay_out
+from aevae.training.population import Population
+from aevae.training.snapshots import _judge, _mark, snapshots
+from aevae.training.step import State, Window, init_state, train_span
+
+OBJECTIVES = {
+    "autoencoder": (objectives.autoencoder, {"sigma": 0.7}),
+    "beta_vae": (objectives.beta_vae, {"beta": 4.0}),
+    "capacity_vae": (objectives.capacity_vae, {"gamma": 2.0, "capacity": 30.0}),
+    "iwae": (functools.partial(objectives.iwae, k=3), {}),
+}
+
+
+def run(name="beta_vae", *, seed=0, lr=1e-3, epochs=2, **hparams):
+    objective, hp = OBJECTIVES[name]
+    gaussian = name == "autoencoder"
+    return Config(
+        model=models.VAE(
+            3,
+            networks.MLPEncoder((8,)),
+            networks.MLPDecoder((8,)),
+            distributions.gaussian if gaussian else distributions.bernoulli,
+            models.zeros if gaussian else models.mean_logit,
+        ),
+        objective=objective,
+        hparams=hp | {"lr": lr} | hparams,
+        optimizer=optim.adam,
+        schedule=optim.constant,
+        binarization=data.none if gaussian else data.stochastic,
+        batch=16,
+        epochs=epochs,
+        seed=seed,
+    )
+
+
+def together(runs, dataset, devices=1, chunk=2, length=None, evaluated=False):
+    """The states, the metrics of every epoch, and the results, of runs trained as one group."""
+    parameters, metrics, _ = check_run(runs[0], dataset)
+    layout = lay_out(len(runs), parameters, devices, chunk)
+    population = Population(runs, dataset, layout, metrics)
+    curves = []
+    for snapshot in snapshots(population, population.start(), length):
+        curves += [snapshot.metrics] if snapshot.metrics else []
+        if snapshot.epoch == runs[0].epochs and not evaluated:
+            break
+    return population.states(snapshot), curves, snapshot.results
+
+
+def assert_same_bits(ours, theirs):
+    jax.tree.map(np.testing.assert_array_equal, ours, theirs)
+
+
+def assert_close(ours, theirs):
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6),
+        ours,
+        theirs,
+    )
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_a_member_equals_the_run_alone(name, tiny):
+    """The run alone is plain jit of `train`: no group, no vmap, no devices."""
+    runs = [run(name, seed=s, lr=lr) for s in (0, 1) for lr in (1e-3, 3e-3)]
+    states, curves, _ = together(runs, tiny, devices=2)
+    config = shaped(runs[3], tiny)
+    hp = {k: jnp.float32(v) for k, v in config.hparams.items()}
+    start = jax.jit(functools.partial(init_state, config))
+    state = start(data.none(None, data.rows(tiny.train, slice(None))), 1, hp)
+    sums = dict.fromkeys(check_run(runs[3], tiny)[1], jnp.float32(0))
+    span = jax.jit(functools.partial(train_span, config))
+    for epoch in range(2):
+        order = np.random.default_rng([1, epoch]).permutation(48).reshape(3, 16)
+        window = Window(tiny.train, order, 0, 48)
+        state, sums = span(window, (state, sums), 1, hp, 0, 3)
+    assert_close(states[3], jax.device_get(state))
+    for term, total in sums.items():
+        np.testing.assert_allclose(curves[-1][f"train_{term}"][3], total / 3, rtol=2e-5)
+
+
+@pytest.mark.parametrize("chunk", [1, 2])
+def test_neighbours_change_no_bit(chunk, tiny):
+    ours, others = (
+        run(seed=5, beta=2.0),
+        [run(seed=s, beta=b) for s, b in ((0, 1), (1, 9))],
+    )
+    first = together([ours, *others, others[0]], tiny, chunk=chunk)
+    second = together([others[1], others[0], ours, ours], tiny, chunk=chunk)
+    for place in (2, 3):
+        assert_same_bits(first[0][0], second[0][place])
+        for a, b in zip(first[1], second[1]):
+            assert {k: v[0] for k, v in a.items()} == {
+                k: v[place] for k, v in b.items()
+            }
+
+
+def test_a_member_that_diverges_leaves_the_others_bits_alone(tiny):
+    sound = [run(seed=s) for s in (0, 1, 2)]
+    broken = run(seed=3, lr=1e30)
+    ours, curves, _ = together([*sound, broken], tiny)
+    theirs, _, _ = together([*sound, run(seed=3)], tiny)
+    assert not np.isfinite(curves[-1]["train_loss"][3])
+    assert all(np.isfinite(curves[-1]["train_loss"][:3]))
+    for a, b in zip(ours[:3], theirs[:3]):
+        assert_same_bits(a, b)
+
+
+def test_cutting_an_epoch_changes_no_bit(tiny):
+    runs = [run(seed=s) for s in (0, 1, 2, 3)]
+    whole, by_one = together(runs, tiny, length=3), together(runs, tiny, length=1)
+    assert_same_bits(whole[0], by_one[0])
+    assert_same_bits(whole[1], by_one[1])
+
+
+def test_a_moment_in_mid_epoch_can_be_gone_on_from(tiny):
+    """All that a checkpoint will hold is the snapshot: what follows depends on nothing else."""
+    runs = [run(seed=s) for s in range(4)]
+    straight, _, _ = together(runs, tiny)
+    parameters, metrics, _ = check_run(runs[0], tiny)
+    layout = lay_out(4, parameters, 1, 2)
+    population = Population(runs, tiny, layout, metrics)
+    for snapshot in snapshots(population, population.start(), length=2):
+        if (snapshot.epoch, snapshot.step) == (1, 2):
+            break
+    kept = snapshot._replace(carry=jax.device_get(snapshot.carry))
+    again = Population(runs, tiny, layout, metrics)
+    for last in snapshots(again, kept):
+        if last.epoch == 2:
+            break
+    assert_same_bits(again.states(last), straight)
+
+
+def test_four_devices_give_the_result_of_one(tiny):
+    runs = [run(seed=s) for s in range(4)]
+    one, four = together(runs, tiny, devices=1), together(runs, tiny, devices=4)
+    assert_close(one[0], four[0])
+    assert_close(one[1], four[1])
+
+
+def test_the_program_has_no_collective(tiny):
+    runs = [run(seed=s) for s in range(4)]
+    parameters, metrics, _ = check_run(runs[0], tiny)
+    population = Population(runs, tiny, lay_out(4, parameters, 4, 1), metrics)
+    text = population.compiled_text()
+    assert "while" in text  # it is the program that trains
+    for name in (
+        "all-gather",
+        "all-reduce",
+        "all-to-all",
+        "collective-permute",
+        "reduce-scatter",
+    ):
+        assert name not in text
+
+
+def test_runs_that_share_a_seed_are_paired(tiny):
+    runs = [run(seed=0, beta=b, lr=1e-30, epochs=1) for b in (1.0, 8.0, 2.0, 4.0)]
+    states, curves, _ = together(runs, tiny)
+    # One initial state, not moved; only the output bias starts at 0, and so may move at all.
+    first, second = (jax.tree.leaves(state.params) for state in states[:2])
+    for a, b in zip(first, second):
+        np.testing.assert_allclose(a, b, atol=1e-28, rtol=0)
+    for name in ("distortion", "rate"):
+        a, b, *_ = curves[0][f"train_{name}"]
+        np.testing.assert_allclose(a, b, rtol=1e-6)  # one order, one noise
+
+
+def test_initial_weights_and_order_depend_on_the_seed(tiny):
+    runs = [run(seed=s, lr=1e-30, epochs=1) for s in range(4)]
+    states, _, _ = together(runs, tiny)
+    kernels = [s.params["params"]["encoder"]["Dense_0"]["kernel"] for s in states]
+    assert (kernels[0] != kernels[1]).mean() > 0.9
+    parameters, metrics, _ = check_run(runs[0], tiny)
+    layout = lay_out(4, parameters, 1, 2)
+    population = Population(runs, tiny, layout, metrics)
+    first, second = (
+        np.asarray(next(population.feed.windows(epoch)).order) for epoch in (0, 1)
+    )
+    assert sorted(first[0].ravel()) == list(range(48))
+    assert (first != second).any() and (first[0] != first[1]).any()
+
+
+def test_no_block_of_an_evaluation_is_small():
+    """What is measured between the rows of a block, as a total correlation, needs some of them."""
+    for count in range(1, 4000):
+        rows = {"image": np.empty(count)}
+        full, size, rest = bounds.blocks(rows, 100)
+        assert full * size + rest == count and size <= 100
+        assert rest == 0 or rest >= 25
+        assert count <= 100 or size > 50
+
+
+def test_evaluation_is_over_every_example_once():
+    """601 rows are two blocks and a rest: the mean must weigh each by its size."""
+    values = np.arange(601, dtype=np.float32)
+    assert bounds.blocks({"image": values}, 250) == (2, 201, 199)
+    rows = {"image": values[:, None]}
+
+    def measure(config, state, batch, key, hp):
+        return {"x": batch["image"].mean()}
+
+    state = State(None, (), jnp.int32(0))
+    args = run(), state, rows, jax.random.key(0), {}
+    mean = bounds.means(measure, 250, *args)
+    np.testing.assert_allclose(mean["x"], values.mean(), rtol=1e-6)
+    sums = {"x": jnp.float32(9)}  # of an earlier evaluation
+    for start, stop in ((0, 1), (1, 2), (2, 3)):
+        sums = bounds.span(
+            measure, 250, *args[:3], sums, *args[3:], np.int32(start), np.int32(stop)
+        )
+    np.testing.assert_array_equal(mean["x"], sums["x"])
+
+
+def test_results_are_the_bounds(tiny):
+    runs = [run(seed=0, lr=1e-2, epochs=30), run(seed=1, lr=1e-2, epochs=30)]
+    states, curves, results = together(runs, tiny, evaluated=True)
+    np.testing.assert_allclose(
+        results["test_elbo"],
+        -results["test_distortion"] - results["test_rate"],
+        rtol=1e-6,
+    )
+    assert (results["test_iwae"] > results["test_elbo"]).all()
+    # One draw a point against 64 of them.
+    np.testing.assert_allclose(results["test_elbo"], curves[-1]["test_elbo"], rtol=0.03)
+    config = shaped(runs[0], tiny)
+    batch = {"image": data.none(None, {"image": tiny.test["image"]})["image"]}
+    q = jax.jit(functools.partial(config.model.apply, method="encode"))(
+        states[0].params, batch
+    )
+    assert 0 <= results["test_active_units"][0] <= 3
+    loose = (np.asarray(q.mean, np.float64).var(0) > bounds.ACTIVE).sum()
+    assert (
+        abs(int(results["test_active_units"][0]) - loose) <= 1
+    )  # other binarisation draw
+
+
+def test_active_units_are_counted_by_the_variance_of_the_mean(tiny):
+    """Against float64 NumPy, with one latent cut off by hand."""
+    config = shaped(run(), tiny)
+    rows = data.threshold(None, {"image": tiny.test["image"]})
+    hp = {"beta": jnp.float32(1), "lr": jnp.float32(1)}
+    state = jax.jit(functools.partial(init_state, config))(
+        data.rows(rows, slice(None)), 0, hp
+    )
+    kernel = state.params["params"]["posterior"]["Dense_0"]["kernel"]
+    state.params["params"]["posterior"]["Dense_0"]["kernel"] = kernel.at[:, 0].set(0.0)
+    terms = jax.jit(functools.partial(bounds.of_split, config))(
+        state, rows, jax.random.key(0), hp
+    )
+    encode = jax.jit(functools.partial(config.model.apply, method="encode"))
+    variance = np.asarray(encode(state.params, rows).mean, np.float64).var(0)
+    assert variance[0] < 1e-9 and variance[1:].min() > 0.01
+    assert terms["active_units"] == 2
+
+
+def test_autoencoder_has_no_bound(tiny):
+    _, curves, results = together(
+        [run("autoencoder", seed=s) for s in (0, 1)], tiny, evaluated=True
+    )
+    for table in (*curves, results):
+        assert not any(
+            "elbo" in k or "rate" in k or "iwae" in k or "active" in k for k in table
+        )
+    assert {"test_distortion", "test_squared_error", "test_cross_entropy"} <= set(
+        results
+    )
+
+
+@pytest.mark.parametrize(
+    ("runs", "devices", "chunk", "expected"),
+    [
+        (1, 4, None, (1, 1, 1)),
+        (3, 4, None, (3, 3, 1)),
+        (9, 2, 8, (9, 2, 5)),
+        (16, 2, 1, (16, 2, 1)),
+        (40, 2, 8, (40, 2, 7)),
+    ],
+)
+def test_layout_wastes_little(runs, devices, chunk, expected):
+    layout = lay_out(runs, 1000, devices, chunk)
+    assert tuple(layout) == expected
+    assert runs <= layout.padded < runs + layout.devices * layout.chunk
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            {"hparams": {"beta": 1.0, "lr": 1e-3, "gama": 2.0}},
+            "nothing reads .* gama; it reads",
+        ),
+        ({"hparams": {"lr": 1e-3}}, "no 'beta'; hparams has lr"),
+        ({"batch": 49}, "batch 49 is larger than the 48"),
+        ({"objective": lambda *a: 1 / 0}, "fails: division by zero"),
+    ],
+)
+def test_a_fault_shows_before_training(change, says, tiny):
+    import dataclasses
+
+    with pytest.raises(InputError, match=says) as fault:
+        check_run(dataclasses.replace(run(), **change), tiny)
+    assert "\n" not in str(fault.value)
+
+
+def test_a_hyperparameter_that_only_a_schedule_touches_is_not_read(tiny):
+    """The schedule reads beta, and nothing reads what the schedule makes of it."""
+    import dataclasses
+
+    def schedule(hp, step):
+        return hp | {"beta": hp["beta"] * jnp.minimum(1.0, step / 10)}
+
+    lost = dataclasses.replace(
+        run("iwae"), hparams={"lr": 1e-3, "beta": 1.0}, schedule=schedule
+    )
+    with pytest.raises(
+        InputError, match="nothing reads hyperparameter beta; it reads lr"
+    ):
+        check_run(lost, tiny)
+
+
+def test_data_outside_the_likelihoods_range_is_refused():
+    import dataclasses
+
+    rows = {"image": np.linspace(-1, 1, 80, dtype=np.float32).reshape(20, 2, 2, 1)}
+    dataset = data.arrays(rows, rows, rows, name="mine")
+    config = dataclasses.replace(run(), binarization=data.none)
+    with pytest.raises(
+        InputError, match="mine, train: pixels from -1 to 1 lie outside .* 0 to 1"
+    ):
+        check_run(config, dataset)
+    config = dataclasses.replace(run("autoencoder"), binarization=data.none)
+    check_run(config, dataset)  # a Gaussian takes any
+
+
+def test_a_ramp_grows_to_the_value():
+    schedule = functools.partial(optim.ramp, name="beta", length="warmup")
+    hp = {"beta": 4.0, "warmup": 10.0}
+    assert [float(schedule(hp, s)["beta"]) for s in (0, 5, 10, 20)] == [0, 2, 4, 4]
+
+
+def test_what_is_not_finite_is_marked_and_never_the_best(tiny):
+    runs = [run(seed=s) for s in range(3)]
+    parameters, metrics, _ = check_run(runs[0], tiny)
+    layout = lay_out(3, parameters, 1, 1)
+    population = Population(runs, tiny, layout, metrics)
+    status = population.start().status
+    scores = {"validation_elbo": np.array([-9.0, np.inf, np.nan], np.float32)}
+    better, status = _judge(population, 1, scores, status)
+    assert better.tolist() == [True, False, False]
+    assert status.best.tolist() == [1, 0, 0]
+    assert status.diverged.tolist() == [0, 1, 1]
+    # The results alone may show it, and what was marked before stays.
+    after = _mark(status, {"test_iwae": np.array([np.nan, 1, np.nan])}, 7)
+    assert after.diverged.tolist() == [7, 1, 1]
