@@ -9,7 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from aevae import InputError, config, data, models, networks, objectives, optim
-from aevae.data import binarization
+from aevae.data import binarization as binarization_module
 from aevae.training.check import check_run
 
 ALL = np.arange(256, dtype=np.uint8)
@@ -147,7 +147,7 @@ def test_fixed_is_one_draw_of_the_same_chance(kind):
 
 
 def test_fixed_draws_the_same_of_a_shorter_split(monkeypatch):
-    monkeypatch.setattr(binarization, "BLOCK", 100)  # 400 rows are several blocks
+    monkeypatch.setattr(binarization_module, "BLOCK", 100)  # 400 rows are several blocks
     dataset = levels("grey")
     short = data.arrays(**dataset.parts | {"train": {"image": np.tile(ALL, (150, 1))}})
     all_, some = (
@@ -158,7 +158,7 @@ def test_fixed_draws_the_same_of_a_shorter_split(monkeypatch):
 
 def test_large_held_out_data_are_drawn_in_blocks(monkeypatch):
     """Not with the same key each, and a few at a time."""
-    monkeypatch.setattr(binarization, "BLOCK", 100)
+    monkeypatch.setattr(binarization_module, "BLOCK", 100)
     split = {"image": np.full((250, 40), 128, np.uint8)}
     held = data.draw_held_out(data.stochastic, jax.random.key(5), split)["image"]
     assert held.shape == (250, 40) and held.dtype == bool
