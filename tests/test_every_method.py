@@ -14,8 +14,8 @@ from aevae import InputError, config, data
 from aevae.runs import study, tables, trained
 from aevae.training.check import check_run, shaped
 from aevae.training.layout import lay_out
+from aevae.training.loop import snapshots
 from aevae.training.population import Population
-from aevae.training.snapshots import snapshots
 from aevae.training.step import init_state, initial_batch
 
 FILE = Path(__file__).parents[1] / "configs" / "methods.py"

@@ -14,6 +14,7 @@ from aevae.config.grid import (
 )
 from aevae.config.run import Config, code, help_of, load, split
 from aevae.config.tree import (
+    at_default,
     canonical,
     coerce,
     describe,
@@ -28,6 +29,7 @@ from aevae.config.tree import (
 
 __all__ = [
     "Config",
+    "at_default",
     "axis",
     "canonical",
     "code",

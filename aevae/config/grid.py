@@ -171,11 +171,16 @@ def join(runs, more, names):
     return runs + [run for run in more if identity(run) not in known]
 
 
-def differences(old, new, axes=()):
-    """Yields (name, old value, new value) where two canonical configs differ, but for `axes`."""
+def differences(old, new, axes=(), defaults=()):
+    """Yields (name, old value, new value) where two canonical configs differ, but for `axes`.
+
+    What the old one lacks is no difference at the paths `defaults`: so a field that a later
+    version adds refuses no folder of an earlier one.
+    """
     old, new = dict(facts(old)), dict(facts(new))
     for path in dict.fromkeys([*old, *new]):
         was, now = old.get(path, "absent"), new.get(path, "absent")
-        if was != now and not any(f"{path}.".startswith(f"{a}.") for a in axes):
+        allowed = axes if path in old else (*axes, *defaults)
+        if was != now and not any(f"{path}.".startswith(f"{a}.") for a in allowed):
             what = path.removesuffix(".class").removesuffix(".partial")
             yield what.rpartition(".")[-1], was, now

@@ -223,3 +223,23 @@ def facts(node, path=""):
             yield from facts(value, f"{path}.{name}" if path else name)
     else:
         yield path, str(node)
+
+
+def at_default(node, path=""):
+    """Yields the paths of fields that have the default which their class declares."""
+    fields = (
+        dataclasses.fields(node)
+        if _is_tree(node) and dataclasses.is_dataclass(node)
+        else ()
+    )
+    defaults = {f.name: f.default for f in fields}
+    for name, value in _children(node).items():
+        below = f"{path}.{name}" if path else name
+        if name in defaults and _equal(value, defaults[name]):
+            yield below
+        else:
+            yield from at_default(value, below)
+
+
+def _equal(value, default):
+    return type(value) is type(default) and value == default

@@ -1,4 +1,4 @@
-"""A run folder: joined by a command, guarded from another, saved to and restored from."""
+"""A run folder on the disk: joined by a command, locked, and its groups saved and restored."""
 
 import dataclasses
 import json
@@ -6,32 +6,17 @@ import os
 from pathlib import Path
 
 from aevae import InputError, __version__, config, data
-from aevae.runs import checkpoints, history, record, tables, trained
-from aevae.runs.events import Events
+from aevae.runs import checkpoints, history, record, trained
 from aevae.runs.progress import say
-from aevae.runs.tables import Table
+from aevae.runs.reports import Reports, check_columns
 from aevae.system import files, machine
 from aevae.training.trained import EXAMPLES
 
-
-TERMS = (  # first in every table, blank where a run has none
-    "elbo",
-    "distortion",
-    "rate",
-)
-MEASURES = (*TERMS, "iwae", "active_units")
-TAIL = (
-    *("validation_elbo", "validation_distortion"),
-    *("parameters", "epoch", "epochs", "diverged"),
-    *history.ABOUT,
-)
-TAKEN = {*MEASURES, "run", "epoch", "step", "samples", "diverged", "parameters"}
-TIMING = ("group", "runs", "devices", "chunk", "seconds", "images_per_second")
-OURS = (".lock", "config.json.partial", "config.py", "config.py.partial")
+HARMLESS = (".lock", "config.json.partial", "config.py", "config.py.partial")
 
 
 class Folder:
-    """The runs of all commands of a folder and of this one, and what is known of them.
+    """A run folder, with the runs of its earlier commands and of the present one.
 
     `groups` come in the order in which they were asked for. `histories` has the groups that have
     begun. No file but the lock is touched before `claim`.
@@ -56,7 +41,7 @@ class Folder:
             self._lock.close()
 
     def join(self, base, source, overrides, grid):
-        """Adds what a command asks for.
+        """Adds the runs that a command asks for to those of the folder.
 
         `source` is its config file's text and what was named of it; (None, None) for a Config.
         """
@@ -88,10 +73,7 @@ class Folder:
                 "groups": indices,
             }
         paths = config.swept(runs[0], runs)
-        taken = set(paths) & TAKEN
-        if taken:
-            names = ", ".join(taken)
-            raise InputError(f"{names} is a column of the tables: call it otherwise")
+        check_columns(paths)
         self._record |= {
             "columns": ["run", *paths],
             "config": config.canonical(runs[0]),
@@ -113,7 +95,8 @@ class Folder:
             raise InputError("one came from a config file, the other from a Config")
         if text is None:
             now = json.loads(json.dumps(config.canonical(base)))
-            for name, old, new in config.differences(sweeps[0]["base"], now):
+            stored, defaults = sweeps[0]["base"], tuple(config.at_default(base))
+            for name, old, new in config.differences(stored, now, (), defaults):
                 raise InputError(
                     f"{name} of its Config was {old}, and now is {new}: what changes goes into "
                     "overrides or the grid"
@@ -153,7 +136,7 @@ class Folder:
         )
 
     def claim(self, metrics, held, sets):
-        """Makes the folder this command's, with the tables of what is known.
+        """Takes the folder for this command: writes its declaration, and the tables so far.
 
         Args:
           metrics, held: names that the groups still to be trained report, in training and in
@@ -172,7 +155,7 @@ class Folder:
             files.replace_text(self.path / name, text)
         files.write_json(self.path / "config.json", self._record)
         self._add_environment(sets)
-        self.mend(metrics, held)
+        self.report(metrics, held)
 
     def _move_aside(self):
         whole, number = self.path.resolve(), 1
@@ -186,14 +169,14 @@ class Folder:
             whole.rename(aside)
         self._lock.close()
         self._lock = None
-        say(f"{self.path}: what was there is now in {aside}")
+        say(f"{self.path}: the folder that was there is now {aside}")
 
     def _add_environment(self, sets):
         path = self.path / "environment.json"
         try:
             known = json.loads(path.read_text()) if path.is_file() else []
         except ValueError:
-            say(f"{path} was damaged: it is begun anew")
+            say(f"{path} was damaged, and is started anew")
             known = []
         now = machine.describe() | {
             "data": [
@@ -214,50 +197,14 @@ class Folder:
         if now not in known:
             files.write_json(path, [*known, now])
 
-    def mend(self, metrics=(), held=()):
+    def report(self, metrics=(), held=()):
         """Writes the tables anew from the histories, where they are not as they must be."""
-        names = [name for known in self.histories.values() for name in known.curves]
-        train = [n.removeprefix("train_") for n in names if n.startswith("train_")]
-        test = [n.removeprefix("test_") for n in names if n.startswith("test_")]
-        train, held = _ordered([*train, *metrics]), _ordered([*test, *held])
-        identity = self._record["columns"]
-        errors = [name for name in held if name in ("squared_error", "cross_entropy")]
-        tables = {
-            "curves": [*identity, "epoch", "step", "samples"]
-            + [f"train_{name}" for name in train]
-            + [f"{part}_{name}" for part in data.PARTS[1:] for name in held]
-            + ["diverged"],
-            "results": [*dict.fromkeys([*identity, *MEASURES, *errors, *TAIL])],
-            "timing": TIMING,
-        }
-        self._tables, self._head = {}, tables["results"]
-        for name, columns in tables.items():
-            path = self.path / f"{name}.csv"
-            self._tables[name] = Table(path, columns)
-            if path.is_file() and not path.read_bytes().endswith(b"\n"):
-                say(f"{path}: its last row was cut short; it is written anew")
-        self._write_curves()
-        self._write_results()
-
-    def _write_curves(self, last=None):
-        """All rows by group, those of the one that is being trained last."""
-        order = sorted(self.groups, key=lambda group: group.number == last)
-        known = [(group, self.histories.get(group.number)) for group in order]
-        self._tables["curves"].write(
-            [row for group, its in known if its for row in its.curve_rows(group)]
-        )
-
-    def _write_results(self):
-        done = [group for group in self.groups if self.finished(group)]
-        known = [(group, self.histories[group.number]) for group in done]
-        rows = [row for group, its in known for row in its.result_rows(group)]
-        table = self._tables["results"]
-        table.columns, rows = tables.merged(self.path, self._head, rows)
-        table.write(rows)
-        self._tables["timing"].write([its.timing_row(group) for group, its in known])
+        known = self.groups, self.histories, self.finished, self._record["columns"]
+        self.reports = Reports(self.path, *known, metrics, held)
+        self.reports.write()
 
     def begin(self, group, population, dataset):
-        """The snapshot that a group goes on from, or starts at, and its history."""
+        """The snapshot at which a group starts or resumes, and its history."""
         layout = population.layout
         here = {"steps": population.steps, "data": dataset.digest}
         here |= {"devices": layout.devices, "chunk": layout.chunk}
@@ -271,17 +218,12 @@ class Folder:
             at = known.epoch, known.step
             snapshot = population.load(arrays, *at, known.status)
             say(
-                f"{self.path}: group {group.number + 1} of {len(self.groups)} goes on from "
+                f"{self.path}: group {group.number + 1} of {len(self.groups)} resumes at "
                 f"epoch {known.epoch}, step {known.step}{known.differences(here)}"
             )
             known = dataclasses.replace(known, **here)
         self.histories[group.number] = known
-        if before or max(self.histories) > group.number:
-            self._write_curves(last=group.number)
-            self._write_results()
-        self._events = self._new_events(group)
-        for member, epoch, values in known.points(group):
-            self._add_event(member, epoch, values, known)
+        self.reports.begin(group, resumed=before is not None)
         return snapshot, known
 
     def _restore(self, group):
@@ -289,7 +231,7 @@ class Folder:
             try:
                 read = checkpoints.read(checkpoint, ["record", "state"])
             except files.Broken as fault:
-                say(f"{fault}; the checkpoint is left out")
+                say(f"{fault}; the checkpoint is skipped")
                 with files.writing(checkpoint):
                     checkpoint.rename(checkpoint.with_name(f"{checkpoint.name}.broken"))
                 continue
@@ -297,7 +239,7 @@ class Folder:
         return None
 
     def check_data(self, group, dataset):
-        """All groups of the same splits are trained on the same data, whenever they are."""
+        """An InputError where another group of the same splits was trained on other data."""
         for other in self.groups:
             known = self.histories.get(other.number)
             same = all(
@@ -310,21 +252,14 @@ class Folder:
                     f"{known.data[:12]}..., and now is {dataset.digest[:12]}..."
                 )
 
-    def add_epoch(self, group, known):
-        """The rows of the epoch that has ended."""
-        since = known.epoch - 1
-        self._tables["curves"].add(known.curve_rows(group, since))
-        for member, epoch, values in known.points(group, since):
-            self._add_event(member, epoch, values, known)
-
     def save(self, group, population, snapshot, known):
-        """A checkpoint of the group."""
+        """Writes a checkpoint of a group."""
         parts = {"record": known.dump(), "state": population.dump(snapshot)}
         name = f"{known.epoch}-{known.step}{'-1' if known.results else ''}"
         checkpoints.save(self._place(group), name, parts)
 
     def finish(self, group, population, snapshot, known):
-        """The parameters of a group's runs, a last checkpoint, and the rows: it is finished."""
+        """Writes the parameters of a group's runs, a last checkpoint, and its rows."""
         examples = population.examples(EXAMPLES)
         with files.writing(self.path):
             (self.path / "params").mkdir(exist_ok=True)
@@ -337,28 +272,14 @@ class Folder:
                 path = record.params_path(self.path, number, last=True)
                 trained.save(path, last, examples)
         self.save(group, population, snapshot, known)
-        self._write_results()
-        if max(self.histories) > group.number:
-            self._write_curves()
+        self.reports.finish(group)
 
     def _place(self, group):
         return self.path / "checkpoints" / f"{group.number:04d}"
 
-    def _new_events(self, group):
-        """TensorBoard's files of a group, a folder a run."""
-        names = []
-        for columns in group.names:
-            name = ",".join(f"{k}={v}" for k, v in columns.items() if k != "run")
-            names.append(f"{columns['run']:04d},{name.replace('/', '_')}")
-        return Events(self.path / "tensorboard", names)
-
-    def _add_event(self, member, epoch, values, known):
-        scalars = {name.replace("_", "/", 1): value for name, value in values.items()}
-        self._events.add(member, epoch * known.steps, scalars)
-
 
 def _check_written(base, sweep, overrides, grid):
-    """What config.json says of a command must be the command again."""
+    """An InputError where what config.json has of a command is not the command again."""
     written = json.loads(json.dumps([sweep["overrides"], sweep["grid"]]))
     runs = config.settle(base, overrides, grid)
     try:
@@ -375,15 +296,11 @@ def _check_written(base, sweep, overrides, grid):
 
 
 def _check_unused(path):
-    """Told at once, before the data are read."""
-    if path.is_dir() and any(p.name not in OURS for p in path.iterdir()):
+    """An InputError where a new run folder cannot be made, before the data are read."""
+    if path.is_dir() and any(p.name not in HARMLESS for p in path.iterdir()):
         raise InputError(
             f"{path} is neither empty nor a run folder: name another --workdir"
         )
     parent = next(p for p in (path, *path.absolute().parents) if p.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK)):
         raise InputError(f"cannot write to {path}: {parent} is not a writable folder")
-
-
-def _ordered(names):
-    return list(dict.fromkeys(["loss", *TERMS, *sorted(names)]))

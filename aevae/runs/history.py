@@ -1,4 +1,4 @@
-"""What is known of a group of runs so far: kept in its checkpoints, and told in the tables."""
+"""The history of a group of runs: kept in its checkpoints, and written into the tables."""
 
 import dataclasses
 import json
@@ -10,11 +10,11 @@ from aevae import config
 from aevae.training.population import Status
 
 
-ABOUT = ("objective", "dataset", "binarization")  # told of every run
+ABOUT = ("objective", "dataset", "binarization")  # columns of every run
 
 
 class Group(NamedTuple):
-    """Runs that one program trains."""
+    """A group of runs: those that one program trains."""
 
     number: int  # of the group, from 0
     numbers: list[int]  # of its runs
@@ -23,7 +23,7 @@ class Group(NamedTuple):
 
 
 def grouped(runs, indices, paths):
-    """The groups of a folder's runs, given the numbers of each group's."""
+    """The groups of a folder's runs; `indices` are the numbers of each group's runs."""
     return [
         Group(
             number,
@@ -39,7 +39,7 @@ def grouped(runs, indices, paths):
 class History:
     """The curves of a group, [E, M] by name, its results, [M] by name, and what it cost.
 
-    All tables are made from histories, so that whatever happens to a table can be mended.
+    All tables are made from histories, so that a damaged table can be written anew.
     """
 
     steps: int  # in an epoch
@@ -55,7 +55,7 @@ class History:
     results: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def add(self, snapshot):
-        """Takes down what a snapshot says. Tells whether it is the end of an epoch."""
+        """Adds what a snapshot says; returns whether it is the end of an epoch."""
         self.epoch, self.step, self.status = (
             snapshot.epoch,
             snapshot.step,
@@ -73,7 +73,7 @@ class History:
         return bool(self.results) and self.step == 0 and bool(ended)
 
     def dump(self):
-        """All of it as arrays by name."""
+        """The whole history as arrays by name."""
         trees = {"curves": self.curves, "results": self.results}
         trees["status"] = self.status._asdict()
         single = {k: v for k, v in vars(self).items() if k not in trees}
@@ -96,7 +96,7 @@ class History:
         return cls(**fields | {"status": Status(**fields["status"])})
 
     def differences(self, here):
-        """What is promised of going on `here`, another layout or machine, in words."""
+        """How the layout and machine `here` differ from those before, and what that means, as text."""
         was, now = json.loads(self.made_by), json.loads(here["made_by"])
         changed = [
             f"{name} {was[part].get(name)} is now {value}"
@@ -114,7 +114,7 @@ class History:
         return f" ({'; '.join(changed)}: equal to rounding, not in every bit)"
 
     def points(self, group, since=0):
-        """(member, epoch, metrics) of every epoch after `since` that a run has taken part in."""
+        """Yields (member, epoch, metrics) of every epoch after `since` that a run took part in."""
         ends = np.where(self.status.stopped, self.status.stopped, np.inf)
         epochs = len(next(iter(self.curves.values()), ()))
         for epoch in range(since, epochs):
@@ -163,5 +163,5 @@ class History:
 def _options(function):
     """What is bound to it, as in `(seed=1)`."""
     options = getattr(function, "keywords", None) or {}
-    told = ", ".join(f"{name}={config.describe(v)}" for name, v in options.items())
-    return f"({told})" if told else ""
+    shown = ", ".join(f"{name}={config.describe(v)}" for name, v in options.items())
+    return f"({shown})" if shown else ""

@@ -1,4 +1,4 @@
-"""How far a sweep is, for who watches it."""
+"""Progress of a sweep: a bar on a terminal, lines elsewhere."""
 
 import sys
 import time
@@ -10,12 +10,12 @@ from aevae.training import bounds
 
 
 def say(text):
-    """A line for who watches, that leaves a bar whole."""
+    """Prints a line to stderr, above a bar that is shown there."""
     tqdm.write(text, file=sys.stderr)
 
 
 class Progress:
-    """A bar on a terminal; elsewhere a line every ten seconds and at the end of a group."""
+    """The progress of a sweep: a bar on a terminal, elsewhere a line every ten seconds."""
 
     def __init__(self, tasks, folder):
         self._groups = len(folder.groups)
@@ -32,19 +32,21 @@ class Progress:
             disable=not live,
         )
         self._done = self._before = 0
-        self._began = self._spoke = time.perf_counter()
+        self._began = self._printed = time.perf_counter()
 
     def begin(self, task):
+        """Starts the progress of a group."""
         self._task, self._best = task, "ELBO -"
         self._before = self._done
-        self._tell("compiling")
+        self._show("compiling")
 
-    def go_on(self, snapshot):
-        """What was trained before is no work of now."""
+    def resume(self, snapshot):
+        """Leaves what was trained before out of the work to do."""
         self._bar.total -= self._seen(snapshot)
         self._before -= self._seen(snapshot)
 
     def show(self, snapshot):
+        """Shows where the group is."""
         epochs = self._task.group.runs[0].epochs
         over = snapshot.results is not None
         done = self._before + (
@@ -58,32 +60,32 @@ class Progress:
             "evaluating" if snapshot.epoch == epochs else f"epoch {snapshot.epoch}/{epochs}"
         )
         at = f"epoch {snapshot.epoch}/{epochs}" if over else at
-        self._tell(f"{at}, {self._best}", over)
+        self._show(f"{at}, {self._best}", over)
 
     def _seen(self, snapshot):
-        """Images that the runs of the group have seen by then."""
+        """The images that the runs of the group have seen by then."""
         batch, runs = self._task.group.runs[0].batch, len(self._task.group.runs)
         return _images(self._task) * snapshot.epoch + snapshot.step * batch * runs
 
-    def _tell(self, text, over=False):
+    def _show(self, text, over=False):
         group = self._task.group
         latent = getattr(group.runs[0].model, "latent", "-")
         head = f"group {group.number + 1}/{self._groups} (latent {latent})"
         self._bar.set_description_str(f"{head}: {text}", refresh=False)
         now = time.perf_counter()
-        if self._bar.disable and (now - self._spoke > 10 or over):
+        if self._bar.disable and (now - self._printed > 10 or over):
             rate = self._done / (now - self._began)
             left = (self._bar.total - self._done) / rate if rate else float("nan")
             line = f"{head}: {text}, {rate:,.0f} images/s, {left:.0f} s left"
             print(line, file=sys.stderr, flush=True)
-            self._spoke = now
+            self._printed = now
 
     def close(self):
         self._bar.close()
 
 
 def _images(task):
-    """That the runs of a group see in an epoch."""
+    """The images that the runs of a group see in an epoch."""
     size, runs = len(task.dataset.train["image"]), task.group.runs
     return size // runs[0].batch * runs[0].batch * len(runs)
 

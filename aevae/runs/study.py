@@ -13,7 +13,7 @@ from aevae.system.signals import Signals
 from aevae.training import feed
 from aevae.training.check import check_run
 from aevae.training.population import populate
-from aevae.training.snapshots import snapshots
+from aevae.training.loop import snapshots
 
 
 
@@ -30,7 +30,7 @@ class Task(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of a command: the rows of the folder's results, and groups trained for them."""
+    """The outcome of a command: the rows of the folder's results, and how many groups it trained."""
 
     rows: list[dict]
     trained: int
@@ -49,11 +49,11 @@ def run(
     fresh=False,
     memory=None,
 ):
-    """Trains every run of a grid into the folder `workdir`, or goes on with it; an Outcome.
+    """Trains every run of a grid into the folder `workdir`, or resumes it; an `Outcome`.
 
-    The same again goes on where it stopped, and ends with the same bits as if it never had. More
-    epochs continue the runs, new points of the grid are new runs; any other difference from what
-    the folder holds is an error.
+    The same call again resumes where it stopped, and ends with the same bits as if it never had
+    stopped. More epochs continue the runs, new points of the grid are new runs; any other
+    difference from what the folder holds is an error.
 
     Args:
       base: the path of a config file, or a Config.
@@ -63,7 +63,7 @@ def run(
       dataset: a `data.DataSet`, or arrays as `data.load` takes them, in place of the set that the
         config names.
       data_dir: where TFDS has prepared the data sets.
-      chunk: how many members a device trains at a time; by default `layout.lay_out` decides.
+      chunk: how many runs a device trains at a time; by default `layout.lay_out` decides.
       interval: seconds between checkpoints. SIGTERM and Ctrl-C make one, too.
       fresh: start over; a run folder that is there is renamed.
       memory: bytes of each device's memory that data may take, by default half of it. Training data
@@ -97,7 +97,7 @@ def run(
             how = chunk, interval, memory
             _train_all(tasks, folder, how, Signals(again))
         else:
-            folder.mend()
+            folder.report()
             say(f"{workdir} is finished: nothing to do")
         return Outcome(tables.results(workdir), len(tasks))
 
@@ -127,7 +127,7 @@ def _train_all(tasks, folder, how, signals):
             for task in tasks:
                 _train(task, folder, *how, progress, signals)
                 if signals.caught:
-                    text = f"{folder.path} is saved; {signals.again} goes on from there"
+                    text = f"{folder.path} is saved; {signals.again} resumes there"
                     raise Interrupted(text, signals.caught)
     finally:
         progress.close()
@@ -141,17 +141,17 @@ def _train(task, folder, chunk, interval, memory, progress, signals):
     population = populate(group.runs, task.dataset, **how)
     if not population.feed.resident:
         say(
-            f"group {group.number + 1}: its training data do not fit on the devices; they are fed "
+            f"group {group.number + 1}: its training data do not fit on the devices; they come "
             f"in windows of {population.feed.length} of {population.steps} steps"
         )
     start, known = folder.begin(group, population, task.dataset)
-    progress.go_on(start)
+    progress.resume(start)
     saved = time.perf_counter()
     for snapshot in snapshots(population, start):
         now = time.perf_counter()
         known.seconds, began = known.seconds + now - began, now
         if known.add(snapshot):
-            folder.add_epoch(group, known)
+            folder.reports.add_epoch(group)
         progress.show(snapshot)
         if snapshot.results:
             with signals.saving:
@@ -162,5 +162,5 @@ def _train(task, folder, chunk, interval, memory, progress, signals):
             saved = time.perf_counter()
             if signals.caught:
                 at = f"group {group.number + 1}, epoch {snapshot.epoch}, step {snapshot.step}"
-                text = f"{folder.path} is saved at {at}; {signals.again} goes on from there"
+                text = f"{folder.path} is saved at {at}; {signals.again} resumes there"
                 raise Interrupted(text, signals.caught)

@@ -1,4 +1,7 @@
-"""What a trained run is worth: means over a whole split. Nothing here knows that runs are batched."""
+"""Evaluation during training: means of an objective's terms and of bounds over a whole split.
+
+Nothing here knows that runs are batched.
+"""
 
 import math
 
@@ -12,7 +15,7 @@ from aevae.objectives import bound_terms
 ROWS = 500  # examples that go through a network at a time at most ...
 ROWS_BOUND = 100  # ... and with SAMPLES draws each
 SAMPLES = 64  # of the importance-weighted bound in the results
-ACTIVE = 0.01  # Burda et al. (2016), section 5.2
+ACTIVE = 0.01  # variance of an active unit's mean: Burda et al. (2016), section 5.2
 
 
 def terms(config, state, batch, key, hp):
@@ -29,12 +32,12 @@ def terms(config, state, batch, key, hp):
 
 
 def final(config, state, batch, key, hp):
-    """What the results say of a batch, for an objective that has a bound; nats.
+    """The bounds that the results have of a batch, for an objective with a bound; nats.
 
     `distortion` = E[-log p(x|z)] over 64 draws of z, `rate` = KL(q(z|x) || p(z)),
     `elbo` = -(distortion + rate), `iwae` the bound of Burda et al. (2016), eq. 8, with those
-    draws, and, where q is a diagonal Gaussian, the moments of its mean. `summary` makes a table's
-    row of the means of all this.
+    draws; and, where q has a mean and a standard deviation, the moments of its mean over the
+    batch. `summary` makes a table's row of the means of all this.
     """
     draws = jax.vmap(lambda k: config.model.apply(state.params, batch, k, hp))(
         jax.random.split(key, SAMPLES)
@@ -49,10 +52,10 @@ def final(config, state, batch, key, hp):
 
 
 def summary(means):
-    """Of the means of `bounds`, [..., Z] or [...]: `active_units` in the place of the moments.
+    """The means of `final`, [..., Z] or [...], with `active_units` in place of the moments.
 
-    The number of latents whose posterior mean varies by more than 0.01 over the data (Burda et
-    al., 2016, section 5.2).
+    Active units are the latents whose posterior mean has a variance above 0.01 over the data
+    (Burda et al., 2016, section 5.2).
     """
     means = dict(means)
     if "posterior_mean" in means:
@@ -62,11 +65,11 @@ def summary(means):
 
 
 def blocks(held, most):
-    """How a split is cut: whole blocks, the rows of one, and of a last one that is smaller or 0.
+    """How a split is cut: the number of whole blocks, their rows, and those of a last smaller one.
 
-    Into equal blocks if there are some of at most `most` and at least half as many rows: what is
-    left over is compiled apart. Else so that it is large: some terms, as those of a total
-    correlation, are between the rows of a block.
+    Into equal blocks if there are some of at most `most` and at least half as many rows, since a
+    remainder is compiled apart. Else so that the remainder is large: some terms, as those of a
+    total correlation, are between the rows of a block.
     """
     count = len(held["image"])
     if count <= most:
@@ -78,7 +81,7 @@ def blocks(held, most):
 
 
 def count_blocks(held, most):
-    """Of how many blocks a split consists."""
+    """The number of blocks of a split, a last smaller one included."""
     full, _, rest = blocks(held, most)
     return full + (rest > 0)
 
@@ -86,9 +89,9 @@ def count_blocks(held, most):
 def span(measure, most, config, state, held, sums, key, hp, start, stop):
     """Adds blocks `start` to `stop` (traced) of a split to `sums`, the means so far.
 
-    `measure(config, state, batch, key, hp)` is `terms` or `bounds`, a mean over its batch, at the
-    schedule's present point. `held` is what `data.held_out` gives. Cutting a split into spans changes no bit. All
-    runs and epochs are given one `key`, and so meet the same noise.
+    `measure(config, state, batch, key, hp)` is `terms` or `final`, a mean over its batch, at the
+    schedule's present point. `held` is what `data.held_out` gives. Cutting a split into spans
+    changes no bit. All runs and epochs are given one `key`, and so meet the same noise.
     """
     hp = config.schedule(hp, state.step)
     count = len(held["image"])
@@ -114,7 +117,7 @@ def span(measure, most, config, state, held, sums, key, hp, start, stop):
 
 
 def zeros(measure, most, config, state, held, hp):
-    """The sums of no block yet."""
+    """The sums before the first block."""
     batch = {name: values[:most] for name, values in held.items()}
     batch = data.none(None, batch) | {"size": jnp.float32(len(held["image"]))}
 
@@ -126,21 +129,21 @@ def zeros(measure, most, config, state, held, hp):
 
 
 def means(measure, most, config, state, held, key, hp):
-    """The means of a measure over a whole split."""
+    """The means of a measure, `terms` or `final`, over a whole split."""
     sums = zeros(measure, most, config, state, held, hp)
     stop = count_blocks(held, most)
     return span(measure, most, config, state, held, sums, key, hp, 0, stop)
 
 
 def of_split(config, state, held, key, hp):
-    """What a row of the results says of a split, for an objective that has a bound."""
+    """What a row of the results has of a split, for an objective with a bound."""
     return summary(means(final, ROWS_BOUND, config, state, held, key, hp))
 
 
 def score(measured):
     """What makes a run or an epoch better than another: its validation ELBO.
 
-    Where an objective has no bound, less distortion; where it has neither, less loss.
+    Where an objective has no bound, a smaller distortion; where it has neither, a smaller loss.
     """
     for name, sign in (("elbo", 1), ("distortion", -1), ("loss", -1)):
         value = measured.get(f"validation_{name}")

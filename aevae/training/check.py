@@ -1,4 +1,4 @@
-"""What is wrong with a run is told before any work: one step of it is traced, none is run."""
+"""Checks before any work: one step and one evaluation of a run are traced, none is run."""
 
 import dataclasses
 
@@ -13,11 +13,13 @@ from aevae.training.step import init_state, initial_batch, train_step
 
 
 def check_run(config, dataset):
-    """A step and an evaluation of a run, traced and not run.
+    """Traces a step and an evaluation of a run, so that what is wrong with it shows before any work.
 
-    Returns the number of parameters, and the names of the metrics in training and in evaluation.
-    Whatever fails in it, a hyperparameter that is missing or that nothing reads, and data outside
-    the likelihood's range are told here, in one line, before any work.
+    Returns:
+      The number of parameters, and the names of the metrics in training and in evaluation.
+    Raises:
+      InputError: whatever fails in it, a hyperparameter that is missing or that nothing reads,
+        and data outside the likelihood's range, in one line.
     """
     size = len(dataset.train["image"])
     if config.batch > size:
@@ -62,7 +64,7 @@ def check_run(config, dataset):
 
 
 def _smallest_block(dataset):
-    """Of those that an evaluation is cut into."""
+    """The smallest of the blocks that an evaluation is cut into, as a batch."""
     found = []
     for split in (dataset.validation, dataset.test):
         _, rows, rest = bounds.blocks(split, bounds.ROWS)
@@ -84,7 +86,7 @@ def _name(thing):
 
 
 def _read(jaxpr, outputs):
-    """For each input of a jaxpr, whether one of so many first outputs depends on it."""
+    """For each input of a jaxpr, whether one of its first `outputs` outputs depends on it."""
     needed = set(map(id, jaxpr.jaxpr.outvars[:outputs]))
     for equation in reversed(jaxpr.jaxpr.eqns):
         if needed & set(map(id, equation.outvars)):
@@ -93,10 +95,10 @@ def _read(jaxpr, outputs):
 
 
 def _check_range(dataset, binarization, x):
-    """Whether a likelihood p(x|z) gives every image a probability.
+    """An InputError where a likelihood p(x|z) gives some image no probability.
 
-    It may declare `support`, the least and the greatest value it can score, and `levels`, if it has
-    so many equally spaced values within these and none between.
+    A likelihood may declare `support`, the least and the greatest value that it can score, and
+    `levels`, the number of equally spaced values within these that alone it can score.
     """
     support, levels = getattr(x, "support", None), getattr(x, "levels", None)
     if support is None:
@@ -123,7 +125,7 @@ def _check_range(dataset, binarization, x):
 
 
 def _met(split, binarization):
-    """Yields arrays of all values that a likelihood meets."""
+    """Yields arrays of all values that a likelihood is to score."""
     base, kind = getattr(binarization, "func", binarization), split["image"].dtype
     if base in data.PACKAGED and (base is not data.none or kind == np.bool_):
         yield np.array([0.0, 1.0])

@@ -1,4 +1,4 @@
-"""How training data come to the devices: all at once, or window by window from the host."""
+"""How training data reach the devices: all at once, or window by window from the host."""
 
 import os
 from concurrent.futures import ThreadPoolExecutor
@@ -11,14 +11,13 @@ from aevae import InputError
 from aevae.training.step import Window
 
 SHARE = 0.5  # of a device's memory, for data
-WINDOWS = 3  # at a time at most: one is trained, one travels, one is let go
-# Steps: a loop over one alone is compiled otherwise, and differs in the last bit.
-SHORTEST = 2
+WINDOWS = 3  # at a time at most: one is trained on, one travels, one is freed
+SHORTEST = 2  # steps: a loop of one step is compiled differently, to other last bits
 LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of Linux's control groups
 
 
 def budget():
-    """Bytes of each device's memory that data may take: half of it. CPU devices share the host's."""
+    """Bytes of each device's memory that data may take, which is half; CPU devices share the host's."""
     device = jax.devices()[0]
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "bytes_limit" in stats:
@@ -33,7 +32,7 @@ def budget():
 
 
 def fit(stored, batch, seeds, held, allowed=None):
-    """How many steps' rows are on the devices at a time: an epoch's, if the data fit.
+    """The number of steps whose rows are on the devices at a time: an epoch's, if the data fit.
 
     Args:
       stored: the training data.
@@ -43,10 +42,10 @@ def fit(stored, batch, seeds, held, allowed=None):
       allowed: bytes that all data may take on a device; by default `budget()`.
     """
     allowed = budget() if allowed is None else allowed
-    told = f"of the {allowed / 1e9:.2g} GB that data may take on a device"
+    limit = f"of the {allowed / 1e9:.2g} GB that data may take on a device"
     if held > allowed / 2:
         raise InputError(
-            f"validation and test data take {held / 1e9:.2g} GB {told}, and at most half is "
+            f"validation and test data take {held / 1e9:.2g} GB {limit}, and at most half is "
             "theirs: take smaller slices, or raise --data_gb"
         )
     count, steps = len(stored["image"]), len(stored["image"]) // batch
@@ -57,23 +56,23 @@ def fit(stored, batch, seeds, held, allowed=None):
     if length < SHORTEST:
         raise InputError(
             f"windows of {SHORTEST} steps of {seeds} seeds take {SHORTEST * step / 1e9:.2g} GB "
-            f"{told}, and held-out data {held / 1e9:.2g} GB: raise --data_gb, or take a smaller "
+            f"{limit}, and held-out data {held / 1e9:.2g} GB: raise --data_gb, or take a smaller "
             "batch"
         )
     return min(length, steps)
 
 
 def bytes_of(split):
-    """Of all arrays of a split."""
+    """The bytes of all arrays of a split."""
     return sum(values.nbytes for values in split.values())
 
 
 class Feed:
     """The training data of a group, and the orders in which epochs visit them.
 
-    With a `length` of all steps they stay on the devices. Else an epoch comes in windows of so many
-    steps, which the host gathers, the next while the present one trains. Whichever it is, each
-    step sees the same rows: no bit depends on it.
+    With a `length` of all steps the data stay on the devices. Otherwise an epoch comes in windows
+    of `length` steps, which the host gathers, the next while the present one is trained on. Each
+    step sees the same rows either way: no bit depends on it.
     """
 
     def __init__(self, stored, batch, seeds, place, length):
@@ -113,7 +112,7 @@ class Feed:
         return min(int(window.first) + self.length, self.steps)
 
     def _order(self, epoch):
-        """The data order of an epoch for each seed, [S, T, B]: a function of (seed, epoch) alone."""
+        """The order of rows in an epoch for each seed, [S, T, B]: a function of (seed, epoch) alone."""
         size, shape = len(self._stored["image"]), (self.steps, self._batch)
         shuffled = [
             np.random.default_rng([int(seed), epoch]).permutation(size)
@@ -125,7 +124,7 @@ class Feed:
         )
 
     def _gather(self, order, start):
-        """A window with rows of its own: those of each seed, in the order of their visit."""
+        """A window with rows of its own: those of each seed, in the order in which it visits them."""
         own = order[:, start : start + self.length]
         stored = {
             name: values[own.reshape(-1)] for name, values in self._stored.items()

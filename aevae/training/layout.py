@@ -1,4 +1,4 @@
-"""Runs of one network shape along one axis: laid out over devices, and worked on in spans."""
+"""How the runs of a group lie: along one axis, over the devices, so many on each at a time."""
 
 import time
 from typing import NamedTuple
@@ -16,7 +16,7 @@ CHUNK = 8  # ... so many: experiments.benchmark, on digits and MNIST networks by
 
 
 class Layout(NamedTuple):
-    """How members lie: over `devices`, and `chunk` at a time on each."""
+    """Members over `devices`, and on each `chunk` at a time."""
 
     members: int
     devices: int
@@ -30,11 +30,12 @@ class Layout(NamedTuple):
 
 
 def lay_out(members, parameters, devices=None, chunk=None):
-    """The layout for so many members of so many parameters each.
+    """The `Layout` of a group of `members` runs with so many `parameters` each.
 
-    A group smaller than the device count uses only as many devices as it has members. On a CPU
-    large networks go one at a time, whose state stays in the cache; small ones `CHUNK` at a time.
-    An accelerator takes all at once. The bits of a run depend on the chunk.
+    A group smaller than the device count uses only as many devices as it has members. On a CPU,
+    large networks are trained one at a time, so that their state stays in the cache, and small
+    ones `CHUNK` at a time; an accelerator trains all at once. The bits of a run depend on the
+    chunk.
     """
     devices = min(members, devices or jax.device_count())
     each = -(-members // devices)
@@ -46,10 +47,10 @@ def lay_out(members, parameters, devices=None, chunk=None):
 
 
 class Members:
-    """The runs of a group: alike but for hyperparameters and seed.
+    """The runs of a group, alike but for hyperparameters and seed, along one axis.
 
-    They lie along one axis, split over the devices without any communication between them, and on
-    each device `layout.chunk` at a time. The last is repeated to fill the layout.
+    It is split over the devices without any communication between them, and on each device
+    `layout.chunk` members are worked on at a time. The last is repeated to fill the layout.
     """
 
     def __init__(self, runs, dataset, layout):
@@ -69,23 +70,23 @@ class Members:
         }
 
     def everyone(self, f, **options):
-        """`f(own, given, shared)` of one run, compiled for all of them."""
+        """`f(own, given, shared)` of one run, compiled for all of them: see `everyone`."""
         return everyone(self._mesh, self.layout.chunk, f, **options)
 
     def spread(self, values):
-        """Values of the members, [M, ...], padded and laid out as they are."""
+        """Values of the members, [M, ...], padded and placed as the members are."""
         values = np.asarray(values)
         padding = np.repeat(values[-1:], self.layout.padded - len(values), axis=0)
         return jax.device_put(np.concatenate([values, padding]), self.along)
 
     def zeros(self, shapes):
-        """Of one run's shapes, a zero for every member."""
+        """Zeros of one run's shapes for every member."""
         padded = self.layout.padded
         zeros = jax.tree.map(lambda s: np.zeros((padded, *s.shape), s.dtype), shapes)
         return jax.device_put(zeros, self.along)
 
     def work(self, run, carry, given, shared, start, units, pace):
-        """Yields (units done, carry) about every second, to the last of `units`.
+        """Does units of work up to `units`, and yields (units done, carry) about every second.
 
         `run(carry, given, (*shared, start, stop))` is what `everyone` compiled of a function that
         does units `start` to `stop`. The carry that was yielded before is spent.
@@ -101,10 +102,8 @@ class Pace:
     """Spans of about a second, or of a given length."""
 
     def __init__(self, length=None):
-        self._length, self._units = (
-            length,
-            length or 1,
-        )  # the first waits for the compiler
+        self._length = length
+        self._units = length or 1  # the first span waits for the compiler
 
     def begin(self, start, end):
         """Where the span from `start` is to stop."""
@@ -121,9 +120,10 @@ class Pace:
 
 
 def everyone(mesh, chunk, f, **options):
-    """`f(own, given, shared)` of one run, for all: over the devices, then in chunks.
+    """Compiles `f(own, given, shared)` of one run for all runs: over the devices, then in chunks.
 
-    Where there is an `own`, what `f` returns takes its place, without a copy of the whole.
+    `own` and `given` have an axis of members, `shared` has none. Where there is an `own`, what
+    `f` returns takes its place, without a copy of the whole.
     """
 
     def of_all(own, given, shared):
@@ -149,7 +149,7 @@ def everyone(mesh, chunk, f, **options):
 
 
 def _at(values, i, chunk):
-    """Turn `i`'s members: [chunk, ...], or the one there is."""
+    """The members of turn `i`: [chunk, ...], or the only one without an axis."""
     part = jax.lax.dynamic_slice_in_dim(values, i * chunk, chunk)
     return part if chunk > 1 else part[0]
 

@@ -11,7 +11,7 @@ from aevae import InputError, data
 from aevae.training import bounds, feed
 from aevae.training.check import check_run
 from aevae.training.layout import Members, Pace, lay_out
-from aevae.training.snapshots import Snapshot, Status
+from aevae.training.loop import Snapshot, Status
 from aevae.training.step import INIT_ROWS, init_state, initial_batch, train_span
 
 TERMS = bounds.terms, bounds.ROWS
@@ -20,12 +20,11 @@ USES = {bounds.terms: "terms", bounds.final: "bounds"}  # of evaluation keys
 
 
 class Population(Members):
-    """The runs of a group: alike but for hyperparameters and seed, and trained together.
+    """The runs of a group with their data, and the programs that train and evaluate them together.
 
-    Members lie along one axis, split over the devices without any communication between them, and
-    on each device `layout.chunk` at a time. Members that share a seed share initial weights, data
-    order and noise, so that differences along a hyperparameter are paired. A member equals the
-    same run alone to rounding, and its bits do not depend on its neighbours.
+    Members that share a seed share initial weights, data order and noise, so that differences
+    along a hyperparameter are paired. A member equals the same run alone to rounding, and its
+    bits do not depend on its neighbors.
     """
 
     def __init__(self, runs, dataset, layout, metrics, memory=None):
@@ -46,7 +45,7 @@ class Population(Members):
         self.feed = feed.Feed(*visited, self._distinct, self.everywhere, length)
         self._held = jax.device_put(held, self.everywhere)
 
-        # Run once: half the compile time is worth more than faster code.
+        # It runs once: half the compile time is worth more than faster code.
         quick = {"xla_backend_optimization_level": 1}
         start = functools.partial(_start, config, metrics, len(dataset.train["image"]))
         self._start = everyone(start, compiler_options=quick)
@@ -64,7 +63,7 @@ class Population(Members):
 
     @property
     def steps(self):
-        """In an epoch."""
+        """The number of steps in an epoch."""
         return self.feed.steps
 
     def start(self):
@@ -79,7 +78,7 @@ class Population(Members):
         return Snapshot(0, 0, carry, best, Status(score, none, none, none))
 
     def dump(self, snapshot):
-        """The arrays of a snapshot by name, [M, ...]: with its numbers, all there is to go on from."""
+        """The arrays of a snapshot by name, [M, ...]: with its numbers, all that a resume needs."""
         count = len(self.runs)
         leaves = jax.tree.leaves_with_path((snapshot.carry, snapshot.best))
         return {_path(path): np.asarray(leaf)[:count] for path, leaf in leaves}
@@ -105,7 +104,7 @@ class Population(Members):
         return Snapshot(epoch, step, *placed, status)
 
     def measure(self, which, state, length):
-        """Yields None while there is more to do, and then {part_name: [M]}."""
+        """Evaluates all members: yields None while there is more to do, and then {part_name: [M]}."""
         (measure, most), run = which, self._held_runs[which]
         pace = self._paces.setdefault((which, length), Pace(length))
         state = state._replace(opt=())
@@ -125,7 +124,7 @@ class Population(Members):
         }
 
     def _zeros(self, measure, most, state):
-        """Of the shapes of a measure's means, for every member."""
+        """Zeros of the shapes of a measure's means, for every member."""
         one = jax.tree.map(
             lambda v: jax.ShapeDtypeStruct(v.shape[1:], v.dtype), (state, self._given)
         )
@@ -133,7 +132,7 @@ class Population(Members):
         return self.zeros(jax.eval_shape(of_one, *one, self._held))
 
     def span(self, carry, window, start, stop, running=None):
-        """Steps `start` to `stop` of an epoch, within a window of it; `carry` is spent."""
+        """Takes steps `start` to `stop` of an epoch, within a window of it; `carry` is spent."""
         return self._run(carry, *self._inputs(window, start, stop, running))
 
     def _inputs(self, window, start, stop, running):
@@ -162,7 +161,7 @@ class Population(Members):
         return [jax.tree.unflatten(structure, m) for m, _ in zip(members, self.runs)]
 
     def examples(self, count):
-        """The first test examples, as they are evaluated."""
+        """The first `count` test examples, as they are evaluated."""
         first = {name: v[:count] for name, v in self._held["test"].items()}
         return {k: np.asarray(v) for k, v in data.none(None, first).items()}
 

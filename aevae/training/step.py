@@ -1,4 +1,4 @@
-"""One run: state, step, and a span of steps. Nothing here knows that runs are batched."""
+"""One run: its state, a train step, and a span of steps. Nothing here knows that runs are batched."""
 
 from typing import Any, NamedTuple
 
@@ -12,24 +12,26 @@ INIT_ROWS = 10_000  # training examples that initial values may depend on
 
 
 class State(NamedTuple):
-    """Everything that changes during a run. Arrays only: no functions, no config, no key."""
+    """Everything that changes during a run: arrays only, no function, no config, no key."""
 
     params: Any
     opt: optax.OptState
     step: jax.Array
 
 
-def init_state(config, scaled, seed, hp):
-    """The first state. `scaled` is training data: initial values may come from it."""
+def init_state(config, batch, seed, hp):
+    """The state before the first step; `batch` is scaled training data, for initial values."""
     hp = config.schedule(hp, jnp.int32(0))
-    params = config.model.init(
-        jax.random.fold_in(jax.random.key(seed), 0), scaled, None, hp
-    )
+    key = jax.random.fold_in(jax.random.key(seed), 0)
+    params = config.model.init(key, batch, None, hp)
     return State(params, config.optimizer(hp).init(params), jnp.int32(0))
 
 
 def train_step(config, state, batch, key, hp):
-    """One update. The optimiser is rebuilt here, so that its numbers may be traced."""
+    """One update by the gradient of the objective on a batch; (state, metrics with `loss`).
+
+    The optimizer is rebuilt here from hyperparameters, so that its numbers may be traced.
+    """
     hp = config.schedule(hp, state.step)
 
     def objective(params):
@@ -44,7 +46,7 @@ def train_step(config, state, batch, key, hp):
 class Window(NamedTuple):
     """Steps of an epoch, from `first` on, and the rows that they visit.
 
-    Of a set that is on the device as a whole the window is the epoch, and `stored` the set.
+    Of a set that is on the device as a whole, the window is the epoch and `stored` the set.
     """
 
     stored: dict[str, jax.Array]  # arrays of rows
@@ -54,11 +56,12 @@ class Window(NamedTuple):
 
 
 def train_span(config, window, carry, seed, hp, start, stop):
-    """Steps `start` to `stop` (traced) of an epoch, within a window of it.
+    """Takes steps `start` to `stop` (traced) of an epoch, within a window of it.
 
     `carry` is (state, sums of the epoch's metrics so far). Cutting an epoch into spans, or into
-    windows, changes no bit of either, so the host may look, save or leave between any two steps. The keys come
-    from the seed and the step alone: nothing random is stored, any step can be replayed.
+    windows, changes no bit of either, so the host may look, save or leave between any two steps.
+    The keys come from the seed and the step alone: nothing random is stored, and any step can be
+    replayed.
     """
     root = jax.random.fold_in(jax.random.key(seed), 1)
     state, sums = carry
@@ -68,7 +71,7 @@ def train_span(config, window, carry, seed, hp, start, stop):
         state, sums = carry
         key, noise_key = jax.random.split(jax.random.fold_in(root, state.step))
         batch = data.rows(window.stored, window.order[t - window.first], window.size)
-        # What comes after is then compiled alike, whatever shape the window has.
+        # What follows is then compiled alike, whatever shape the window has.
         batch = jax.lax.optimization_barrier(batch)
         batch = config.binarization(key, batch)
         state, metrics = train_step(config, state, batch, noise_key, hp)
@@ -78,5 +81,5 @@ def train_span(config, window, carry, seed, hp, start, stop):
 
 
 def initial_batch(split, size=None):
-    """Scaled training data, for initial values that come from it; `size` as in `rows`."""
+    """Scaled training data that initial values may come from; `size` as in `data.rows`."""
     return data.none(None, data.rows(split, slice(INIT_ROWS), size))

@@ -12,11 +12,12 @@ EXAMPLES = 10  # test examples that are kept with a run, to draw reconstructions
 
 
 class Trained:
-    """A trained run: what its folder says of it, and its model as functions of data.
+    """A trained run: what is known of it, and its model as functions of data.
 
-    Images are [N, H, W, C]: uint8, bool, or float32 in [0, 1]; or a batch, a dict of `image` and what
-    else the model reads. To build on, there are `config`, `params`, `hp` (at the last step), `row`
-    (of results.csv) and `examples`, the first test examples as they were evaluated.
+    Images are [N, H, W, C]: uint8, bool, or float32 in [0, 1]; or a batch, a dict of `image` and
+    what else the model reads. To build on, there are `config`, `params`, `hp` (at the last step),
+    `row` (of results.csv), `history` and `examples`, the first test examples as they were
+    evaluated.
     """
 
     def __init__(self, config, params, step, row, examples, history=None):
@@ -30,7 +31,7 @@ class Trained:
 
     @property
     def history(self):
-        """The curves, {name: [E]}, as `test_elbo`: what was measured at each epoch's end."""
+        """The curves by name, [E] each, such as `test_elbo`: what was measured at each epoch's end."""
         if callable(self._history):
             self._history = self._history()
         return self._history

@@ -17,8 +17,8 @@ from aevae.models import distributions
 from aevae.training import bounds
 from aevae.training.check import check_run
 from aevae.training.layout import lay_out
+from aevae.training.loop import snapshots
 from aevae.training.population import Population
-from aevae.training.snapshots import snapshots
 from experiments.laws.law import Law
 
 SIGMA2 = 0.5  # of the runs whose sigma is fixed

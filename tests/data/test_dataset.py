@@ -147,7 +147,9 @@ def test_fixed_is_one_draw_of_the_same_chance(kind):
 
 
 def test_fixed_draws_the_same_of_a_shorter_split(monkeypatch):
-    monkeypatch.setattr(binarization_module, "BLOCK", 100)  # 400 rows are several blocks
+    monkeypatch.setattr(
+        binarization_module, "BLOCK", 100
+    )  # 400 rows are several blocks
     dataset = levels("grey")
     short = data.arrays(**dataset.parts | {"train": {"image": np.tile(ALL, (150, 1))}})
     all_, some = (

@@ -129,7 +129,7 @@ def test_killed_again_and_again(straight, tmp_path, monkeypatch, capsys):
         assert all(row["test_elbo"] < 0 for row in table)
     assert deaths >= 3
     lines = capsys.readouterr().err
-    assert re.search(r"group \d of 2 goes on from epoch \d, step [12]\n", lines)
+    assert re.search(r"group \d of 2 resumes at epoch \d, step [12]\n", lines)
     assert_same(tmp_path / "run", straight)
     timing = tables.read(tmp_path / "run" / "timing.csv")
     assert [row["runs"] for row in timing] == [2, 2]
@@ -162,8 +162,8 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_used(
     DAMAGES[damage](tmp_path / "run" / "checkpoints" / "0000" / "1-1" / file)
     train(tmp_path / "run")
     lines = capsys.readouterr().err
-    assert re.search(r"0000/1-1/.*; the checkpoint is left out", lines)
-    assert "group 1 of 2 goes on from epoch 1, step 0" in lines
+    assert re.search(r"0000/1-1/.*; the checkpoint is skipped", lines)
+    assert "group 1 of 2 resumes at epoch 1, step 0" in lines
     assert_same(tmp_path / "run", straight)
 
 
@@ -176,7 +176,7 @@ def test_without_a_sound_checkpoint_a_group_starts_anew(
         DAMAGES["flipped"](place / "state.npz")
     train(tmp_path / "run")
     lines = capsys.readouterr().err
-    assert lines.count("the checkpoint is left out") == 2 and "goes on" not in lines
+    assert lines.count("the checkpoint is skipped") == 2 and "resumes" not in lines
     assert_same(tmp_path / "run", straight)
 
 
@@ -190,7 +190,7 @@ def test_damaged_tables_are_mended_from_the_checkpoints(straight, tmp_path, caps
     assert train(tmp_path / "run").trained == 0
     lines = capsys.readouterr().err
     for name in ("curves.csv", "results.csv"):
-        assert f"{name}: its last row was cut short; it is written anew" in lines
+        assert f"{name}: its last row was cut short; the table is written anew" in lines
     assert_same(tmp_path / "run", straight)
     assert (tmp_path / "run" / "timing.csv").read_bytes() == (
         straight / "timing.csv"
@@ -393,7 +393,7 @@ def test_damage_to_what_a_folder_says_of_itself(straight, tmp_path, capsys):
     shutil.copytree(straight, tmp_path / "run")
     (tmp_path / "run" / "environment.json").write_text("[{")
     train(tmp_path / "run", epochs=4)
-    assert "environment.json was damaged: it is begun anew" in capsys.readouterr().err
+    assert "environment.json was damaged, and is started anew" in capsys.readouterr().err
     for damage in (b"def", b"\xff", None):
         path = tmp_path / "run" / "config.py"
         path.unlink() if damage is None else path.write_bytes(damage)
@@ -412,7 +412,7 @@ def test_fresh_starts_over_and_keeps_the_old(straight, tmp_path, capsys, monkeyp
     shutil.copytree(straight, tmp_path / "run")
     asked = {"overrides": SMALL | {"batch": 300}, "grid": {"latent": (2,)}}
     study.run(CONFIG, tmp_path / "run", **asked, fresh=True)
-    assert f"what was there is now in {tmp_path / 'run.1'}" in capsys.readouterr().err
+    assert f"the folder that was there is now {tmp_path / 'run.1'}" in capsys.readouterr().err
     assert_same(tmp_path / "run.1", straight)
     assert len(tables.results(tmp_path / "run")) == 1
     (tmp_path / "link").symlink_to(tmp_path / "run")

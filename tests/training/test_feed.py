@@ -11,8 +11,8 @@ from aevae.runs import study
 from aevae.training import feed
 from aevae.training.check import check_run
 from aevae.training.layout import lay_out
+from aevae.training.loop import snapshots
 from aevae.training.population import Population
-from aevae.training.snapshots import snapshots
 
 ROW = 16 + 1  # bytes of an image and its label
 HELD = 40 * ROW

@@ -13,8 +13,8 @@ from aevae.models import distributions
 from aevae.training import bounds
 from aevae.training.check import check_run, shaped
 from aevae.training.layout import lay_out
+from aevae.training.loop import _judge, _mark, snapshots
 from aevae.training.population import Population
-from aevae.training.snapshots import _judge, _mark, snapshots
 from aevae.training.step import State, Window, init_state, train_span
 
 OBJECTIVES = {

@@ -1,4 +1,4 @@
-"""Training as a generator: where a group is about every second, and what is known of it then."""
+"""The training loop as a generator: a snapshot of a group about every second, to its results."""
 
 from typing import Any, NamedTuple
 
@@ -9,22 +9,24 @@ from aevae.training.layout import Pace
 
 
 class Status(NamedTuple):
-    """What is known of each run at the end of an epoch, int or float [M]; epoch 0 is the start."""
+    """What is known of each run at the end of an epoch, [M] each; epoch 0 is the start.
 
-    score: (
-        np.ndarray
-    )  # the best so far: validation ELBO, or -distortion where there is none
+    `score` is the best so far of what `bounds.score` gives.
+    """
+
+    score: np.ndarray
     best: np.ndarray  # the epoch of it
     stopped: np.ndarray  # the epoch after which a run was stopped, or 0
     diverged: np.ndarray  # the first epoch with a number that was not finite, or 0
 
 
 class Snapshot(NamedTuple):
-    """Where a group stands: after `step` steps of epoch `epoch`, both from 0.
+    """A group of runs after `step` steps of epoch `epoch`, both counted from 0.
 
-    `carry` is (State, sums of the epoch's metrics) and `best` the State of the best epoch, without
-    its optimiser's part, or None if the config keeps the last; every leaf [M + padding, ...].
-    `metrics`, {part_name: [M]}, is there at the end of an epoch alone, `results` at the end of all.
+    `carry` is (State, sums of the epoch's metrics) and `best` the State of the best epoch without
+    its optimizer's part, or None if the config keeps the last; every leaf is [M + padding, ...].
+    `metrics`, {part_name: [M]}, is there at the end of an epoch alone, `results` at the end of all
+    epochs.
     """
 
     epoch: int
@@ -37,14 +39,14 @@ class Snapshot(NamedTuple):
 
 
 def snapshots(population, start=None, length=None):
-    """Trains a population: yields a `Snapshot` about every second, to the results.
+    """Trains a population, and yields a `Snapshot` about every second until the results are there.
 
-    There is a snapshot at each epoch's end. The one that was yielded before is spent: its arrays
-    now hold the next.
+    There is one at each epoch's end. The one that was yielded before is spent: its arrays now
+    hold the next.
 
     Args:
       population: a `Population`.
-      start: the snapshot to begin at, by default the first.
+      start: the snapshot to resume from; by default training begins.
       length: units of work between snapshots, in place of about a second. A unit is a step, or a
         block of an evaluation. No bit depends on it.
     """
@@ -85,7 +87,7 @@ def snapshots(population, start=None, length=None):
 
 
 def _judge(population, epoch, metrics, status):
-    """Which runs are better than ever, and how all of them stand now."""
+    """Which runs are at their best so far, and the new status of all."""
     running = status.stopped == 0
     score = bounds.score(metrics)
     better = running & np.isfinite(score) & (score > status.score)
@@ -98,7 +100,7 @@ def _judge(population, epoch, metrics, status):
 
 
 def _mark(status, metrics, epoch):
-    """Marks runs that have a number which is not finite, at the first such epoch of theirs."""
+    """Marks runs with a number that is not finite, at their first such epoch."""
     sound = np.isfinite(list(metrics.values())).all(0)
     first = ~sound & (status.diverged == 0)
     diverged = np.where(first, epoch, status.diverged).astype(np.int32)

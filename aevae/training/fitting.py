@@ -7,8 +7,8 @@ import numpy as np
 from aevae import InputError, config, data
 from aevae.system import machine
 from aevae.training.check import check_run
+from aevae.training.loop import snapshots
 from aevae.training.population import populate
-from aevae.training.snapshots import snapshots
 from aevae.training.trained import EXAMPLES, Trained
 
 
