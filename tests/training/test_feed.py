@@ -100,7 +100,7 @@ def test_what_was_saved_before_an_evaluation_goes_on_fed(labelled):
     straight = trained(whole)
     fed = population(mine, labelled, 1)
     fed.feed = feed.Feed(labelled.train, 8, [3], fed.everywhere, 2)
-    for snapshot in fed.train(fed.start(), length=1):
+    for snapshot in snapshots(fed, length=1):
         if snapshot.step == 6:
             break
     arrays = fed.dump(snapshot)

@@ -1,0 +1,100 @@
+"""Training in memory gives what a study writes into a folder, bit for bit."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from aevae import InputError, config, data, objectives, training
+from aevae.runs import study, tables, trained
+
+GRID = {"latent": (2, 3), "beta": (1.0, 4.0)}
+SMALL = {"epochs": 2, "batch": 400, "encoder.widths": (8,), "decoder.widths": (8,)}
+
+
+@pytest.fixture(scope="module")
+def base():
+    (run,) = config.settle(config.load("configs/digits.py"), SMALL, {})
+    return dataclasses.replace(run, grid=GRID)
+
+
+@pytest.fixture(scope="module")
+def fitted(base):
+    return training.fit(base)
+
+
+@pytest.fixture(scope="module")
+def folder(base, tmp_path_factory):
+    path = tmp_path_factory.mktemp("fit") / "run"
+    study.run(base, path)
+    return path
+
+
+def test_fit_and_a_study_train_the_same_runs(fitted, folder, base):
+    loaded = list(trained.runs(folder, base))
+    assert [run.config.model.latent for run in fitted] == [2, 2, 3, 3]
+    for ours, theirs in zip(fitted, loaded, strict=True):
+        jax.tree.map(np.testing.assert_array_equal, ours.params, theirs.params)
+        np.testing.assert_array_equal(ours.examples["image"], theirs.examples["image"])
+        for name in ("elbo", "rate", "iwae", "active_units", "validation_elbo"):
+            assert np.float32(ours.row[name]) == np.float32(theirs.row[name])
+        assert ours.row["epochs"] == theirs.row["epochs"] == 2
+        for name in ("train_loss", "validation_elbo", "test_rate"):
+            curve = np.float32(theirs.history[name])
+            np.testing.assert_array_equal(np.float32(ours.history[name]), curve)
+            assert curve.shape == (2,)
+
+
+def test_a_fitted_run_is_a_model_of_images(fitted, digits):
+    run = fitted[-1]
+    again = run.reconstruct(digits.test["image"][:5])
+    assert again.shape == (5, 8, 8, 1)
+    assert run.sample(jax.random.key(0), 3).shape == (3, 8, 8, 1)
+
+
+def test_several_configs_and_one_that_stops_early(digits, base):
+    plain = dataclasses.replace(base, grid=None)
+    ae = dataclasses.replace(
+        plain, objective=objectives.autoencoder, hparams={"lr": 1e-3}, batch=600
+    )
+    early = config.replace(plain, "hparams.lr", 1e-30)  # never better again
+    early = dataclasses.replace(early, epochs=9, patience=2)
+    first, second = training.fit([ae, early], digits)
+    assert "elbo" not in first.row and first.row["squared_error"] > 0
+    assert first.row["validation_distortion"] > 0
+    assert second.row["epochs"] < 9
+    assert len(second.history["test_elbo"]) == second.row["epochs"]
+
+
+def test_images_are_enough(base):
+    """An array, or a dict of arrays as an .npz has them, is divided as such a file is."""
+    images = np.random.default_rng(0).integers(0, 256, (60, 4, 4)).astype(np.uint8)
+    small = dataclasses.replace(base, batch=10, epochs=1, grid=None)
+    (run,) = training.fit(small, images)
+    assert run.examples["image"].shape == (6, 4, 4, 1)
+    labelled = {"image": images, "label": np.arange(60) % 3}
+    dataset = data.load(labelled)
+    assert len(dataset.train["image"]) == 48 and set(dataset.test["label"]) <= {0, 1, 2}
+    (again,) = training.fit(small, labelled)
+    jax.tree.map(np.testing.assert_array_equal, run.params, again.params)
+
+
+def test_a_study_of_arrays_resumes_with_the_same_and_refuses_others(base, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (60, 4, 4)).astype(np.uint8)
+    asked = {"overrides": {"batch": 10, "epochs": 1}, "grid": {"seed": (0,)}}
+    study.run(base, tmp_path / "run", dataset=images, **asked)
+    (row,) = tables.results(tmp_path / "run")
+    assert row["dataset"] == "arrays"
+    asked["overrides"] = {"batch": 10, "epochs": 2}
+    with pytest.raises(InputError, match="was trained on other data"):
+        study.run(base, tmp_path / "run", dataset=images[::-1], **asked)
+    rows, groups = study.run(base, tmp_path / "run", dataset=images, **asked)
+    assert rows[0]["epochs"] == 2 and groups == 1
+
+
+def test_nothing_to_train_is_one_line(digits):
+    with pytest.raises(InputError, match="no run to train"):
+        training.fit([], digits)
+    with pytest.raises(InputError, match="images must be uint8"):
+        training.fit(config.load("configs/digits.py"), np.zeros((9, 4, 4), complex))
