@@ -74,7 +74,7 @@ def denoising(model, params, batch, key, hp, *, noise=masking_noise):
 
 
 def sparse_kl(model, params, batch, key, hp):
-    """The sparse autoencoder: distortion + sparsity · sum_z KL(Bernoulli(target) || Bernoulli(rho_z)).
+    """The sparse autoencoder: distortion + sparsity · sum_z KL(B(target) || B(rho_z)), B Bernoulli.
 
     Ng (2011), CS294A lecture notes, section 3, with rho_z the mean over the batch of sigmoid(z):
     its activation, where the code is given before its sigmoid.
@@ -140,8 +140,8 @@ def bound_terms(draw):
 def free_bits(draw, floor):
     """The rate with free bits, sum_z max(floor, E_x[KL_z]); nats.
 
-    Kingma et al. (2016), with each latent as a group. Below the floor a latent's rate has no gradient. An InputError where the rate is not a sum of
-    closed forms over latents.
+    Kingma et al. (2016), with each latent as a group. Below the floor a latent's rate has no
+    gradient. An InputError where the rate is not a sum of closed forms over latents.
     """
     each = kl_each(draw.q, draw.p)
     if each is None:
@@ -269,8 +269,8 @@ def beta_tcvae(model, params, batch, key, hp, *, weights=stratified):
 def dip_vae(model, params, batch, key, hp, *, second=False, free=False):
     """The DIP-VAE: -ELBO + off_diagonal sum_{i≠j} C_ij² + diagonal sum_i (C_ii - 1)².
 
-    Kumar et al. (2018). DIP-VAE-I: C is the batch's covariance of E[z|x], with 1/B. DIP-VAE-II (`second=True`):
-    that of z itself, which adds the mean posterior variance to its diagonal.
+    Kumar et al. (2018). DIP-VAE-I: C is the batch's covariance of E[z|x], with 1/B. DIP-VAE-II
+    (`second=True`): that of z itself, which adds the mean posterior variance to its diagonal.
     """
     draw = model.apply(params, batch, key, hp)
     _require(draw.q, ["mean", "std"], "DIP-VAE", "the moments of q(z|x)")
@@ -325,7 +325,7 @@ def _mmd_to_prior(draw, key, kernel):
 
 
 def info_vae(model, params, batch, key, hp, *, kernel=rbf, free=False):
-    """The InfoVAE: distortion + (1 - alpha) KL(q(z|x) || p(z)) + (alpha + lambda - 1) MMD²(q(z), p(z)).
+    """The InfoVAE: distortion + (1 - alpha) KL(q(z|x) || p(z)) + (alpha + lambda - 1) MMD²(q, p).
 
     Zhao et al. (2019); lambda is hp["lambda"]. alpha = 0 and lambda = 1 is the VAE, alpha = 1
     the MMD-VAE.
@@ -449,7 +449,7 @@ def stl(model, params, batch, key, hp, *, k=50):
 def dreg(model, params, batch, key, hp, *, k=50):
     """IWAE's bound with the doubly reparameterized gradient: Tucker et al. (2019).
 
-    The encoder's is sum_k w_k² dlog w_k/dz_k dz_k/dphi with normalised weights w_k, without
+    The encoder's is sum_k w_k² dlog w_k/dz_k dz_k/dphi with normalized weights w_k, without
     bias; the decoder's and the prior's is IWAE's own. The loss has the value of -bound.
     """
     draws = _draws(model, params, batch, key, hp, k)
