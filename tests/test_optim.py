@@ -1,5 +1,7 @@
 """Optimizers against their papers' updates, and schedules at some steps."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
