@@ -17,7 +17,7 @@ from aevae.data.binarization import (
     stochastic,
     threshold,
 )
-from aevae.data.dataset import PARTS, DataSet, arrays, load, of, rows
+from aevae.data.dataset import PARTS, DataSet, arrays, load, name_of, of, rows
 
 __all__ = [
     "EVALUATION_SEED",
@@ -32,6 +32,7 @@ __all__ = [
     "held_bytes",
     "held_out",
     "load",
+    "name_of",
     "none",
     "of",
     "rows",

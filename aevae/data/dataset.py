@@ -51,7 +51,7 @@ def of(config, data_dir=None, *, dataset=None, known=None):
     Args:
       config: a `Config`, which names the set, its splits and the binarization.
       data_dir: where TFDS has prepared the data sets.
-      dataset: a `DataSet`, or arrays as `load` takes them, in place of the set that is named.
+      dataset: a name, a `DataSet`, or arrays as `load` takes them, in place of the config's.
       known: {} that remembers what was loaded, for several configs.
     Raises:
       InputError: what cannot be found, read or used, in one line.
@@ -66,6 +66,13 @@ def of(config, data_dir=None, *, dataset=None, known=None):
     if stored not in known:
         known[stored] = binarized(known[name], config.binarization)
     return known[stored]
+
+
+def name_of(dataset):
+    """The name of a data set that is given by name, as a `DataSet`, or as arrays."""
+    if isinstance(dataset, str):
+        return dataset
+    return dataset.name if isinstance(dataset, DataSet) else own.NAME
 
 
 def load(

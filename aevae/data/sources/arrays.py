@@ -9,6 +9,7 @@ from aevae import InputError
 from aevae.data.sources.source import Source, as_stored, division, first_line, is_binary
 
 SPLITS = ("train", "validation", "test")
+NAME = "arrays"  # of what is given, not read from a file
 BESIDE = ("label", "factors")  # int [N], and int [N, F]
 
 
@@ -42,7 +43,7 @@ def given(arrays):
         arrays = {str(name): np.asarray(values) for name, values in arrays.items()}
     else:
         arrays = np.asarray(arrays)
-    return _source("arrays", arrays, None)
+    return _source(NAME, arrays, None)
 
 
 def _source(name, arrays, chosen):
