@@ -1,1 +1,7 @@
-"""The machine that runs are trained on: files, signals, devices, and the errors of the package."""
+"""The operating system and the hardware: what the package asks of the machine it runs on.
+
+errors      the package's exceptions: InputError, WriteError, Interrupted
+files       atomic writes, locks, checksums and the cache folder
+machine     devices, the cache of compiled programs, versions and hardware
+signals     SIGTERM and Ctrl-C during training
+"""

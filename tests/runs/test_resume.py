@@ -606,7 +606,7 @@ def test_a_process_that_is_busy_leaves_all_the_same(grace, signals):
         process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 128 + signal.SIGTERM
-    assert "the same command goes on from the last checkpoint" in errors
+    assert "the same command resumes from the last checkpoint" in errors
 
 
 @pytest.mark.slow
