@@ -147,7 +147,9 @@ def test_fixed_is_one_draw_of_the_same_chance(kind):
 
 
 def test_fixed_draws_the_same_of_a_shorter_split(monkeypatch):
-    monkeypatch.setattr(binarization_module, "BLOCK", 100)  # 400 rows are several blocks
+    monkeypatch.setattr(
+        binarization_module, "BLOCK", 100
+    )  # 400 rows are several blocks
     dataset = levels("grey")
     short = data.arrays(**dataset.parts | {"train": {"image": np.tile(ALL, (150, 1))}})
     all_, some = (
@@ -235,8 +237,8 @@ def test_a_fault_is_one_line(arguments, says):
     ("image", "says"),
     [
         (np.eye(2), "must be uint8, bool or float32 .* not float64"),
-        (np.eye(2, dtype=np.float32)[0], "with one row or more, .* shape .2."),
-        (np.zeros((0, 2), np.uint8), "with one row or more, .* shape .0, 2."),
+        (np.eye(2, dtype=np.float32)[0], "with at least one row, .* shape .2."),
+        (np.zeros((0, 2), np.uint8), "with at least one row, .* shape .0, 2."),
         (np.float32([[0, np.nan, np.inf]]), "arrays, train: 2 pixels are NaN or inf"),
         (np.full((3, 2), 7, np.uint8), "arrays, train: every pixel is 7"),
     ],
