@@ -156,7 +156,7 @@ class ConvEncoder(nn.Module):
 
 
 class ConvDecoder(nn.Module):
-    """The reverse of `ConvEncoder`: dense layers, then 4x4 transposed convolutions with stride 2."""
+    """The reverse of `ConvEncoder`: dense layers, then transposed convolutions with stride 2."""
 
     channels: tuple[int, ...] = (32, 32, 32, 32)
     widths: tuple[int, ...] = (256, 256)
@@ -256,7 +256,10 @@ class GRUEncoder(nn.Module):
 
 
 class GRUDecoder(nn.Module):
-    """A decoder that writes an image row by row by a gated recurrent unit, given the code at each."""
+    """A decoder that writes an image row by row by a gated recurrent unit.
+
+    The code is its input at every row.
+    """
 
     width: int = 64
 

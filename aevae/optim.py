@@ -1,8 +1,8 @@
 """Optimizers and schedules: functions of the hyperparameters, called inside every training step.
 
 An optimizer is a function `hp -> optax.GradientTransformation`, with the learning rate `hp["lr"]`.
-A schedule is a function `(hp, step) -> hp`, applied before objective and optimizer. The arguments of
-a schedule are bound by `functools.partial`; `name`, `length`, `rise` and `factor` are names of
+A schedule is a function `(hp, step) -> hp`, applied before objective and optimizer. Its other
+arguments are bound by `functools.partial`; `name`, `length`, `rise` and `factor` are names of
 hyperparameters, whose values can be swept.
 """
 
@@ -98,8 +98,8 @@ def constant(hp, step):
 def ramp(hp, step, *, name, length):
     """Raises a hyperparameter from 0 to its value over `length` steps, linearly, and holds it.
 
-    For `beta` this is the KL warm-up of Bowman et al. (2016), for `capacity` the increasing capacity
-    of Burgess et al. (2018).
+    For `beta` this is the KL warm-up of Bowman et al. (2016), for `capacity` the increasing
+    capacity of Burgess et al. (2018).
     """
     return hp | {name: hp[name] * jnp.minimum(1.0, step / hp[length])}
 
@@ -115,7 +115,10 @@ def cycle(hp, step, *, name, length, rise):
 
 
 def cosine(hp, step, *, length, name="lr"):
-    """Lowers a hyperparameter to 0 over `length` steps by half a cosine: Loshchilov and Hutter (2017)."""
+    """Lowers a hyperparameter to 0 over `length` steps by half a cosine.
+
+    Loshchilov and Hutter (2017).
+    """
     progress = jnp.minimum(1.0, step / hp[length])
     return hp | {name: hp[name] * 0.5 * (1 + jnp.cos(jnp.pi * progress))}
 

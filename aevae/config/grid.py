@@ -1,4 +1,4 @@
-"""Grids: expanded into runs, named by what differs, grouped, and joined to the runs of a folder."""
+"""Grids: expanded into runs, named by what differs, grouped, joined to the runs of a folder."""
 
 import ast
 import dataclasses
@@ -148,7 +148,10 @@ def _cell(run, path):
 
 
 def groups(runs):
-    """The runs that share a program, as lists of indices: they differ in hyperparameters and seed alone."""
+    """The groups of runs that share a program, as lists of indices.
+
+    The runs of a group differ only in hyperparameters and seed.
+    """
     found = {}
     for index, run in enumerate(runs):
         static = tuple(
@@ -194,7 +197,7 @@ def join(runs, more, names):
 
 
 def differences(old, new, axes=()):
-    """Yields (name, old value, new value) wherever two canonical configs differ, except in `axes`."""
+    """Yields (name, old value, new value) where two canonical configs differ outside `axes`."""
     old, new = dict(facts(old)), dict(facts(new))
     for path in dict.fromkeys([*old, *new]):
         was, now = old.get(path, "absent"), new.get(path, "absent")

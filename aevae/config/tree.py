@@ -107,17 +107,17 @@ class Names:
 
 
 def find(config, name):
-    """The path of the value of a config that has that name."""
+    """The path of a name in a config; InputError where there is none or several."""
     return config.names.find(name)
 
 
 def short(config, path):
-    """The shortest name of a path of a config, which is its column in the tables."""
+    """The shortest name of a path in a config, which is its column in the tables."""
     return config.names.short(path)
 
 
 def override(config, name, value):
-    """A copy of a config with `value`, which may be text to parse, for the value called `name`."""
+    """A copy of a config with another value for a name; the value may be text, which is parsed."""
     path = find(config, name)
     value = literal(value) if isinstance(value, str) else value
     return replace(config, path, coerce(value, config.values[path], name))
@@ -133,10 +133,10 @@ def literal(text):
 
 
 def coerce(value, current, name):
-    """`value` as the type of `current`; InputError, with the wanted type, where it is another.
+    """Converts a value to the type of the current one; InputError where it is of another type.
 
     A function may be given as `module:name`, or by its name alone if it is in the module of the
-    current one. `name` is that of the value, for the message.
+    current one. `name` is what the message calls the value.
     """
     if callable(current) and not isinstance(current, type):
         return value if callable(value) else _function(value, current, name)

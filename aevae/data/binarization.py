@@ -1,4 +1,4 @@
-"""Binarization: what a model sees of stored pixels, drawn anew in training and once for held-out data.
+"""Binarization: how stored pixels become what a model sees, in training and for held-out data.
 
 A binarization is a function (key, stored batch) -> batch that runs inside the compiled training
 step. Images that are binary already stay as they are under each of those below. In training a
@@ -18,7 +18,7 @@ BLOCK = 10_000  # rows that are drawn at a time
 
 
 def none(key, batch):
-    """Pixels as numbers: gray levels x become x/255, floats stay as they are."""
+    """Keeps pixels as numbers: gray levels x become x/255, floats stay as they are."""
     del key
     image = batch["image"]
     if image.dtype == jnp.uint8:
@@ -27,13 +27,13 @@ def none(key, batch):
 
 
 def threshold(key, batch):
-    """Pixels above one half become 1, all others 0."""
+    """Sets pixels above one half to 1, and all others to 0."""
     image = none(key, batch)["image"]
     return batch | {"image": (image > 0.5).astype(jnp.float32)}
 
 
 def stochastic(key, batch):
-    """A Bernoulli draw per pixel with P(1) = x/255, fresh at each visit: Burda et al. (2016).
+    """Draws each pixel as a Bernoulli with P(1) = x/255, anew at each visit: Burda et al. (2016).
 
     Each pixel takes 16 random bits u, half a word: u < 257x + (x >> 7) has probability x/255 to
     within 8e-6, and exactly 0 and 1 at x = 0 and 255. Floats in [0, 1] are the probabilities.
@@ -52,7 +52,7 @@ def stochastic(key, batch):
 
 
 def fixed(key, batch, *, seed=0):
-    """A Bernoulli draw per pixel with P(1) = x/255, the same at every visit and in every run.
+    """Draws each pixel once as a Bernoulli with P(1) = x/255, the same for all visits and runs.
 
     `binarized` draws it before training, by NumPy's generator of (seed, split);
     `functools.partial(fixed, seed=1)` is another draw. The draw of Larochelle and Murray (2011) is
@@ -70,6 +70,11 @@ def fixed(key, batch, *, seed=0):
 PACKAGED = none, threshold, stochastic, fixed
 
 
+def _base(binarization):
+    """The function of a binarization, without arguments bound by functools.partial."""
+    return getattr(binarization, "func", binarization)
+
+
 def binarized(dataset, binarization):
     """The data set that training reads under a binarization: for `fixed`, its draw.
 
@@ -78,7 +83,7 @@ def binarized(dataset, binarization):
     Raises:
       InputError: pixels outside [0, 1] under a binarization that takes probabilities.
     """
-    base = getattr(binarization, "func", binarization)
+    base = _base(binarization)
     if base not in PACKAGED[1:] or dataset.train["image"].dtype == np.bool_:
         return dataset
     low, high = dataset.range
@@ -104,9 +109,8 @@ def _bernoulli(image, seed):
     for start in range(0, len(image), BLOCK):
         x = image[start : start + BLOCK]
         if x.dtype == np.uint8:
-            u = random.integers(
-                0, 255, x.shape, np.uint8
-            )  # 0 to 254: P(u < x) is x/255
+            # From 0 to 254, so that P(u < x) = x/255.
+            u = random.integers(0, 255, x.shape, np.uint8)
         else:
             u = random.random(x.shape, np.float32)
         drawn[start : start + BLOCK] = u < x
@@ -136,7 +140,7 @@ def draw_held_out(binarization, key, split):
 
 def _is_unchanged(binarization, split):
     """Whether `draw_held_out` returns the split as it is stored."""
-    base = getattr(binarization, "func", binarization)
+    base = _base(binarization)
     return base is none or (base in PACKAGED and split["image"].dtype == np.bool_)
 
 
@@ -144,10 +148,9 @@ def held_bytes(binarization, split):
     """The memory that `draw_held_out` needs for a split, in bytes."""
     if _is_unchanged(binarization, split):
         return sum(values.nbytes for values in split.values())
-    base = getattr(binarization, "func", binarization)
     rows = jax.eval_shape(binarization, jax.random.key(0), split)
     sizes = {name: v.size * v.dtype.itemsize for name, v in rows.items()}
-    if base in PACKAGED:
+    if _base(binarization) in PACKAGED:
         sizes["image"] = rows["image"].size
     return sum(sizes.values())
 
@@ -163,9 +166,9 @@ def evaluation_key(part, use):
     It is the same for every run and epoch, so that all are evaluated on the same images and noise.
     """
     uses, parts = ("binarization", "terms", "bounds"), ("validation", "test")
-    place = parts.index(part) if part in parts else 2 * len(uses)  # for "train"
+    offset = parts.index(part) if part in parts else 2 * len(uses)  # for "train"
     root = jax.random.fold_in(jax.random.key(EVALUATION_SEED), 2)
-    return jax.random.fold_in(root, 2 * uses.index(use) + place)
+    return jax.random.fold_in(root, 2 * uses.index(use) + offset)
 
 
 def held_out(binarization, dataset, part):

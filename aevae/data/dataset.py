@@ -19,7 +19,7 @@ PARTS = ("train", "validation", "test")
 class DataSet(NamedTuple):
     """A data set in memory: the arrays of its three splits, and their provenance.
 
-    A split is a dict of arrays with N rows each: `image`, [N, H, W, C], or [N, P] for vectors; where
+    A split is a dict of arrays with N rows each: `image`, [N, H, W, C] or for vectors [N, P]; where
     the set has them `label` [N] and ground-truth `factors` [N, F], int32 from 0; and others, such
     as CelebA's `attributes` [N, 40], bool, sorted by name. The type of the images says what they
     are: uint8 is gray levels, of which 255 stands for 1; bool is binary; float32 is values.
@@ -125,7 +125,7 @@ def _slice(source, split):
             for piece in pieces
             for fields in [source.splits[piece.splitname]]
         ]
-    except Exception as error:  # noqa: BLE001, TFDS raises any kind on a wrong text
+    except Exception as error:  # noqa: BLE001, TFDS raises any kind of error
         raise InputError(
             f"cannot read split {split!r} of {source.name} ({first_line(error)}); "
             f"its splits are {known}"
@@ -163,8 +163,8 @@ def arrays(train, validation, test, name="arrays", version="0", factors=None):
 
 def _range(image, where):
     """The least and the greatest pixel; InputError for images that cannot be trained on."""
-    known = image.dtype in (np.uint8, np.bool_, np.float32)
-    if not known or image.ndim < 2 or not image.size:
+    usable = image.dtype in (np.uint8, np.bool_, np.float32)
+    if not usable or image.ndim < 2 or not image.size:
         raise InputError(
             f"{where}: images must be uint8, bool or float32 with at least one row, "
             f"not {image.dtype} of shape {list(image.shape)}"

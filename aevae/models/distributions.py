@@ -30,7 +30,7 @@ class Normal(NamedTuple):
     std: jax.Array
 
     def sample(self, key, count=None):
-        """mean + std · eps with eps ~ N(0, I), for a prior in `count` rows; the mean without a key."""
+        """mean + std · eps with eps ~ N(0, I), or 0 without a key; `count` rows of a prior."""
         shape = (count or len(self.mean), *self.mean.shape[1:])
         if key is None:
             return jnp.broadcast_to(self.mean, shape)
@@ -50,7 +50,7 @@ class Normal(NamedTuple):
         return z, self.log_prob(z)
 
     def quantile(self, u):
-        """The inverse of the cumulative distribution function of each value, at u in (0, 1)."""
+        """The quantile function of each value, the inverse of its CDF, at u in (0, 1)."""
         return self.mean + self.std * ndtri(u)
 
     def kl_each(self, p):
@@ -113,7 +113,7 @@ class ContinuousBernoulli(NamedTuple):
         return jnp.where(near, 0.5 + self.logits / 12, exact)
 
     def sample(self, key):
-        """A sample by the inverse of the cumulative distribution function; the mean without a key."""
+        """A sample of each pixel, by the inverse of its CDF; the mean without a key."""
         if key is None:
             return self.mean
         u = jax.random.uniform(key, self.logits.shape)
@@ -230,10 +230,11 @@ class Mixture(NamedTuple):
 
 
 class Flow(NamedTuple):
-    """A posterior by inverse autoregressive flow from a base, given features h: Kingma et al. (2016).
+    """A posterior by inverse autoregressive flow, from a base and features h: Kingma et al. (2016).
 
-    A step gives (shift, gate) for its input z, and z' = s z + (1 - s) shift with s = sigmoid(gate + 1),
-    close to the identity at initialization. The order of the latents is reversed after each step.
+    A step gives (shift, gate) for its input z, and z' = s z + (1 - s) shift with
+    s = sigmoid(gate + 1), close to the identity at initialization. The order of the latents is
+    reversed after each step.
     """
 
     base: Normal
@@ -269,7 +270,7 @@ class Flow(NamedTuple):
 
 
 class Chain(NamedTuple):
-    """A joint distribution of pairs (a, b), first(a) · then(a)(b), where `then(a)` is a distribution."""
+    """A distribution of pairs (a, b), first(a) · then(a)(b), where `then(a)` is one of b."""
 
     first: Normal
     then: Any

@@ -83,10 +83,12 @@ class VAE(nn.Module):
     """A variational autoencoder: q(z|x), p(z) and p(x|z) as the methods encode, prior and decode.
 
     A variant overrides one of them. The module is used only through the pure functions
-    `init(key, batch, None, hp)` and `apply(params, batch, key, hp)`, which returns a `Draw`; `batch`
-    is a dict with `image`, `hp` a dict of scalars. Without a key z is the posterior's mean, as in a
-    plain autoencoder. The likelihood is a function or a module: (decoder's output, hp) -> p(x|z).
-    With `outputs` > 1 the decoder gives so many numbers for each pixel value, as a last axis.
+    `init(key, batch, None, hp)` and `apply(params, batch, key, hp)`, which returns a `Draw`;
+    `batch` is a dict with `image`, `hp` a dict of scalars. Without a key z is the posterior's mean,
+    as in a plain autoencoder.
+
+    The likelihood is a function or a module, (decoder's output, hp) -> p(x|z). With `outputs` > 1
+    the decoder gives that many numbers for each pixel value, along a last axis of its output.
     """
 
     latent: int

@@ -187,10 +187,11 @@ class ConditionalVAE(VAE):
 
 
 class VQVAE(VAE):
-    """A VAE with vector-quantized codes, the nearest codeword in each cell: van den Oord et al. (2017).
+    """A VAE with vector-quantized codes, a codeword in each cell: van den Oord et al. (2017).
 
-    A code has `cells` codewords out of `codes` = K; `latent` is cells times the size of a codeword.
-    The prior is uniform, so that the rate is cells · log K.
+    Each of `cells` parts of the encoder's output is replaced by the nearest of `codes` = K learned
+    codewords; `latent` is cells times the size of a codeword. The prior is uniform, so that the
+    rate is cells · log K.
     """
 
     cells: int = 4
@@ -222,8 +223,8 @@ class VQVAE(VAE):
 class FSQ(VAE):
     """A VAE with finite scalar quantization, each latent one of L levels: Mentzer et al. (2024).
 
-    A latent is (L - 1)/2 · tanh(h), rounded to the nearest of -(L - 1)/2, ..., (L - 1)/2, which are
-    1 apart. The prior is uniform, so that the rate is latent · log L.
+    A latent is (L - 1)/2 · tanh(h), rounded to the nearest of -(L - 1)/2, ..., (L - 1)/2, 1 apart.
+    The prior is uniform, so that the rate is latent · log L.
     """
 
     levels: int = 5  # L

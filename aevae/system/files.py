@@ -172,11 +172,11 @@ def verify(place, names):
     for name in names:
         try:
             if f"{digest(place / name)}  {name}\n" not in sums:
-                fault = "is not what was saved: its sha256 differs"
-                raise Broken(f"{place / name} {fault}")
+                raise Broken(
+                    f"{place / name} is not what was saved: its sha256 differs"
+                )
         except OSError as error:
-            fault = f"cannot be read: {error.strerror}"
-            raise Broken(f"{place / name} {fault}") from None
+            raise Broken(f"{place / name} cannot be read: {error.strerror}") from None
 
 
 def digest(path):

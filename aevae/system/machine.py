@@ -1,4 +1,4 @@
-"""The machine: its devices, the cache of compiled programs, and a record of versions and hardware."""
+"""The machine: its devices, the cache of compiled programs, and its versions and hardware."""
 
 import importlib.metadata
 import os
@@ -42,21 +42,21 @@ def _remove_broken(programs):
     JAX writes them in place, so a killed process may leave half a file. Only files that changed
     since the last check are read.
     """
-    seen, now = programs / "checked", time.time()
+    marker, now = programs / "checked", time.time()
     try:
-        since = seen.stat().st_mtime if seen.exists() else 0.0
+        since = marker.stat().st_mtime if marker.exists() else 0.0
         for path in programs.glob("*-cache"):
-            if path.stat().st_mtime >= since and not _sound(path):
+            if path.stat().st_mtime >= since and not _is_intact(path):
                 path.unlink()
                 print(f"removed {path}: it could not be read", file=sys.stderr)
         programs.mkdir(parents=True, exist_ok=True)
-        seen.touch()
-        os.utime(seen, (now, now - 1))  # the file system's clock may lag a little
+        marker.touch()
+        os.utime(marker, (now, now - 1))  # the file system's clock may lag a little
     except OSError:
         pass  # JAX reports what is wrong with the folder
 
 
-def _sound(path):
+def _is_intact(path):
     content = path.read_bytes()
     if content[:1] != b"\x78":  # not zlib: JAX uses zstandard where it is installed
         return len(content) > 0

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: recorded at once, obeyed at the next checkpoint, within seconds at the latest."""
+"""SIGTERM and Ctrl-C: noted at once, obeyed at the next checkpoint or within a few seconds."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ GRACE = 3.5  # seconds in which the main thread should leave the block
 
 
 class Signals:
-    """A context in which `caught` is the first signal that arrived, or None.
+    """A context that catches SIGTERM and Ctrl-C; `caught` is the first that arrived, or None.
 
     A second signal ends the process at once. The main thread may be inside the compiler, which
     does not look at signals: if it has not left the block within GRACE seconds and is not `saving`

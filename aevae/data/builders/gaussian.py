@@ -11,7 +11,7 @@ NOISE = 0.5  # sigma
 
 
 def parameters():
-    """The parameters of x = W z + mean + sigma e, z and e ~ N(0, I): W [16, 4], mean [16] and sigma.
+    """W [16, 4], mean [16] and sigma of x = W z + mean + sigma e, where z and e ~ N(0, I).
 
     In float64. The columns of W are orthogonal, of lengths 4, 3, 2 and 1.
     """

@@ -86,7 +86,7 @@ def _ellipse(u, v):
 
 
 def _heart(u, v):
-    """The sextic (a² + b² - 1)³ < a² b³, of area 3.66 in its own units."""
+    """The inside of the sextic (a² + b² - 1)³ = a² b³, of area 3.66 in a and b."""
     a, b = u * 1.45, v * 1.45 + 0.1
     return (a**2 + b**2 - 1) ** 3 < a**2 * b**3
 
@@ -95,14 +95,14 @@ _INSIDE = (_square, _ellipse, _heart)
 
 
 class Sprites(tfds.core.GeneratorBasedBuilder):
-    """46,080 white shapes on black, every combination of five factors once.
+    """46,080 images of white shapes on black, one for each combination of five factors.
 
-    In the manner of dSprites (Matthey et al., 2017): shape (square, ellipse, heart), scale (6, from
-    0.5 to 1), orientation (10), x and y (16 each, a 32nd of the width apart). Orientation goes
-    from 0 to 81 degrees, not around: a square that is turned by 90 degrees is the same image, and a
-    factor that no image shows cannot be learnt. The configs are 32x32 (the default) and 64x64
-    pixels, grey at the edges, and both with `_binary`. A permutation (NumPy, seed 0) takes 3,000
-    each for validation and testing.
+    Modeled on dSprites (Matthey et al., 2017): shape (square, ellipse, heart), scale (6, from 0.5
+    to 1), orientation (10), x and y (16 each, 1/32 of the width apart). Orientation stops at 81
+    degrees, since a square turned by 90 degrees is the same image, and what no image shows cannot
+    be learned. The configs are 32x32 (the default) and 64x64 pixels with gray edges, and
+    32x32_binary and 64x64_binary. A permutation (NumPy, seed 0) takes 3,000 each for validation and
+    testing.
     """
 
     VERSION = tfds.core.Version(EMBEDDED["sprites"].version)
@@ -119,20 +119,20 @@ class Sprites(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager):
         del dl_manager
-        every = combinations()
-        rows = np.random.default_rng(0).permutation(len(every))
+        factors = combinations()
+        rows = np.random.default_rng(0).permutation(len(factors))
         ends = [len(rows) - 2 * HELD_OUT, len(rows) - HELD_OUT]
         parts = zip(("train", "validation", "test"), np.split(rows, ends))
-        return {name: self._generate_examples(every, part) for name, part in parts}
+        return {name: self._generate_examples(factors, part) for name, part in parts}
 
-    def _generate_examples(self, every, rows):
+    def _generate_examples(self, factors, rows):
         from PIL import Image
 
         name = self.builder_config.name
         for block in np.array_split(rows, 40):
-            images = draw(every[block], int(name[:2]), name.endswith("binary"))
+            images = draw(factors[block], int(name[:2]), name.endswith("binary"))
             for row, image in zip(block, images):
-                labels = zip(SIZES, map(int, every[row]))
+                labels = zip(SIZES, map(int, factors[row]))
                 yield (
                     int(row),
                     {"image": Image.fromarray(image[..., 0])}

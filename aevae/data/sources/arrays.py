@@ -124,9 +124,9 @@ def _split(name, arrays, key, prefix):
         values = arrays.get(prefix + kind)
         if values is None:
             continue
-        known = values.dtype.kind in "iu" and values.ndim == rank
-        known = known and 0 <= values.min(initial=0) <= values.max(initial=0) < 2**31
-        if not known or len(values) != len(image):
+        usable = values.dtype.kind in "iu" and values.ndim == rank
+        usable = usable and 0 <= values.min(initial=0) <= values.max(initial=0) < 2**31
+        if not usable or len(values) != len(image):
             raise InputError(
                 f"{name}, array {prefix + kind}, must be whole numbers from 0 to 2^31, "
                 f"{'[N]' if rank == 1 else '[N, F]'} with N = {len(image)}, not "

@@ -41,7 +41,7 @@ def load(prepared):
 
 
 def _place(prepared):
-    """The folder for the arrays of a prepared folder, and a pattern that its older versions match."""
+    """The folder of the arrays of a prepared folder, and a pattern of all its versions."""
     try:
         content = [
             (path.name, path.stat().st_size, path.stat().st_mtime_ns)
@@ -122,7 +122,7 @@ def _decode(prepared, place):
 def _empty(path, kind, shape):
     """A new .npy file as a memory-mapped array, with all of its space allocated.
 
-    On a full disk this raises an OSError, where writing to unallocated space would kill the process.
+    On a full disk this raises an OSError; writing to unallocated space would kill the process.
     """
     values = np.lib.format.open_memmap(path, "w+", kind, shape)
     if hasattr(os, "posix_fallocate"):

@@ -69,7 +69,7 @@ FACTORS = {  # in the order of their papers
 
 
 class Rows(NamedTuple):
-    """How examples become rows: the type and shape of every field, and the function that does it."""
+    """How examples become rows: the type and shape of every field, and the function."""
 
     kinds: dict[str, tuple[np.dtype, tuple[int, ...]]]
     factors: dict[str, int]  # {name: number of values, 0 where the features do not say}
@@ -79,8 +79,9 @@ class Rows(NamedTuple):
 def rows(name, features):
     """How a data set's examples become rows, from its TFDS features.
 
-    `image` is the feature of that name, or the only one that can be images; `label` an integer of
-    that name; `factors` are the integers called `label_*`; `attributes` are CelebA's, sorted by name.
+    `image` is the feature of that name, or the only one that can be images; `label` the integer of
+    that name; `factors` are the integers called `label_*`; `attributes` are those of CelebA, sorted
+    by name.
     """
     key = _image_feature(name, features)
     change, shape = CHANGED.get(name, (np.asarray, features[key].shape))

@@ -28,8 +28,8 @@ def find(name, data_dir=None):
     """The folder of a prepared data set, which is prepared first where that needs no TensorFlow.
 
     Args:
-      name: `set`, `set/config`, or `module:Class`, a TFDS builder. Embedded sets, builders by class,
-        and builders that have been registered with TFDS are prepared on first use.
+      name: `set`, `set/config`, or `module:Class`, a TFDS builder. Embedded sets, builders by
+        class, and builders that have been registered with TFDS are prepared on first use.
       data_dir: the folder in which sets are prepared, as for `data.load`.
     Raises:
       InputError: an unknown set or config, or a set of TFDS's own that is not prepared.
@@ -57,7 +57,7 @@ def find(name, data_dir=None):
                 ) from None
     cls = builder_class(name)
     if cls is None:
-        raise InputError(_missing(name, places))
+        raise InputError(_unknown(name, places))
     if is_stock(cls):
         _check_config(cls, name)
         where = " or ".join(map(str, places))
@@ -75,7 +75,7 @@ def find(name, data_dir=None):
 
 
 def _check_config(cls, name):
-    """Raises an InputError unless `name` has a config of the builder; embedded sets have a default."""
+    """Raises an InputError unless `name` has a config of the builder; an embedded set needs none."""
     config = name.partition("/")[2]
     known = [c.name for c in cls.BUILDER_CONFIGS]
     if config not in known and (
@@ -146,7 +146,7 @@ def builder_class(name):
         return None
 
 
-def _missing(name, places):
+def _unknown(name, places):
     """The message about a data set that is unknown."""
     import tensorflow_datasets as tfds
 
@@ -171,7 +171,7 @@ def builder(name, place):
     """The TFDS builder that prepares a data set in the folder `place`, as array_record."""
     cls = builder_class(name)
     if cls is None:
-        raise InputError(_missing(name, [place]))
+        raise InputError(_unknown(name, [place]))
     _check_config(cls, name)
     config = name.partition("/")[2] or None
     with _quiet(), _one_line_errors(cls.name, place):
@@ -223,7 +223,9 @@ def _one_line_errors(name, place):
     except (InputError, WriteError):
         raise
     except ModuleNotFoundError as error:
-        raise InputError(_lacking(name, error.name or first_line(error))) from None
+        raise InputError(
+            _not_installed(name, error.name or first_line(error))
+        ) from None
     except Exception as error:  # noqa: BLE001, TFDS raises any kind of error
         reason = getattr(error, "strerror", None) or first_line(error)
         kind = WriteError if getattr(error, "errno", None) in _DISK else InputError
@@ -234,7 +236,7 @@ def check_possible(builder):
     """Raises an InputError for a set of TFDS's own that is to be prepared without TensorFlow."""
     stock = is_stock(type(builder)) and not is_done(builder)
     if stock and not importlib.util.find_spec("tensorflow"):
-        raise InputError(_lacking(builder.name, "tensorflow"))
+        raise InputError(_not_installed(builder.name, "tensorflow"))
 
 
 def is_done(builder):
@@ -247,8 +249,8 @@ def is_stock(cls):
     return cls.__module__.startswith("tensorflow_datasets.")
 
 
-def _lacking(name, module):
-    """The message about a module that preparing needs."""
+def _not_installed(name, module):
+    """The message about a module that is needed to prepare a data set."""
     return (
         f"cannot prepare {name}: {module} is not installed; at the root of a clone "
         "pip install -e '.[tf]' installs what preparing needs"
