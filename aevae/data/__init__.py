@@ -1,7 +1,11 @@
-"""Data sets as arrays (`dataset`), and what a model sees of them (`binarization`).
+"""Data sets: loaded as arrays, divided into splits, and binarized.
 
-`sources` has where arrays come from: a user's own files, folders that TFDS has prepared, the
-embedded sets, which `builders` prepare.
+    dataset         loads a data set by name, or takes arrays: a `DataSet` of three splits
+    binarization    what a model sees of stored pixels; held-out splits, drawn once
+    sources         where arrays come from: files, folders that TFDS has prepared, stock sets
+    builders        TFDS builders of the data sets that need no download
+
+A new data set is a file, an array, or a TFDS builder: README.md says how.
 """
 
 from aevae.data.binarization import (
