@@ -296,7 +296,10 @@ def test_a_new_axis_is_a_new_column(straight, tmp_path):
         ),
         ({"lr": 1e-2}, "it was trained with lr 0.003, and now lr is 0.01"),
         ({"epochs": 2}, "it was trained for 3 epochs: epochs may be more, not 2"),
-        ({"binarization": "threshold"}, "binarization aevae.data.binarization:stochastic, and now"),
+        (
+            {"binarization": "threshold"},
+            "binarization aevae.data.binarization:stochastic, and now",
+        ),
         ({"encoder.widths": "(8,)"}, r"widths \[16\], and now widths is \[8\]"),
     ],
 )
@@ -383,7 +386,9 @@ def test_what_cannot_be_written_down_is_refused_before_training(tmp_path):
 def test_new_points_on_other_data_are_refused(straight, monkeypatch):
     load = study.data.of
     monkeypatch.setattr(
-        study.data, "of", lambda *args, **how: load(*args, **how)._replace(digest="0" * 64)
+        study.data,
+        "of",
+        lambda *args, **how: load(*args, **how)._replace(digest="0" * 64),
     )
     with pytest.raises(InputError, match="trained on other data"):
         train(straight, {"latent": (2,), "seed": (7,)})
@@ -393,7 +398,9 @@ def test_damage_to_what_a_folder_says_of_itself(straight, tmp_path, capsys):
     shutil.copytree(straight, tmp_path / "run")
     (tmp_path / "run" / "environment.json").write_text("[{")
     train(tmp_path / "run", epochs=4)
-    assert "environment.json was damaged, and is started anew" in capsys.readouterr().err
+    assert (
+        "environment.json was damaged, and is started anew" in capsys.readouterr().err
+    )
     for damage in (b"def", b"\xff", None):
         path = tmp_path / "run" / "config.py"
         path.unlink() if damage is None else path.write_bytes(damage)
@@ -412,7 +419,10 @@ def test_fresh_starts_over_and_keeps_the_old(straight, tmp_path, capsys, monkeyp
     shutil.copytree(straight, tmp_path / "run")
     asked = {"overrides": SMALL | {"batch": 300}, "grid": {"latent": (2,)}}
     study.run(CONFIG, tmp_path / "run", **asked, fresh=True)
-    assert f"the folder that was there is now {tmp_path / 'run.1'}" in capsys.readouterr().err
+    assert (
+        f"the folder that was there is now {tmp_path / 'run.1'}"
+        in capsys.readouterr().err
+    )
     assert_same(tmp_path / "run.1", straight)
     assert len(tables.results(tmp_path / "run")) == 1
     (tmp_path / "link").symlink_to(tmp_path / "run")
