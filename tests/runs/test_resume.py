@@ -1,5 +1,4 @@
-"""A sweep that is interrupted, damaged, extended or asked for twice: the bits are those of one
-that never was."""
+"""A sweep that is interrupted, damaged, extended or repeated has the bits of one that is not."""
 
 import dataclasses
 import functools
@@ -22,6 +21,8 @@ from aevae import InputError, Interrupted, WriteError, config, objectives
 from aevae.runs import checkpoints, record, study, tables, trained
 from aevae.system import files, machine
 from aevae.training import layout
+
+pytestmark = pytest.mark.bits
 
 CONFIG = "configs/digits.py"
 ROOT = Path(__file__).parents[2]
@@ -111,6 +112,14 @@ def stopped(tmp_path_factory):
     names = [p.name for p in checkpoints.find(path / "checkpoints" / "0000")]
     assert names == ["1-1", "1-0"]
     return path
+
+
+def test_the_same_command_elsewhere_gives_the_same_bytes(straight, tmp_path):
+    train(tmp_path / "again", interval=study.INTERVAL)
+    assert_same(tmp_path / "again", straight)
+    for name in ("config.json", "config.py", "environment.json"):
+        again = (tmp_path / "again" / name).read_bytes()
+        assert again == (straight / name).read_bytes(), f"{name} differs"
 
 
 def test_killed_again_and_again(straight, tmp_path, monkeypatch, capsys):

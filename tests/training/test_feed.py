@@ -14,13 +14,15 @@ from aevae.training.layout import lay_out
 from aevae.training.loop import snapshots
 from aevae.training.population import Population
 
+pytestmark = pytest.mark.bits
+
 ROW = 16 + 1  # bytes of an image and its label
 HELD = 40 * ROW
 
 
 @pytest.fixture(scope="module")
 def labelled():
-    """52 + 20 + 20 grey images of 4x4 pixels, with labels of a byte."""
+    """52 + 20 + 20 gray images of 4x4 pixels, with labels of a byte."""
     images = np.random.default_rng(7).integers(0, 256, (92, 4, 4, 1)).astype(np.uint8)
     rows = {"image": images, "label": np.arange(92, dtype=np.uint8)}
     parts = [

@@ -9,6 +9,8 @@ import pytest
 from aevae import InputError, config, data, objectives, training
 from aevae.runs import study, tables, trained
 
+pytestmark = pytest.mark.bits
+
 GRID = {"latent": (2, 3), "beta": (1.0, 4.0)}
 SMALL = {"epochs": 2, "batch": 400, "encoder.widths": (8,), "decoder.widths": (8,)}
 
