@@ -1,5 +1,4 @@
-"""A sweep that is interrupted, damaged, extended or asked for twice: the bits are those of one
-that never was."""
+"""A sweep that is interrupted, damaged, extended or repeated has the bits of one that is not."""
 
 import dataclasses
 import functools
@@ -22,6 +21,8 @@ from aevae import InputError, Interrupted, WriteError, config, objectives
 from aevae.runs import checkpoints, record, study, tables, trained
 from aevae.system import files, machine
 from aevae.training import layout
+
+pytestmark = pytest.mark.bits
 
 CONFIG = "configs/digits.py"
 ROOT = Path(__file__).parents[2]
@@ -111,6 +112,14 @@ def stopped(tmp_path_factory):
     names = [p.name for p in checkpoints.find(path / "checkpoints" / "0000")]
     assert names == ["1-1", "1-0"]
     return path
+
+
+def test_the_same_command_elsewhere_gives_the_same_bytes(straight, tmp_path):
+    train(tmp_path / "again", interval=study.INTERVAL)
+    assert_same(tmp_path / "again", straight)
+    for name in ("config.json", "config.py", "environment.json"):
+        again = (tmp_path / "again" / name).read_bytes()
+        assert again == (straight / name).read_bytes(), f"{name} differs"
 
 
 def test_killed_again_and_again(straight, tmp_path, monkeypatch, capsys):
@@ -438,7 +447,7 @@ def test_fresh_starts_over_and_keeps_the_old(straight, tmp_path, capsys, monkeyp
         study.run(CONFIG, tmp_path / "mine", **asked, fresh=True)
 
 
-def test_a_full_disk_ends_the_sweep_in_a_line_and_it_goes_on(
+def test_a_full_disk_ends_the_sweep_in_a_line_and_it_resumes(
     straight, tmp_path, monkeypatch
 ):
     sync, left = os.fsync, [12]
@@ -485,7 +494,7 @@ def test_the_best_parameters_are_those_of_the_best_epoch(tmp_path):
     assert max(jax.tree.leaves(gap)) > 0
 
 
-def test_patience_ends_a_run_and_not_its_neighbours(tmp_path, monkeypatch):
+def test_patience_ends_a_run_and_not_its_neighbors(tmp_path, monkeypatch):
     grid = {"latent": (2,), "lr": (0.3, 1e-4), "seed": (0,)}
     quick = {"epochs": 5, "patience": 1, "keep": "best"}
     train(tmp_path / "run", grid, **quick)
@@ -506,7 +515,7 @@ def test_patience_ends_a_run_and_not_its_neighbours(tmp_path, monkeypatch):
         stopped.params,
         alone.params,
     )
-    # Killed and gone on with, it is the same.
+    # Killed and resumed, it is the same.
     monkeypatch.setattr(layout, "SPAN", 0.0)
     for saves in (6, 9):
         with monkeypatch.context() as patch:
