@@ -1,4 +1,4 @@
-"""What the figures share: canvas, colours, captions, rows of images, and how they are saved."""
+"""What the figures share: canvas, colors, captions, rows of images, and how they are saved."""
 
 import textwrap
 from pathlib import Path
@@ -9,7 +9,7 @@ from aevae.system import files
 
 DPI = 150
 TILE = 0.6  # inches of an image
-# Of classes, in no order: Paul Tol's "muted", two of them darker, and black. Markers tell more.
+# Of classes, in no order: Paul Tol's "muted", two of them darker, and black. Markers say more.
 CLASSES = (
     *("#cc6677", "#332288", "#c8a415", "#117733", "#4aa8d8"),
     *("#882255", "#44aa99", "#999933", "#aa4499", "#222222"),
@@ -58,10 +58,10 @@ def caption(figure, text):
 
 
 def source(rows):
-    """The data set and its binarisation, of rows of results.csv."""
+    """The data set and its binarization, of rows of results.csv."""
     found = dict.fromkeys((row["dataset"], row["binarization"]) for row in rows)
-    told = [f"{name}, {'no' if b == 'none' else b} binarization" for name, b in found]
-    return "; ".join(told) if len(told) < 4 else f"{len(told)} kinds of data"
+    kinds = [f"{name}, {'no' if b == 'none' else b} binarization" for name, b in found]
+    return "; ".join(kinds) if len(kinds) < 4 else f"{len(kinds)} kinds of data"
 
 
 def values(rows, name):
@@ -71,8 +71,8 @@ def values(rows, name):
     return sorted(found) if numbers else found
 
 
-def colours(found):
-    """{value: colour} from dark to light, so that grey keeps their order."""
+def colors(found):
+    """{value: color} from dark to light, so that gray keeps their order."""
     from matplotlib import colormaps
 
     shades = np.linspace(0.0, 0.88, len(found)) if len(found) > 1 else [0.3]
@@ -99,7 +99,7 @@ def log_ticks(axis):
 def tiles(rows, title, heads=None, ticks=()):
     """A figure of rows (label, images [N, H, W, C]): framed images side by side.
 
-    Of vectors a row is a matrix, an example a line, and all rows share their grey levels.
+    Of vectors a row is a matrix, an example a line, and all rows share their gray levels.
 
     Args:
       rows: the rows, of images of one shape.
