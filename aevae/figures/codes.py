@@ -6,7 +6,19 @@ import numpy as np
 
 from aevae import data
 from aevae.figures import contract, sheet
-from aevae.figures import views as seen
+from aevae.figures.views import (
+    CHARTED,
+    GRID,
+    INTERPOLATED,
+    LATENTS,
+    MOVES,
+    PAIRS,
+    REACH,
+    STEPS,
+    TRAVERSED,
+    View,
+    quantiles,
+)
 from aevae.training import bounds
 from aevae.training.trained import EXAMPLES, Trained
 
@@ -47,10 +59,10 @@ def samples(views):
     return sheet.tiles(rows, f"{title}\n{_source(views)}")
 
 
-@contract.of_runs(*seen.INTERPOLATED)
+@contract.of_runs(*INTERPOLATED)
 def interpolations(views):
     """Between pairs of test examples, which stand at the ends: decoded lines of mean codes."""
-    pairs = seen.PAIRS if seen.PAIRS * len(views) <= STRIPS else 1
+    pairs = PAIRS if PAIRS * len(views) <= STRIPS else 1
     rows, heads = [], {}
     for view in views:
         heads[len(rows)] = view.described(", ")
@@ -65,38 +77,36 @@ def interpolations(views):
 def between(view):
     """[pairs, 1 + STEPS + 1, ...]: a test example, the decoded line, the other test example."""
     images = view.images["interpolations"]
-    images = images.reshape(-1, seen.STEPS, *images.shape[1:])
+    images = images.reshape(-1, STEPS, *images.shape[1:])
     ends = view.run.examples["image"][: 2 * len(images)]
     ends = ends.reshape(-1, 2, *ends.shape[1:])
     return np.concatenate([ends[:, :1], images, ends[:, 1:]], axis=1)
 
 
 def _shares():
-    return [f"{t:.2g}" for t in np.linspace(0, 1, seen.STEPS)]
+    return [f"{t:.2g}" for t in np.linspace(0, 1, STEPS)]
 
 
-@contract.of_runs(*seen.TRAVERSED)
+@contract.of_runs(*TRAVERSED)
 def traversals(views):
     """One latent at a time through the prior, in the order of their rates, of each run.
 
     Of the best run alone where all would be too much for a page.
     """
-    if sum(min(len(view.rates), seen.LATENTS) for view in views) > STRIPS:
+    if sum(min(len(view.rates), LATENTS) for view in views) > STRIPS:
         views = [max(views, key=lambda view: bounds.score(view.run.row))]
     rows, heads = [], {}
     for view in views:
         images = view.images["traversals"]
-        found = images.reshape(-1, seen.MOVES, *images.shape[1:])
+        found = images.reshape(-1, MOVES, *images.shape[1:])
         heads[len(rows)] = view.described(", ")
         if len(found) < len(view.rates):
-            most = f": the {len(found)} of {len(view['rates'])} latents of most rate"
+            most = f": the {len(found)} of {len(view.rates)} latents of most rate"
             heads[len(rows)] += most
         for latent, strip in zip(view.order, found):
-            label = f"z{latent + 1}, {view['rates'][latent]:.2f} nats"
+            label = f"z{latent + 1}, {view.rates[latent]:.2f} nats"
             rows.append((label, strip))
-    ticks = [
-        sheet.number(t, 1) for t in np.linspace(-seen.REACH, seen.REACH, seen.MOVES)
-    ]
+    ticks = [sheet.number(t, 1) for t in np.linspace(-REACH, REACH, MOVES)]
     title = (
         "one latent at a time, in standard deviations of the prior; the others as in the code of a "
         "test example"
@@ -140,27 +150,25 @@ def rates(views):
     return figure
 
 
-@contract.of_runs(*seen.CHARTED)
+@contract.of_runs(*CHARTED)
 def manifold(views):
     """Mean images on a grid of the prior's quantiles: Kingma and Welling (2014), figure 4."""
     view = views[0]
     figure, ((panel,),) = sheet.canvas(1, 1, 4.6, 4.9)
     images = view.images["manifold"].clip(0, 1)
     height, width, depth = images.shape[1:]
-    whole = images.reshape(seen.GRID, seen.GRID, height, width, depth).transpose(
-        0, 2, 1, 3, 4
-    )
-    whole = whole.reshape(seen.GRID * height, seen.GRID * width, depth)
+    whole = images.reshape(GRID, GRID, height, width, depth).transpose(0, 2, 1, 3, 4)
+    whole = whole.reshape(GRID * height, GRID * width, depth)
     whole = whole if depth == 3 else whole[..., 0]
     panel.imshow(
         whole, cmap="gray", vmin=0, vmax=1, interpolation="nearest", aspect="auto"
     )
-    codes = seen.quantiles(view.prior, seen.GRID).reshape(seen.GRID, seen.GRID, 2)
-    marked = range(0, seen.GRID, 5)
-    x, y = codes[0, :, 0], codes[:, 0, 1]
+    at = quantiles(view.prior, GRID).reshape(GRID, GRID, 2)
+    marked = range(0, GRID, 5)
+    x, y = at[0, :, 0], at[:, 0, 1]
     across, down = ([(i + 0.5) * n - 0.5 for i in marked] for n in (width, height))
     for line, step in ((panel.axvline, width), (panel.axhline, height)):
-        for i in range(1, seen.GRID):
+        for i in range(1, GRID):
             line(step * i - 0.5, color="0.5", lw=0.3)
     panel.set_xticks(across, [sheet.number(x[i], 2) for i in marked])
     panel.set_yticks(down, [sheet.number(y[i], 2) for i in marked])
@@ -213,7 +221,7 @@ def side_by_side(left, right, images):
     """Two runs on the same test images: reconstructions, draws from the prior, interpolations.
 
     Args:
-      left, right: each a `results.Trained`, as an autoencoder and a VAE. The prior that an
+      left, right: each a run as `trained.load` gives it, as an autoencoder and a VAE. The prior that an
         autoencoder's codes are drawn from is its model's: N(0, I).
       images: test images, or a batch with what else the models read; ten at most are shown.
     Returns:
@@ -244,7 +252,7 @@ def side_by_side(left, right, images):
 def _strips_of(run, batch):
     """{piece: strips of images} of a run on images of the caller's."""
     own = Trained(run.config, run.params, run.step, run.row, batch)
-    shown = seen.View(own)
+    shown = View(own)
     found = {
         name: shown.images[name][None]
         for name in ("reconstructions", "samples")

@@ -69,7 +69,7 @@ class View:
         count = len(self.run.examples["image"])
         first = jax.tree.map(lambda v: v[:count], self._codes)
         pieces = {"reconstructions": (first, np.arange(count))}
-        # A prior that was not trained is drawn from where it has no parameters, as N(0, I).
+        # An autoencoder trains no prior; N(0, I) is one that codes may be drawn from anyway.
         if self._meets(contract.BOUND) or self._meets(contract.SCALE):
             drawn = self.prior.sample(jax.random.key(0), EXAMPLES)
             which = np.arange(EXAMPLES) % count
