@@ -37,7 +37,7 @@ def _source(views):
 
 @contract.of_runs()
 def reconstructions(views):
-    """Of each run, the test examples above their reconstructions from the mean code."""
+    """Shows, of each run, the test examples above their reconstructions from the mean code."""
     rows, before = [], None
     for view in views:
         images = view.run.examples["image"]
@@ -52,7 +52,7 @@ def reconstructions(views):
 
 @contract.of_runs(contract.BOUND)
 def samples(views):
-    """Mean images of codes drawn from the prior, a row a run."""
+    """Shows the mean images of codes drawn from the prior, a row a run."""
     rows = [(view.described("\n"), view.images["samples"]) for view in views]
     title = "mean images of codes drawn from the prior, best runs"
     title += _note(views, "the test examples")
@@ -61,7 +61,7 @@ def samples(views):
 
 @contract.of_runs(*INTERPOLATED)
 def interpolations(views):
-    """Between pairs of test examples, which stand at the ends: decoded lines of mean codes."""
+    """Shows decoded lines between the mean codes of pairs of test examples, which are at the ends."""
     pairs = PAIRS if PAIRS * len(views) <= STRIPS else 1
     rows, heads = [], {}
     for view in views:
@@ -75,7 +75,7 @@ def interpolations(views):
 
 
 def between(view):
-    """[pairs, 1 + STEPS + 1, ...]: a test example, the decoded line, the other test example."""
+    """Puts each decoded line between its two test examples, [pairs, 1 + STEPS + 1, ...]."""
     images = view.images["interpolations"]
     images = images.reshape(-1, STEPS, *images.shape[1:])
     ends = view.run.examples["image"][: 2 * len(images)]
@@ -89,9 +89,9 @@ def _shares():
 
 @contract.of_runs(*TRAVERSED)
 def traversals(views):
-    """One latent at a time through the prior, in the order of their rates, of each run.
+    """Shows one latent at a time moved through the prior, in the order of their rates.
 
-    Of the best run alone where all would be too much for a page.
+    All runs are shown, or the best one alone where they would be too much for a page.
     """
     if sum(min(len(view.rates), LATENTS) for view in views) > STRIPS:
         views = [max(views, key=lambda view: bounds.score(view.run.row))]
@@ -123,7 +123,7 @@ def _counted(views):
 
 @contract.of_runs(contract.BOUND, contract.VECTORS, contract.RATES)
 def rates(views):
-    """The rate of every latent, sorted, a panel a run."""
+    """Shows the rate of every latent in nats, sorted, a panel a run."""
     columns = min(4, len(views))
     down = -(-len(views) // columns)
     figure, panels = sheet.canvas(
@@ -152,7 +152,7 @@ def rates(views):
 
 @contract.of_runs(*CHARTED)
 def manifold(views):
-    """Mean images on a grid of the prior's quantiles: Kingma and Welling (2014), figure 4."""
+    """Shows mean images on a grid of the prior's quantiles: Kingma and Welling (2014), figure 4."""
     view = views[0]
     figure, ((panel,),) = sheet.canvas(1, 1, 4.6, 4.9)
     images = view.images["manifold"].clip(0, 1)
@@ -182,7 +182,7 @@ def manifold(views):
 
 @contract.of_runs(contract.VECTORS, contract.TWO_LATENTS, contract.TEST_DATA)
 def codes(views):
-    """The mean codes of test examples with two latents, each marked by its label."""
+    """Shows the mean codes of test examples with two latents, each marked by its label."""
     view = views[0]
     figure, ((panel,),) = sheet.canvas(1, 1, 5.0, 4.2)
     code, label = view.code, view.labels
@@ -218,7 +218,7 @@ def codes(views):
 
 
 def side_by_side(left, right, images):
-    """Two runs on the same test images: reconstructions, draws from the prior, interpolations.
+    """Shows two runs on the same test images: reconstructions, samples, interpolations.
 
     Args:
       left, right: each a run as `trained.load` gives it, as an autoencoder and a VAE. The prior that an

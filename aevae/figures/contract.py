@@ -91,12 +91,12 @@ def _carrying(looks_at, needs, files):
 
 
 def missing(needs, seen):
-    """The sentence of the first need that tables, or a view, do not meet; None if all are met."""
+    """Gives the sentence of the first need that is not met by tables or a view; None if all are."""
     return next((need.otherwise for need in needs if not need.met(seen)), None)
 
 
 def find(names, known, columns):
-    """The figures of some names: of known functions, `module:function`, or functions themselves.
+    """Finds figures by name: of known functions, `module:function`, or functions themselves.
 
     Raises an InputError for a name that is none, and for one whose files are a known figure's.
     """

@@ -20,7 +20,7 @@ def _files(columns):
 
 @contract.of_tables(files=_files)
 def curves(tables):
-    """Train and test against samples seen, a figure for each swept value, as `elbo_by_beta`.
+    """Draws train and test values against samples seen, a figure for each axis, as `elbo_by_beta`.
 
     A color is a value of the axis, a panel a point of the others. The line is the mean over seeds,
     the band goes from the least to the greatest.

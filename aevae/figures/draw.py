@@ -52,9 +52,9 @@ def draw(workdir, names=None, base=None, dataset=None, data_dir=None):
         if reason is None:
             found.append((function, shown))
         else:
-            reasons.append(f"{function.__name__}: {reason}")
+            reasons.append(f"cannot draw {function.__name__}: {reason}")
     if reasons and names is not None:
-        raise InputError(f"{workdir} cannot be shown as {'; '.join(reasons)}")
+        raise InputError(f"{workdir}: {'; '.join(reasons)}")
     return _write(Path(workdir) / "figures", found, columns, names is None)
 
 
@@ -79,7 +79,10 @@ def _shown(own, of_tables, of_runs):
     shown = [view for view, reason in zip(of_runs, lacking) if reason is None]
     if shown:
         return shown, None
-    return shown, lacking[0] if lacking else "all runs diverged"
+    sentences = [
+        need.otherwise for need in own.needs
+    ]  # of the view that lacks the least
+    return shown, max(lacking, key=sentences.index, default="all runs diverged")
 
 
 def _write(folder, found, columns, everything):
@@ -103,7 +106,7 @@ def _write(folder, found, columns, everything):
 
 
 def current(workdir):
-    """Whether all figures were drawn since the tables were last written."""
+    """Says whether all figures were drawn since the tables were last written."""
     drawn = Path(workdir) / "figures" / DRAWN
     written = (Path(workdir) / f"{name}.csv" for name in ("curves", "results"))
     return drawn.is_file() and all(
@@ -112,7 +115,7 @@ def current(workdir):
 
 
 def best_of_each(rows, name):
-    """For each value in a column, its row of the greatest validation ELBO or least distortion."""
+    """Picks, for each value of a column, the row of greatest validation ELBO or least distortion."""
     found = {}
     for row in rows:
         value = bounds.score(row)

@@ -7,7 +7,9 @@ from aevae.figures import contract, sheet
 
 @contract.of_tables(contract.BOUNDED)
 def rate_distortion(tables):
-    """Every run as a point of the plane; lines of equal ELBO, on which rate + distortion is one.
+    """Draws every run as a point of the rate-distortion plane, with lines of equal ELBO.
+
+    elbo = -(rate + distortion).
 
     The means over seeds are joined along beta, or another swept number; a color and a marker are a
     latent size, or another swept value. What else is swept makes lines of its own.
@@ -116,7 +118,7 @@ def _equal_elbo(panel, rows):
 
 
 def cells(rows, down, across, name):
-    """Means over the runs of each pair of values, [values of down, values of across]; NaN of none."""
+    """Averages a column over the runs of each pair of values: [down, across], NaN where none is."""
     ys, xs = sheet.values(rows, down), sheet.values(rows, across)
     table = np.full((len(ys), len(xs)), np.nan)
     for i, j in np.ndindex(table.shape):
@@ -128,7 +130,7 @@ def cells(rows, down, across, name):
 
 @contract.of_tables(contract.TWO_AXES, contract.SOUND)
 def heat_map(tables):
-    """Test ELBO (or distortion) and active units over two swept axes, a number in every cell.
+    """Draws test ELBO (or distortion) and active units over two swept axes, a number in each cell.
 
     Means over seeds, and over what else is swept, of the runs that have not diverged.
     """

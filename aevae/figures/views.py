@@ -24,10 +24,10 @@ CHARTED = (
 
 
 class View:
-    """What the figures look at of a run, made by one encoding and, for `images`, one decoding.
+    """A trained run as figures look at it, by one encoding and, for `images`, one decoding.
 
     Args:
-      run: a `Trained`.
+      run: a `training.trained.Trained`.
       rows: test examples, of which the first are `run.examples`; by default those alone.
       names: the columns that tell the run apart, for `described`.
 
@@ -55,7 +55,7 @@ class View:
         self.order = np.argsort(-self.rates, kind="stable") if rated else None
 
     def described(self, joint):
-        """The columns that tell the run apart, as text."""
+        """Names the run by the columns that tell it apart."""
         row = self.run.row
         return joint.join(f"{name} {row[name]}" for name in self.names if name in row)
 
@@ -107,7 +107,7 @@ class View:
 
 
 def held(run, dataset, data_dir, known):
-    """At most 5,000 test examples as the run was evaluated on them; None if they are not at hand.
+    """Gives up to 5,000 test examples as the run was evaluated on them; None if not at hand.
 
     They are at hand if the first are those that the run's folder keeps. `known` is a dict that
     remembers data sets from one run to the next.
@@ -167,14 +167,14 @@ def _decoded(run, pieces):
 
 
 def beside(batch):
-    """What a model may read beside the image, as labels."""
+    """Picks what a model may read beside the image, as labels."""
     return {name: values for name, values in batch.items() if name != "image"}
 
 
 def lines(codes):
-    """Codes on straight lines between pairs of examples, and the nearer example of each.
+    """Makes codes on straight lines between pairs of examples, with the nearer example of each.
 
-    [pairs · STEPS, Z], from the first to the second, the third to the fourth, and so on.
+    Returns [pairs · STEPS, Z], from the first to the second, the third to the fourth, and so on.
     """
     count = min(PAIRS, len(codes) // 2)
     left, right = np.arange(0, 2 * count, 2), np.arange(1, 2 * count, 2)
@@ -185,9 +185,9 @@ def lines(codes):
 
 
 def moves(code, order, prior):
-    """A code with one latent moved through the prior, for the first latents of an order.
+    """Moves one latent of a code at a time through the prior, for the first latents of an order.
 
-    [latents · MOVES, Z], and the example that they start from, which is the first.
+    Returns [latents · MOVES, Z], from -3 to 3 of the prior's standard deviations, and the example that they start from, which is the first.
     """
     shown = order[:LATENTS]
     found = np.tile(code, (len(shown), MOVES, 1))
@@ -200,7 +200,7 @@ def moves(code, order, prior):
 
 
 def quantiles(prior, count):
-    """Codes [count², 2] at the quantiles (i + ½) / count of a prior of two latents.
+    """Makes codes [count², 2] at the quantiles (i + ½) / count of a prior of two latents.
 
     The first latent rises from left to right, the second from the bottom row to the top one.
     """
