@@ -61,7 +61,7 @@ def samples(views):
 
 @contract.of_runs(*INTERPOLATED)
 def interpolations(views):
-    """Shows decoded lines between the mean codes of pairs of test examples, which are at the ends."""
+    """Shows decoded lines between the mean codes of two test examples, which are at the ends."""
     pairs = PAIRS if PAIRS * len(views) <= STRIPS else 1
     rows, heads = [], {}
     for view in views:
@@ -221,8 +221,8 @@ def side_by_side(left, right, images):
     """Shows two runs on the same test images: reconstructions, samples, interpolations.
 
     Args:
-      left, right: each a run as `trained.load` gives it, as an autoencoder and a VAE. The prior that an
-        autoencoder's codes are drawn from is its model's: N(0, I).
+      left, right: runs as `trained.load` gives them, as an autoencoder and a VAE. The prior that
+        an autoencoder's codes are drawn from is its model's: N(0, I).
       images: test images, or a batch with what else the models read; ten at most are shown.
     Returns:
       A matplotlib Figure, for `save`.

@@ -187,7 +187,8 @@ def lines(codes):
 def moves(code, order, prior):
     """Moves one latent of a code at a time through the prior, for the first latents of an order.
 
-    Returns [latents · MOVES, Z], from -3 to 3 of the prior's standard deviations, and the example that they start from, which is the first.
+    Returns [latents · MOVES, Z], from -3 to 3 standard deviations of the prior, and the example
+    that they start from, which is the first.
     """
     shown = order[:LATENTS]
     found = np.tile(code, (len(shown), MOVES, 1))
