@@ -382,9 +382,6 @@ def test_some_are_drawn_and_one_from_outside_in_one_file(copy, outside, capsys):
         assert path.read_bytes()[:4] == b"\x89PNG"
     assert not figures.current(copy)
     assert (copy / "figures" / "distortion.png").is_file()
-    figures.draw(copy)
-    assert (copy / "figures" / "spread.png").is_file()
-    assert not (copy / "figures" / "distortion.png").exists()
 
 
 @pytest.mark.parametrize(
