@@ -70,15 +70,16 @@ def of_tables(*needs, files=None):
     return _carrying("tables", needs, files)
 
 
-def of_runs(*needs):
+def of_runs(*needs, files=None):
     """Makes a function of views a figure; it gets those of which all needs are met.
 
     It is left out where there is no such view.
 
     Args:
       needs: each a `Need` of a view, as those below.
+      files: as in `of_tables`.
     """
-    return _carrying("runs", needs, None)
+    return _carrying("runs", needs, files)
 
 
 def _carrying(looks_at, needs, files):

@@ -115,7 +115,7 @@ def current(workdir):
 
 
 def best_of_each(rows, name):
-    """Picks, for each value of a column, the row of greatest validation ELBO or least distortion."""
+    """Picks the best row for each value of a column: by validation ELBO, or else distortion."""
     found = {}
     for row in rows:
         value = bounds.score(row)
