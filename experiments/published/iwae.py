@@ -73,7 +73,7 @@ def _rises(values):
 def figure(runs):
     """The single-sample ELBO and the bound that is trained, against images seen."""
     points = list(dict.fromkeys((row["m"], row["k"]) for row in runs.curves))
-    colours, lines = sheet.colours(points), []
+    colours, lines = sheet.colors(points), []
     for m, k in points:
         name = f"IWAE, K = {k}" if k > 1 else f"VAE, K = {m}"
         for panel, measure in enumerate(("test_elbo", "test_iwae")):

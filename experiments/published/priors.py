@@ -58,7 +58,7 @@ def _ended(runs):
 
 def figure(trained):
     """Validation and training ELBO against images seen."""
-    colours, lines = sheet.colours(list(trained)), []
+    colours, lines = sheet.colors(list(trained)), []
     for part, runs in trained.items():
         for split, style in (("train", "--"), ("validation", "-")):
             for panel, kind in enumerate(KINDS):

@@ -138,7 +138,7 @@ def _frontier_image(rows, values, points):
     figure, panels = sheet.canvas(1, 2, 4.0, 3.4)
     left, right = panels[0]
     betas = sheet.values(rows, "beta")
-    colours = sheet.colours(betas)
+    colours = sheet.colors(betas)
     for row in rows:
         left.plot(row["rate"], row["distortion"], "o", ms=4, color=colours[row["beta"]])
     for beta in betas:

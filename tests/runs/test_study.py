@@ -92,7 +92,7 @@ def test_tables_are_blank_where_a_run_has_no_such_thing(tmp_path):
                 float(row["cross_entropy"])
             )
             assert float(row["squared_error"]) > 0
-    names = {path.name for path in figures.draw(tmp_path / "ae", ae)}
+    names = {path.name for path in figures.draw(tmp_path / "ae", base=ae)}
     assert names == {"distortion.png", "reconstructions.png", "interpolations.png"}
     with pytest.raises(InputError, match="trained from a Config"):
         trained.load(tmp_path / "ae", seed=0)
