@@ -273,7 +273,7 @@ def test_figure_3_keeps_what_a_mark_was(tmp_path, monkeypatch):
         row._replace(main=False) for row in outcome.rows[:4]
     ]
     Marked.steps = 0.1, 0.1
-    with pytest.raises(InputError, match="is of other runs"):
+    with pytest.raises(InputError, match="was made of other runs"):
         aevb.figure3(job)
 
     class Past(Marked):
