@@ -199,7 +199,7 @@ def report(found):
     width = max(len(line[0]) for line in lines)
     table = tables.aligned([[line[0].ljust(width), *line[1:]] for line in lines])
     facts = "\n".join(map(_fact, found["facts"]))
-    parts = table, facts, _circumstances(found), remark(found["result"])
+    parts = table, facts, _how(found), remark(found["result"])
     return "\n\n".join(part for part in parts if part)
 
 
@@ -218,18 +218,17 @@ def _cells(row):
     ]
 
 
-def _circumstances(found):
-    """One paragraph on how a result was found: data, schedule, time, hardware, versions."""
-    parts = [published.ALL[found["result"]].pixels]
+def _how(found):
+    """Two lines on how a result was found: data and schedule; time, hardware and versions."""
+    what = [published.ALL[found["result"]].pixels]
     if found["full"]:
-        parts.append(f"{found['samples']:,} of {found['full']:,} images a run")
+        what.append(f"{found['samples']:,} of {found['full']:,} images a run")
     if not found["complete"]:
-        parts.append("a shorter schedule, where – is not compared")
-    if found["minutes"]:
-        parts.append(f"{found['minutes']:g} minutes of training")
-    parts.append(f"{found['beside']:g} minutes of evaluation and all else")
-    parts += [*found["hardware"], *found["versions"], found["date"]]
-    return _sentence("; ".join(part for part in [*parts, found["note"]] if part))
+        what.append("a shorter schedule, where – is not compared")
+    spent = f"{found['minutes']:g} minutes of training, {found['beside']:g} of all else"
+    where = [spent, *found["hardware"], *found["versions"], found["date"]]
+    what = "; ".join(part for part in [*what, found["note"]] if part)
+    return f"{_sentence(what)}\n\n{'; '.join(where)}."
 
 
 def remark(name):
@@ -255,7 +254,7 @@ def _section(name, result, found):
     table += [_line([row.what, *_cells(row)]) for row in rows]
     facts = [f"* {_fact(fact)}" for fact in found["facts"]]
     image = FOUND / f"{name}.png"
-    parts = [f"### `{name}`", _sentence(result.title), _circumstances(found)]
+    parts = [f"### `{name}`", _sentence(result.title), _how(found)]
     parts += ["\n".join(table), "\n".join(facts), remark(name)]
     if image.is_file():
         parts.append(f"![{result.title}](found/{image.name})")
