@@ -199,7 +199,9 @@ def report(found):
     width = max(len(line[0]) for line in lines)
     table = tables.aligned([[line[0].ljust(width), *line[1:]] for line in lines])
     facts = "\n".join(map(_fact, found["facts"]))
-    parts = table, facts, _how(found), remark(found["result"])
+    text = remark(found["result"])
+    about = text and f"On the result in the repository:\n{text}"
+    parts = table, facts, _how(found), about
     return "\n\n".join(part for part in parts if part)
 
 

@@ -56,7 +56,7 @@ ALL = {
     "gradients": Result(
         title="signal-to-noise ratio of gradients against K: Rainforth et al. (2018)",
         run=theory.gradients,
-        pixels="a toy model without images",
+        pixels="no images",
         budget=0.0,
     ),
     "disentanglement": Result(

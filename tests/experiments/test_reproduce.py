@@ -491,7 +491,7 @@ def test_a_result_is_found_reported_and_kept(tmp_path, monkeypatch, capsys):
     out = capsys.readouterr().out
     assert re.search(r"ELBO +-25 +-\d+\.\d+ .* 100 +within", out)
     assert "holds: a bound" in out and "It is small." in out
-    assert "Binary pixels; 800 of 800 images a run; " in out
+    assert "Binary pixels; 800 of 800 images a run." in out
     found = json.loads((tmp_path / "small.json").read_text())
     (row,) = tables.results(tmp_path / "runs/small/runs")
     assert found["rows"][0]["ours"] == row["elbo"]
@@ -517,7 +517,7 @@ def test_a_longer_result_is_not_replaced_by_a_shorter(tmp_path, monkeypatch):
     reproduce.keep_here(found | {"note": "reworded"}, None)
     with pytest.raises(InputError, match="of 20 images a run, more than these 10"):
         reproduce.keep_here(found | {"samples": 10}, None)
-    with pytest.raises(InputError, match="nothing of a is to be kept yet"):
+    with pytest.raises(InputError, match="a has nothing to keep yet"):
         reproduce.keep_here(found | {"rows": [{"main": False}]}, None)
     assert json.loads((tmp_path / "a.json").read_text())["note"] == "reworded"
 
