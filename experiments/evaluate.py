@@ -2,11 +2,13 @@
 
     python -m experiments.evaluate --workdir=runs/digits
     python -m experiments.evaluate --workdir=runs/digits --measures=likelihood,ais --k=5000
+    python -m experiments.evaluate --workdir=runs/digits --measures=mine:accuracy
 
-By default everything that has a meaning for the data and the method, but annealed importance
-sampling. The same command again goes on where it was interrupted, and what is known is not
-measured again. Exit codes: 0; 1 the disk is full or cannot be written; 2 a fault of the input;
-128 + n: signal n.
+By default everything that has a meaning for the data and the method, except what takes long. A
+measure that is not in the package is named as module:function. The same command again resumes
+where it was interrupted, and what is known of the same parameters, by the same code and with the
+same options, is not measured again, unless by --fresh. Exit codes: 0; 1 the disk is full or cannot
+be written; 2 a fault of the input; 128 + n: signal n.
 """
 
 from absl import flags
@@ -16,21 +18,23 @@ from aevae.evaluation import evaluate
 from aevae.runs import tables
 from experiments import command
 
+OPTIONS = {  # of all measures, each by its name
+    name: option
+    for measure in evaluate.MEASURES
+    for name, option in measure.contract.options.items()
+}
+
 
 def define():
+    names = ", ".join(measure.__name__ for measure in evaluate.MEASURES)
     flags.DEFINE_string("workdir", None, "the run folder")
-    flags.DEFINE_list("measures", None, f"some of {', '.join(evaluate.MEASURES)}")
-    flags.DEFINE_integer("k", 5000, "samples of the importance-weighted bound")
-    flags.DEFINE_integer("ais_chains", 16, "chains an example")
-    flags.DEFINE_integer("ais_steps", 500, "temperatures from the prior on")
-    flags.DEFINE_integer("ais_examples", 100, "test examples, the first ones")
-    flags.DEFINE_integer(
-        "minibatch",
-        0,
-        "how large the batches are that total correlation is estimated from as well, "
-        "beside the exact one; 0: none",
-    )
+    flags.DEFINE_list("measures", None, f"some of {names}, or module:function")
+    flags.DEFINE_bool("fresh", False, "measure again what is known")
     flags.DEFINE_string("data_dir", None, "where TFDS has prepared data sets")
+    for name, option in OPTIONS.items():
+        make = flags.DEFINE_list if option.kind is list else flags.DEFINE_integer
+        default = list(option.default) if option.kind is list else option.default
+        make(name, default, option.help)
 
 
 def main(args):
@@ -40,29 +44,27 @@ def main(args):
     found = evaluate.run(
         workdir,
         args["measures"].value,
-        k=args["k"].value,
-        chains=args["ais_chains"].value,
-        steps=args["ais_steps"].value,
-        examples=args["ais_examples"].value,
-        minibatch=args["minibatch"].value,
+        fresh=args["fresh"].value,
         data_dir=args["data_dir"].value,
+        **{name: args[name].value for name in OPTIONS if args[name].present},
     )
     ceilings = [name for name in found if name.endswith("_ceiling")]
     shown = [name for name in found if name not in ceilings]
     for part in _parts(shown):
         print(tables.summary(workdir, part) + "\n")
     if ceilings:
-        row = next(r for r in tables.results(workdir) if r.get(ceilings[0]) is not None)
+        rows = tables.results(workdir)
+        row = next(row for row in rows if row.get(ceilings[0]) is not None)
         best = ", ".join(f"{n.removesuffix('_ceiling')} {row[n]:.3f}" for n in ceilings)
         print(f"A perfect code on these factors reaches {best}.")
     print(
-        f"Test split, nats, mean ± deviation over seeds. All of it is in {workdir}/results.csv, "
-        "and that of each latent in latents.csv."
+        "Test split, nats, mean ± standard deviation over seeds. All of it is in "
+        f"{workdir}/results.csv, and that of each latent in latents.csv."
     )
 
 
 def _parts(names, width=6):
-    """So many columns in a table."""
+    """The names, so many at a time."""
     return [names[i : i + width] for i in range(0, len(names), width)]
 
 

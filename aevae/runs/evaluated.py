@@ -13,10 +13,24 @@ def path(workdir, number):
 
 
 def of(workdir, number):
-    """{measure: {"options", "values", ...}} of the parameters that a run has now; {} if of none."""
+    """What measures found of the parameters that a run has now: {measure: entry}; {} if nothing.
+
+    An entry has `values` {column: value}, perhaps `latents` {name: [Z]}, and what they are kept
+    under: `code`, `options`, and of a measure across runs `runs`.
+    """
     try:
         known = json.loads(path(workdir, number).read_text())
         same = known["params"] == files.digest(record.params_path(workdir, number))
         return known["measures"] if same else {}
     except (OSError, ValueError, KeyError):
         return {}
+
+
+def keep(workdir, number, measure, entry):
+    """Keeps the entry of a measure with those of the same parameters."""
+    place = path(workdir, number)
+    known = of(workdir, number) | {measure: entry}
+    digest = files.digest(record.params_path(workdir, number))
+    with files.writing(place):
+        place.parent.mkdir(exist_ok=True)
+    files.write_json(place, {"params": digest, "measures": known})

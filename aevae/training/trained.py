@@ -45,6 +45,10 @@ class Trained:
         z = jax.tree.map(jnp.asarray, z)
         return self._apply("decode", z, batch or {}, self.hp)
 
+    def prior(self, batch=None):
+        """p(z), [1, Z]."""
+        return self._apply("prior", batch or {})
+
     def reconstruct(self, images):
         """The mean image of the mean code, [N, H, W, C]."""
         batch = self._batch(images)
@@ -55,8 +59,7 @@ class Trained:
 
         `batch` has what the model reads beside the image: the labels of a conditional VAE.
         """
-        codes = self._apply("prior", {}).sample(key, count)
-        return self.decode(codes, batch).mean
+        return self.decode(self.prior().sample(key, count), batch).mean
 
     def _batch(self, images):
         batch = images if isinstance(images, dict) else {"image": images}

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from aevae import InputError, config, data
+from aevae.evaluation import likelihood
 from aevae.runs import trained as trained_runs
-from experiments.published import draw, mixture
+from experiments.published import draw
 from experiments.published.job import Fact, Outcome, Part, Row, keep, kept
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -181,7 +182,7 @@ def figure3_note(rates):
 def _marginals(job, parts):
     """[(images, {part: {"train": nats, "test": nats}})] at GAPS, as far as trained; kept in a file."""
     place = job.folder / "marks.json"
-    made = {"estimate": mixture.SAMPLES, "parts": _identities(parts)}
+    made = {"estimate": likelihood.MIXED, "parts": _identities(parts)}
     known = kept(place) or {"made": made, "found": []}
     if known["made"] != made:
         raise InputError(
@@ -201,7 +202,7 @@ def _marginals(job, parts):
                 )
             run = trained_runs.load(trained.workdir)
             values[part] = {
-                split: float(mixture.log_px(run, images).mean())
+                split: float(likelihood.mixture(run, images).mean())
                 for split, images in some.items()
             }
         found.append([mark, values])

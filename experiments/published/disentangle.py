@@ -32,7 +32,7 @@ def family(job):
     for runs in trained.values():
         runs.must_not_diverge()
     found = {
-        part: job.evaluate(runs, "latents", "disentanglement")
+        part: job.evaluate(runs, "latents", "disentanglement", "udr")
         for part, runs in trained.items()
     }
     rows = []

@@ -158,9 +158,9 @@ class Job:
             )
         return max(last, key=lambda row: row["train_elbo"])[axis]
 
-    def evaluate(self, trained, *asked, k=5000):
+    def evaluate(self, trained, *asked, **options):
         """Evaluates these measures of a folder's runs; returns its rows."""
-        evaluate.run(trained.workdir, asked, k=k, data_dir=self.data_dir)
+        evaluate.run(trained.workdir, asked, data_dir=self.data_dir, **options)
         return trained.rows
 
     @property

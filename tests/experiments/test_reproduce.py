@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 
 from aevae import InputError, Interrupted, config
+from aevae.evaluation import likelihood
 from aevae.models.distributions import Bernoulli, Normal
 from aevae.runs import tables
 from experiments import command, published, reproduce
 from experiments.laws import linear
-from experiments.published import aevb, disentangle, iwae, mixture, priors, theory
+from experiments.published import aevb, disentangle, iwae, priors, theory
 from experiments.published import job as job_module
 from experiments.published.job import Job, Part, Row
 
@@ -228,12 +229,13 @@ def test_a_mixture_finds_log_px_whatever_the_encoder_is(kind, gain):
     q = Normal(*map(jnp.float32, POSTERIORS[kind](mean, std)))
     run = types.SimpleNamespace(
         encode=lambda images: q,
+        prior=lambda: Normal(jnp.zeros((1, 2)), jnp.ones((1, 2))),
         decode=lambda z: Bernoulli(z @ jnp.float32(weights)),
     )
     few = gain > 1 and kind != "far"  # of the prior: then they miss
     samples = (64, 500) if few else (2**17, 64)
     images = jnp.float32(x).reshape(-1, 4, 4, 1)
-    found = mixture.log_px(run, images, samples, block=min(samples[0], 8192))
+    found = likelihood.mixture(run, images, samples, block=min(samples[0], 8192))
     np.testing.assert_allclose(found, exact, atol=0.2 if few else 0.1)
 
 
@@ -261,7 +263,9 @@ def test_figure_3_keeps_what_a_mark_was(tmp_path, monkeypatch):
     monkeypatch.setattr(aevb, "_thousand", lambda job: {"test": 0, "train": 1})
     monkeypatch.setattr(aevb.trained_runs, "load", lambda workdir: None)
     monkeypatch.setattr(
-        aevb.mixture, "log_px", lambda run, of: -100 - np.float64([next(likelihoods)])
+        aevb.likelihood,
+        "mixture",
+        lambda run, of: -100 - np.float64([next(likelihoods)]),
     )
     job = Marked(tmp_path, 1)
     outcome = aevb.figure3(job)
@@ -397,9 +401,9 @@ def test_the_exact_numbers_are_those_of_the_closed_form(mnist):
     mean, covariance = linear.moments(train)
     values, axes = np.linalg.eigh(covariance)
     values, axes = values[::-1], axes[:, ::-1]
-    for latent, (variance, likelihood, held) in theory.PPCA.items():
+    for latent, (variance, known, held) in theory.PPCA.items():
         best, found = linear.maximum(values, latent)
-        np.testing.assert_allclose(best, likelihood, atol=6e-5)
+        np.testing.assert_allclose(best, known, atol=6e-5)
         np.testing.assert_allclose(found, variance, atol=6e-9)
         w = axes[:, :latent] * np.sqrt(values[:latent] - found)
         np.testing.assert_allclose(
