@@ -16,6 +16,8 @@ from aevae.runs import record, study, tables, trained
 from aevae.training import bounds
 from aevae.training.step import State
 
+pytestmark = pytest.mark.retraced
+
 GRID = {"latent": (2, 3), "beta": (1.0, 4.0), "seed": (0, 1)}
 SMALL = {
     "epochs": 3,
