@@ -11,6 +11,11 @@ unless that is prevented; at level 0 the two agree by themselves), so at level 0
 prove nothing. Where a module-scoped fixture trains what is compared, mark the module. Processes
 that a test starts compile as a user's do, at the full level.
 
+The checks of keys and tracers trace every function anew at each call, which is half of a test's
+time. A module marked `retraced` is without them: it trains and opens runs by functions that
+other modules of the default suite trace under both checks (test_population and test_feed those
+that train, test_figures and test_evaluate those of an opened run).
+
 A test marked `slow` runs with `-m slow`, or when it is named: `pytest tests/x.py::test_y`.
 """
 
@@ -25,9 +30,7 @@ import numpy as np
 import pytest
 
 jax.config.update("jax_num_cpu_devices", 4)
-jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_check_tracer_leaks", True)
 
 # A cache for this process alone, since JAX writes a program in place and another worker could
 # read half of it: what several tests compile is compiled once, and nothing is left behind.
@@ -46,6 +49,9 @@ def pytest_configure(config):
     machine.prepare()
     config.addinivalue_line("filterwarnings", "error")
     config.addinivalue_line("markers", "slow: takes minutes; -m slow runs them")
+    config.addinivalue_line(
+        "markers", "retraced: other modules check its functions for leaks and keys"
+    )
     config.addinivalue_line("markers", "bits: needs XLA's full optimization level")
     # A module of the library's own, deprecated by its next version.
     with warnings.catch_warnings():
@@ -77,6 +83,9 @@ def pytest_runtest_setup(item):
         jax.config.update("jax_disable_most_optimizations", quick)
         _level["quick"] = quick
         jax.clear_caches()  # they do not tell the levels apart; the cache on disk does
+    strict = item.get_closest_marker("retraced") is None
+    jax.config.update("jax_debug_key_reuse", strict)
+    jax.config.update("jax_check_tracer_leaks", strict)
     # The leak check collects garbage at every trace: it need not look at what is here to stay.
     gc.freeze()
 

@@ -22,7 +22,7 @@ from aevae.runs import checkpoints, record, study, tables, trained
 from aevae.system import files, machine
 from aevae.training import layout
 
-pytestmark = pytest.mark.bits
+pytestmark = [pytest.mark.bits, pytest.mark.retraced]
 
 CONFIG = "configs/digits.py"
 ROOT = Path(__file__).parents[2]
@@ -33,17 +33,6 @@ SMALL = {
     "encoder.widths": "(16,)",
     "decoder.widths": "(16,)",
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def quick():
-    """The same programs run in the other files under all strict modes, at ten times the cost."""
-    modes = ("jax_check_tracer_leaks", "jax_debug_key_reuse")
-    for name in modes:
-        jax.config.update(name, False)
-    yield
-    for name in modes:
-        jax.config.update(name, True)
 
 
 class Killed(BaseException):

@@ -16,6 +16,8 @@ from aevae.runs import record, study, tables, trained
 from aevae.training import bounds
 from aevae.training.step import State
 
+pytestmark = pytest.mark.retraced
+
 GRID = {"latent": (2, 3), "beta": (1.0, 4.0), "seed": (0, 1)}
 SMALL = {
     "epochs": 3,
@@ -117,7 +119,7 @@ def test_a_loaded_run_is_the_run_that_was_trained(folder, digits):
     held = ours(data.evaluation_key("test", "binarization"), digits.test)
     np.testing.assert_array_equal(held["image"][:10], run.examples["image"])
     variance = np.asarray(run.encode(held).mean, np.float64).var(0)
-    assert abs(variance - bounds.ACTIVE).min() > 1e-4  # none is in doubt
+    assert abs(variance - bounds.ACTIVE).min() > 1e-5  # none is in doubt
     assert run.row["active_units"] == (variance > bounds.ACTIVE).sum()
     state = State(run.params, None, np.int32(9))
     terms = jax.jit(

@@ -9,7 +9,7 @@ import pytest
 from aevae import InputError, config, data, objectives, training
 from aevae.runs import study, tables, trained
 
-pytestmark = pytest.mark.bits
+pytestmark = [pytest.mark.bits, pytest.mark.retraced]
 
 GRID = {"latent": (2, 3), "beta": (1.0, 4.0)}
 SMALL = {"epochs": 2, "batch": 400, "encoder.widths": (8,), "decoder.widths": (8,)}
