@@ -148,6 +148,9 @@ def _check_data(workdir, found):
 def _planned(asked, groups, facts, options, by_name):
     """Yields (measure, its groups, options) in the order of the work."""
     works = {}
+    for its in facts:
+        for measure in {*MEASURES, *asked}:
+            contract.check_options(measure, options, its)
     for group, its in zip(groups, facts):
         for measure in asked:
             own = contract.check_options(measure, options, its)

@@ -1,15 +1,21 @@
-"""Evaluating a folder: what is added to its results, what is refused, and going on."""
+"""Evaluating a folder: what is added to its results, what is refused, and resuming."""
 
 import csv
+import importlib
+import linecache
 import shutil
 import signal
+import sys
 
 import numpy as np
 import pytest
+from outside import NETWORKS, LaplaceVAE, run_of
 
-from aevae import InputError, Interrupted
-from aevae.evaluation import evaluate, likelihood, representation
-from aevae.runs import study, tables
+from aevae import InputError, Interrupted, data, objectives
+from aevae.evaluation import aggregate, contract, evaluate, representation, scores
+from aevae.evaluation import work as work_module
+from aevae.models.distributions import kl_each
+from aevae.runs import study, tables, trained
 from aevae.training import layout
 
 SMALL = {"epochs": 3, "encoder.widths": (16,), "decoder.widths": (16,)}
@@ -67,8 +73,8 @@ def test_the_aggregate_posterior_is_of_all_codes_whatever_the_blocks(
     shutil.copytree(folder, path)
     names = ("mutual_information", "total_correlation", "dimension_kl")
     found = []
-    for floats in (likelihood.FLOATS, 3_000):
-        monkeypatch.setattr(likelihood, "FLOATS", floats)
+    for floats in (aggregate.FLOATS, 3_000):
+        monkeypatch.setattr(aggregate, "FLOATS", floats)
         shutil.rmtree(path / "evaluated", ignore_errors=True)
         evaluate.run(path, ["latents"])
         found.append([[row[n] for n in names] for row in tables.results(path)])
@@ -84,6 +90,8 @@ def test_a_schedule_is_followed(tmp_path):
     found = evaluate.run(path, ["likelihood", "latents"], k=5)
     (row,) = tables.results(path)
     assert all(np.isfinite(row[name]) for name in found)
+    with pytest.raises(InputError, match="no two runs differ in their seed alone"):
+        evaluate.run(path, ["udr"])
 
 
 def test_training_images_are_scored_as_test_images_are(tmp_path):
@@ -129,13 +137,14 @@ def test_what_is_known_is_not_measured_again(folder, monkeypatch):
     assert (folder / "results.csv").read_bytes() == table
 
 
-def test_interrupted_work_goes_on_to_the_same_numbers(folder, monkeypatch):
+@pytest.mark.bits
+def test_interrupted_work_resumes_to_the_same_numbers(folder, monkeypatch):
     straight = evaluate.run(folder, ["likelihood"], k=200)
     rows = tables.results(folder)
     for path in (folder / "evaluated").glob("*.json"):
         path.unlink()
-    monkeypatch.setattr(evaluate, "SAVED", 0.0)
-    save, left = evaluate.Work._save, []
+    monkeypatch.setattr(work_module, "SAVED", 0.0)
+    save, left = work_module.Work._save, []
 
     def dying(self, *args):
         save(self, *args)
@@ -143,9 +152,9 @@ def test_interrupted_work_goes_on_to_the_same_numbers(folder, monkeypatch):
         if len(left) == 2:
             self._signals.caught = signal.SIGTERM
 
-    monkeypatch.setattr(evaluate.Work, "_save", dying)
+    monkeypatch.setattr(work_module.Work, "_save", dying)
     monkeypatch.setattr(layout, "SPAN", 1e-4)
-    with pytest.raises(Interrupted, match="goes on"):
+    with pytest.raises(Interrupted, match="is saved; the same command resumes"):
         evaluate.run(folder, ["likelihood"], k=200)
     assert (folder / "evaluated" / "unfinished.npz").exists()
     monkeypatch.undo()
@@ -185,16 +194,24 @@ def test_diverged_runs_are_left_out_and_said_to_be(tmp_path, capfd):
     "ask, says",
     [
         ({"k": 0}, "k must be a whole number of at least 1, not 0"),
-        ({"minibatch": 1}, "minibatch must be 0, or at least 2"),
-        ({"minibatch": 301}, "minibatch must be at most the 300 test examples"),
-        ({"asked": ["nll"]}, "there is no measure 'nll'; there are likelihood, lat"),
-        ({"asked": ["disentanglement"]}, "digits has no factors"),
+        ({"minibatch": 1}, "minibatch must be 0, or a whole number from 2 to the 300"),
+        ({"minibatch": 301}, "from 2 to the 300 test examples, not 301"),
+        ({"ais_steps": 2.5}, "ais_steps must be a whole number of at least 1, not 2.5"),
+        (
+            {"chains": 3},
+            "no measure has the option 'chains'; there are ais_chains, ais",
+        ),
+        ({"measures": ["nll"]}, "there is no 'nll'; there are likelihood, latents, re"),
+        ({"measures": ["nowhere:f"]}, "cannot import nowhere:f: No module named"),
+        ({"measures": ["math:sqrt"]}, "math:sqrt has no contract: decorate it as"),
+        ({"measures": ["disentanglement"]}, "digits has no factors"),
+        ({"metrics": ["x"]}, "there is no 'x'; there are mig, sap, modularity"),
     ],
 )
 def test_bad_input_is_one_line(ask, says, folder):
     before = (folder / "results.csv").read_bytes()
     with pytest.raises(InputError, match=says):
-        evaluate.run(folder, **{"asked": ["latents"]} | ask)
+        evaluate.run(folder, **{"measures": ["latents"]} | ask)
     assert (folder / "results.csv").read_bytes() == before
 
 
@@ -230,10 +247,10 @@ def test_other_codes_are_measured_where_it_has_a_meaning(name, tmp_path):
     assert all(np.isfinite(row[n]) for row in rows for n in found if row[n] is not None)
     assert ("mutual_information" in found) == (name == "conditional")
     if name == "vq_vae":
-        with pytest.raises(InputError, match="a continuous code"):
+        with pytest.raises(InputError, match="the code is discrete"):
             evaluate.run(tmp_path / name, ["ais"])
     else:
-        ask = {"chains": 2, "steps": 20, "examples": 5}
+        ask = {"ais_chains": 2, "ais_steps": 20, "ais_examples": 5}
         assert "bdmc_gap" in evaluate.run(tmp_path / name, ["ais"], **ask)
 
 
@@ -266,13 +283,176 @@ def factored(tmp_path):
 
 @pytest.mark.slow
 def test_factors_are_measured_with_their_ceilings(factored):
-    found = evaluate.run(factored, ["disentanglement"])
+    found = evaluate.run(factored, ["disentanglement", "udr"])
     assert {"mig", "mig_chen", "sap", "udr", "modularity", "mig_ceiling"} <= {*found}
     rows = tables.results(factored)
     for row in rows:
         assert row["mig"] <= row["mig_ceiling"] <= 1.001
         assert row["factor_vae_score_ceiling"] > 0.99
     assert rows[0]["udr"] == rows[1]["udr"]  # of the one pair
+
+
+OUTSIDE = '''
+"""A measure and a score that are not in the package."""
+
+from typing import Annotated
+
+import numpy as np
+
+from aevae.evaluation.contract import at_least, bound, labels, measure
+from aevae.evaluation.scores import score
+
+
+@measure(labels, bound)
+def spread(work, *, power: Annotated[int, "of the spread", at_least(1)] = 1):
+    """The spread of the mean codes."""
+    codes = work.encoded(work.held("test"), 1)["code"]
+    for own in codes:
+        yield {"spread": SCALE * own.std() ** power}, {"own_spread": own.std(0)}
+
+
+@score()
+def first_factor(mean, factors):
+    """The correlation of the first latent and the first factor."""
+    return abs(np.corrcoef(mean[:, 0], factors[:, 0])[0, 1])
+
+
+SCALE = 1
+'''
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """A module of a user's, beside which commands run."""
+    (tmp_path / "mine.py").write_text(OUTSIDE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path / "mine.py"
+    sys.modules.pop("mine", None)
+
+
+def test_a_measure_from_outside_is_one_function(folder, outside, tmp_path):
+    path = tmp_path / "runs"
+    shutil.copytree(folder, path)
+    assert evaluate.run(path, ["mine:spread"]) == ["spread"]
+    once = [row["spread"] for row in tables.results(path)]
+    latents = tables.read(path / "latents.csv")
+    assert len(latents) == 2 * (2 + 3)
+    for run in trained.runs(path):
+        code = run.encode(
+            data.held_out(data.stochastic, data.load("digits"), "test")["image"]
+        )
+        assert run.row["spread"] == pytest.approx(float(np.std(code.mean)), rel=1e-5)
+    # Other options, other code: measured again.
+    evaluate.run(path, ["mine:spread"], power=2)
+    squared = [row["spread"] for row in tables.results(path)]
+    np.testing.assert_allclose(squared, np.square(once), rtol=1e-5)
+    for text, factor in ((OUTSIDE.replace("SCALE = 1", "SCALE = 3"), 3), (OUTSIDE, 1)):
+        outside.write_text(text)
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        sys.modules.pop("mine")
+        shutil.rmtree(outside.parent / "__pycache__", ignore_errors=True)
+        evaluate.run(path, ["mine:spread"])
+        again = [row["spread"] for row in tables.results(path)]
+        np.testing.assert_allclose(again, np.multiply(once, factor), rtol=1e-5)
+
+
+def test_fresh_measures_again_and_comments_do_not(folder, outside, monkeypatch):
+    import mine
+
+    evaluate.run(folder, [mine.spread])
+    asked = []
+    own = evaluate._evaluate
+    monkeypatch.setattr(
+        evaluate, "_evaluate", lambda *given: asked.append(given) or own(*given)
+    )
+    outside.write_text(OUTSIDE.replace("The spread of", "What is called the spread of"))
+    linecache.clearcache()
+    evaluate.run(folder, [mine.spread])
+    assert not asked
+    evaluate.run(folder, [mine.spread], fresh=True)
+    assert len(asked) == 2  # groups
+
+
+def test_a_function_of_a_notebook_is_kept_under_its_code():
+    space = {"__name__": "__main__"}
+    codes = []
+    for body in ("1", "2", "1"):
+        exec(f"def f(work):\n    yield {{'x': {body}}}", space)  # noqa: S102
+        codes.append(contract.code_of(space["f"]))
+    assert codes[0] == codes[2] != codes[1]
+
+
+def test_what_seeds_agree_on_is_of_the_whole_folder(tmp_path, digits):
+    """A seed that is added is a group of its own, and counts for those that were there."""
+    path, ask = tmp_path / "grown", {"overrides": SMALL}
+    for seeds in ((0, 1), (0, 1, 2)):
+        grid = {"latent": (3,), "seed": seeds}
+        study.run("configs/digits.py", path, grid=grid, **ask)
+        evaluate.run(path, ["udr"])
+        if len(seeds) == 2:
+            first = [row["udr"] for row in tables.results(path)]
+            assert first[0] == first[1]  # of the one pair
+    parts = [data.held_out(data.stochastic, digits, part) for part in data.PARTS]
+    image = np.concatenate([part["image"] for part in parts])
+    means, rates = [], []
+    for run in trained.runs(path):
+        q = run.encode(image)
+        means.append(np.asarray(q.mean))
+        rates.append(np.asarray(kl_each(q, run.prior())).mean(0))
+    found = [row["udr"] for row in tables.results(path)]
+    np.testing.assert_allclose(found, scores.udr(means, rates), rtol=1e-4)
+    assert len(set(found)) > 1
+
+
+def test_a_score_from_outside_has_a_column_and_a_ceiling(factored, outside):
+    found = evaluate.run(
+        factored, ["disentanglement"], metrics=["mig", "mine:first_factor"]
+    )
+    assert found == ["mig", "first_factor", "mig_ceiling", "first_factor_ceiling"]
+    for row in tables.results(factored):
+        assert row["first_factor_ceiling"] == pytest.approx(1.0)
+        assert 0 <= row["first_factor"] < 1
+
+
+def test_a_posterior_from_outside_has_the_parts_of_its_rate(tmp_path, digits):
+    """Against float64: q(z) by all posteriors of the test split, at the same codes."""
+    base = run_of(
+        LaplaceVAE(3, *NETWORKS), objectives.beta_vae, {"beta": 0.5}, epochs=5
+    )
+    study.run(base, tmp_path / "runs")
+    evaluate.run(tmp_path / "runs", ["latents"], base=base, minibatch=50)
+    (row,) = tables.results(tmp_path / "runs")
+    run = trained.load(tmp_path / "runs", base)
+    q = run.encode(data.held_out(data.stochastic, digits, "test")["image"])
+    mean, scale = np.float64(q.mean), np.float64(q.scale)
+    rng = np.random.default_rng(0)
+    z = mean + scale * rng.laplace(size=(40, *mean.shape))
+    z = z.reshape(-1, 3)[: 40 * 300]
+    log_each = np.zeros((len(z), 3))
+    log_q = np.zeros(len(z))
+    for start in range(0, len(z), 500):
+        own = z[start : start + 500, None]
+        each = -abs(own - mean) / scale - np.log(2 * scale)
+        log_q[start : start + 500] = np.log(np.exp(each.sum(-1)).mean(1))
+        log_each[start : start + 500] = np.log(np.exp(each).mean(1))
+    tc = (log_q - log_each.sum(1)).mean()
+    log_p = (-abs(z) - np.log(2)).sum(1)
+    assert row["total_correlation"] == pytest.approx(tc, abs=0.06)
+    assert row["dimension_kl"] == pytest.approx(
+        (log_each.sum(1) - log_p).mean(), abs=0.06
+    )
+    latents = tables.read(tmp_path / "runs" / "latents.csv")
+    variance = [latent["mean_variance"] for latent in latents]
+    np.testing.assert_allclose(variance, mean.var(0), rtol=1e-4)
+
+
+def test_a_missing_method_is_named(tmp_path):
+    study.run(
+        "configs/methods.py:iaf", tmp_path / "run", overrides={"epochs": 1}, grid={}
+    )
+    with pytest.raises(InputError, match="the posterior Flow has no log_prob_each"):
+        evaluate.run(tmp_path / "run", ["latents"])
 
 
 def test_components_are_scikit_learns():

@@ -13,7 +13,7 @@ import scipy.stats
 
 from aevae import data, models, networks, objectives, optim
 from aevae.config import Config
-from aevae.evaluation import likelihood
+from aevae.evaluation import aggregate, annealing, likelihood
 from aevae.models import distributions
 
 KEY = functools.partial(jax.random.key, 3)
@@ -102,6 +102,7 @@ def test_k_counts_the_samples(given, held):
     np.testing.assert_allclose(ours, by_hand[: 130 - rows], rtol=1e-5)
 
 
+@pytest.mark.bits
 def test_cut_work_has_the_same_bits(given, held):
     straight = bound(60, given, held)
     np.testing.assert_array_equal(bound(60, given, held, (1, 2, 5)), straight)
@@ -109,9 +110,9 @@ def test_cut_work_has_the_same_bits(given, held):
 
 def annealed(simulated, given, held, config=None, chains=4, count=60, cut=None):
     config = config or linear()
-    of, units = likelihood.annealing(config, chains, count, simulated, held)
+    of, units = annealing.annealing(config, chains, count, simulated, held)
     fixed = config, chains, count, simulated, KEY()
-    run = jax.jit(functools.partial(likelihood.anneal, *fixed))
+    run = jax.jit(functools.partial(annealing.anneal, *fixed))
     carry = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), of(given))
     for start, stop in ((0, cut), (cut, units)) if cut else ((0, units),):
         carry = run(carry, given, (held, start, stop))
@@ -156,7 +157,7 @@ def test_a_chain_leaves_its_density_as_it_is():
     def run(z):
         def one(carry, key):
             z, _ = carry
-            return likelihood.hmc(density, z, jnp.full(4000, 0.3), key), None
+            return annealing.hmc(density, z, jnp.full(4000, 0.3), key), None
 
         keys = jax.random.split(jax.random.key(8), 20)
         (z, accepted), _ = jax.lax.scan(one, (z, jnp.zeros(4000, bool)), keys)
@@ -195,10 +196,11 @@ def test_the_aggregate_is_the_mean_of_all_posteriors():
     random = np.random.default_rng(0)
     mean, std = random.normal(size=(40, 3)), np.exp(random.normal(size=(40, 3)))
     z = mean[:11] + std[:11] * random.normal(size=(11, 3))
-    run = jax.jit(likelihood.aggregate)
+    run = jax.jit(aggregate.aggregate)
     zeros = {name: jnp.zeros(11) for name in ("log_q", "log_each")}
-    given = jnp.float32(mean), jnp.float32(std), jnp.float32(z)
-    units = likelihood.aggregate_units(mean, z)
+    q = distributions.Normal(jnp.float32(mean), jnp.float32(std))
+    given = q, jnp.float32(z)
+    units = aggregate.aggregate_units(q, z)
     found = run(zeros, given, (0, units))
     each = scipy.stats.norm.logpdf(z[:, None], mean, std)
     joint = scipy.special.logsumexp(each.sum(-1), axis=1) - np.log(40)

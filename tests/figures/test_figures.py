@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from outside import LaplaceVAE
 
 from aevae import InputError, config, data, figures, models
 from aevae.figures import codes, contract, planes, sheet, views
@@ -413,53 +413,6 @@ def test_what_is_asked_for_and_has_no_meaning_is_one_line(copy, monkeypatch, cap
     says = "the runs' test data are not at hand: --data_dir says where they are"
     assert error == f"error: {copy}: cannot draw codes: {says}\n"
     assert not (copy / "figures").exists()
-
-
-class Laplace(NamedTuple):
-    """Independent Laplace distributions, written as a user would."""
-
-    mean: jax.Array
-    scale: jax.Array
-
-    @property
-    def std(self):
-        return math.sqrt(2) * self.scale
-
-    def sample(self, key, count=None):
-        shape = (count or len(self.mean), *self.mean.shape[1:])
-        if key is None:
-            return jnp.broadcast_to(self.mean, shape)
-        return self.mean + self.scale * jax.random.laplace(key, shape)
-
-    def draw(self, key):
-        z = self.sample(key)
-        return z, self.log_prob(z)
-
-    def log_prob_each(self, z):
-        return -abs(z - self.mean) / self.scale - jnp.log(2 * self.scale)
-
-    def log_prob(self, z):
-        return self.log_prob_each(z).sum(-1)
-
-    def quantile(self, u):
-        side = jnp.sign(u - 0.5)
-        return self.mean - self.scale * side * jnp.log1p(-2 * abs(u - 0.5))
-
-    def kl_each(self, p):
-        if not isinstance(p, Laplace):
-            return None
-        d, s = abs(self.mean - p.mean), self.scale
-        return (s * jnp.exp(-d / s) + d) / p.scale - 1 - jnp.log(s / p.scale)
-
-
-class LaplaceVAE(models.VAE):
-    """Posterior and prior are Laplace distributions."""
-
-    def encode(self, batch):
-        return Laplace(*super().encode(batch))
-
-    def prior(self, batch):
-        return Laplace(*super().prior(batch))
 
 
 @pytest.fixture(scope="module")

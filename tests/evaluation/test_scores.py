@@ -6,16 +6,16 @@ import scipy.integrate
 import scipy.stats
 
 from aevae import InputError
-from aevae.evaluation import disentanglement
+from aevae.evaluation import disentanglement, scores
 
 SPRITES = (3, 6, 10, 16, 16)
 DSPRITES = (3, 6, 40, 32, 32)
 FAST = [
-    disentanglement.mig,
-    disentanglement.sap,
-    disentanglement.modularity,
-    disentanglement.beta_vae_score,
-    disentanglement.factor_vae_score,
+    scores.mig,
+    scores.sap,
+    scores.modularity,
+    scores.beta_vae_score,
+    scores.factor_vae_score,
 ]
 
 
@@ -51,7 +51,7 @@ def test_information_is_that_of_the_table(factors):
 
     random = np.random.default_rng(1)
     codes = np.c_[factors[:, 1] + 0.5 * random.normal(size=len(factors)), factors[:, 3]]
-    found = disentanglement.mutual_information(codes, factors)
+    found = scores.mutual_information(codes, factors)
     edges = np.linspace(codes[:, 0].min(), codes[:, 0].max(), 21)
     binned = np.clip(np.digitize(codes[:, 0], edges) - 1, 0, 19)
     for k in range(5):
@@ -59,7 +59,7 @@ def test_information_is_that_of_the_table(factors):
         np.testing.assert_allclose(found[0, k], theirs, rtol=1e-6, atol=1e-9)
     share = np.bincount(factors[:, 3]) / len(factors)
     np.testing.assert_allclose(found[1, 3], scipy.stats.entropy(share), rtol=1e-9)
-    constant = disentanglement.mutual_information(np.ones((len(factors), 1)), factors)
+    constant = scores.mutual_information(np.ones((len(factors), 1)), factors)
     np.testing.assert_array_equal(constant, 0)
 
 
@@ -71,7 +71,7 @@ def test_disvae_64_latents_may_change_places_and_samples_may_too(score, code, fa
     own = score(code, factors)
     np.testing.assert_allclose(score(code[:, order], factors), own, atol=1e-9)
     np.testing.assert_allclose(score(code[rows], factors[rows]), own, atol=0.04)
-    if score is not disentanglement.sap:  # whose penalty knows scales
+    if score is not scores.sap:  # whose penalty knows scales
         np.testing.assert_allclose(score(-2 * code + 1, factors), own, atol=0.02)
 
 
@@ -79,7 +79,7 @@ def test_a_perfect_code_has_the_best_scores(code, factors):
     found = disentanglement.ceilings(factors, 8)
     for name in ("mig", "beta_vae_score", "factor_vae_score"):
         np.testing.assert_allclose(found[name], 1.0, atol=0.01)
-    assert found["mig"] == disentanglement.mig(code.astype(np.float32), factors)
+    assert found["mig"] == scores.mig(code.astype(np.float32), factors)
     assert found["dci_disentanglement"] > 0.99 < found["dci_completeness"]
     np.testing.assert_allclose(found["modularity"], 5 / 8, atol=0.01)  # dead ones are 0
     assert 0.2 < found["sap"] < 0.3 and 0.99 < found["mig_chen"] <= 1
@@ -90,13 +90,10 @@ def test_dsprites_has_the_ceilings_that_were_computed_for_it():
     """MIG 0.8955 and SAP 0.244 with factors of 3, 6, 40, 32 and 32 values: not 1."""
     factors = drawn(DSPRITES, 10_000)
     codes = perfect(factors, 10)
-    assert abs(disentanglement.mig(codes, factors) - 0.8955) < 0.005
-    assert abs(disentanglement.sap(codes, factors) - 0.244) < 0.02
+    assert abs(scores.mig(codes, factors) - 0.8955) < 0.005
+    assert abs(scores.sap(codes, factors) - 0.244) < 0.02
     turned = rotated(codes)
-    assert (
-        disentanglement.mig(turned, factors) < 0.35
-        and disentanglement.sap(turned, factors) < 0.17
-    )
+    assert scores.mig(turned, factors) < 0.35 and scores.sap(turned, factors) < 0.17
 
 
 def test_a_constant_latent_has_no_information_and_no_modularity():
@@ -104,8 +101,8 @@ def test_a_constant_latent_has_no_information_and_no_modularity():
     for seed in range(30):
         factors = drawn(SPRITES, 500 + 37 * seed, seed)
         codes = perfect(factors, 10) + 1.5
-        assert (disentanglement.mutual_information(codes, factors)[5:] == 0).all()
-        assert disentanglement.modularity(codes, factors) <= 0.5
+        assert (scores.mutual_information(codes, factors)[5:] == 0).all()
+        assert scores.modularity(codes, factors) <= 0.5
 
 
 def test_a_factor_that_is_held_changes_nothing(code, factors):
@@ -114,22 +111,20 @@ def test_a_factor_that_is_held_changes_nothing(code, factors):
     more = np.insert(factors, 2, 7, axis=1)
     for score in (
         *FAST,
-        lambda *given: disentanglement.mig_chen(given[0], 0.3 + 0 * code, given[1]),
+        lambda *given: scores.mig_chen(given[0], 0.3 + 0 * code, given[1]),
     ):
         assert score(turned, more) == score(turned, factors)
     few = [drawn((3, 4), 400)]
     few.append(np.c_[few[0], np.zeros(400, int)])
     codes = few[0] @ np.array([[1.0, 0.5], [-0.5, 1.0]])
-    assert disentanglement.dci(codes, few[0]) == disentanglement.dci(codes, few[1])
+    assert scores.dci(codes, few[0]) == scores.dci(codes, few[1])
 
 
 def test_chens_information_does_not_depend_on_blocks(code, factors, monkeypatch):
     std = np.full(code.shape, 0.4)
-    whole = disentanglement.posterior_information(code, std, factors, samples=100)
-    monkeypatch.setattr(
-        disentanglement, "FLOATS", 100 * 8 * 37
-    )  # a last block that is not full
-    part = disentanglement.posterior_information(code, std, factors, samples=100)
+    whole = scores.posterior_information(code, std, factors, samples=100)
+    monkeypatch.setattr(scores, "FLOATS", 100 * 8 * 37)  # a last block that is not full
+    part = scores.posterior_information(code, std, factors, samples=100)
     np.testing.assert_allclose(part, whole, rtol=1e-4, atol=1e-5)
 
 
@@ -139,9 +134,7 @@ def test_disvae_64_information_is_that_of_each_latent_alone(code, factors):
     order = np.random.default_rng(4).permutation(8)
     for samples in (8, 500):
         own, other = (
-            disentanglement.posterior_information(
-                turned[:, o], std[:, o], factors, 0, samples
-            )
+            scores.posterior_information(turned[:, o], std[:, o], factors, 0, samples)
             for o in (slice(None), order)
         )
         if samples > 8:
@@ -159,43 +152,32 @@ def test_udr_leaves_dead_latents_out():
     traced = np.c_[live, 0.01 * live[:, [1, 2, 0]]]
     rates = [np.r_[np.ones(3), np.zeros(3)]] * 3
     np.testing.assert_allclose(
-        disentanglement.udr([traced] * 3, rates),
-        disentanglement.udr([live] * 3, [np.ones(3)] * 3),
+        scores.udr([traced] * 3, rates),
+        scores.udr([live] * 3, [np.ones(3)] * 3),
     )
 
 
 def test_a_rotation_takes_the_gap_and_leaves_the_votes(code, factors):
     turned = rotated(code)
-    assert disentanglement.mig(turned, factors) < 0.5 * disentanglement.mig(
-        code, factors
-    )
-    assert disentanglement.beta_vae_score(turned, factors) > 0.8
-    assert disentanglement.modularity(turned, factors) < disentanglement.modularity(
-        code, factors
-    )
+    assert scores.mig(turned, factors) < 0.5 * scores.mig(code, factors)
+    assert scores.beta_vae_score(turned, factors) > 0.8
+    assert scores.modularity(turned, factors) < scores.modularity(code, factors)
 
 
 def test_a_copy_of_every_latent_closes_the_gaps(code, factors):
     twice = np.concatenate([code[:, :5], code[:, :5]], axis=1)
-    for score in (disentanglement.mig, disentanglement.sap):
+    for score in (scores.mig, scores.sap):
         np.testing.assert_allclose(score(twice, factors), 0, atol=1e-9)
-    assert disentanglement.modularity(twice, factors) > 0.99
+    assert scores.modularity(twice, factors) > 0.99
 
 
 def test_codes_that_know_nothing(factors):
     noise = np.random.default_rng(5).normal(size=(len(factors), 8))
-    assert (
-        disentanglement.mig(noise, factors) < 0.02
-        and disentanglement.sap(noise, factors) < 0.1
-    )
-    for score in (disentanglement.beta_vae_score, disentanglement.factor_vae_score):
+    assert scores.mig(noise, factors) < 0.02 and scores.sap(noise, factors) < 0.1
+    for score in (scores.beta_vae_score, scores.factor_vae_score):
         assert score(noise, factors) < 0.35  # one of five by chance
     dead = np.zeros((len(factors), 8))
-    assert (
-        disentanglement.factor_vae_score(dead, factors)
-        == 0
-        == disentanglement.mig(dead, factors)
-    )
+    assert scores.factor_vae_score(dead, factors) == 0 == scores.mig(dead, factors)
 
 
 def test_importance_is_read_along_the_right_axis():
@@ -203,14 +185,14 @@ def test_importance_is_read_along_the_right_axis():
     factors = drawn((4, 4, 4), 2000)
     one, two, three = (factors.T - 1.5).astype(float)
     both = np.c_[one + 4 * two, three, 0 * one]
-    found = disentanglement.dci(both, factors)
+    found = scores.dci(both, factors)
     assert found["dci_completeness"] > 0.85 > found["dci_disentanglement"]
     random = np.random.default_rng(0)
     split = np.where(
         random.random(len(one)) < 0.5, one, 0.0
     )  # one factor in two latents
     codes = np.c_[split, one - split, two, three]
-    found = disentanglement.dci(codes, factors)
+    found = scores.dci(codes, factors)
     assert found["dci_disentanglement"] > 0.93 > found["dci_completeness"]
 
 
@@ -228,9 +210,9 @@ def test_chens_information_is_an_integral():
 
     exact = scipy.integrate.quad(density, -6, 6)[0] / np.log(2)
     # The second factor has none, and so the gap is half of the first one's.
-    found = disentanglement.mig_chen(mean, std, factors, samples=8000)
+    found = scores.mig_chen(mean, std, factors, samples=8000)
     np.testing.assert_allclose(found, exact / 2, atol=0.02)
-    prior = disentanglement.mig_chen(0 * mean, np.ones_like(std), factors)
+    prior = scores.mig_chen(0 * mean, np.ones_like(std), factors)
     np.testing.assert_allclose(prior, 0, atol=1e-5)  # whatever is drawn
 
 
@@ -241,27 +223,25 @@ def test_ranking_is_the_papers_formula():
     other = -np.exp(code[:, [2, 0, 1]])  # places, signs and scales do not count
     r = abs(scipy.stats.spearmanr(code, other).statistic[:3, 3:])
     by_hand = ((r.max(0) ** 2 / r.sum(0)).sum() + (r.max(1) ** 2 / r.sum(1)).sum()) / 6
-    found = disentanglement.udr([code, other], [live, live])
+    found = scores.udr([code, other], [live, live])
     np.testing.assert_allclose(found, [by_hand, by_hand], rtol=1e-9)
     assert by_hand > 0.85
-    apart = disentanglement.udr([code, random.normal(size=(500, 3))], [live, live])
+    apart = scores.udr([code, random.normal(size=(500, 3))], [live, live])
     assert max(apart) < 0.15
-    alone = disentanglement.udr([code, other], [some, 0 * some])
+    alone = scores.udr([code, other], [some, 0 * some])
     assert alone == [0, 0]  # nothing to agree with
-    assert disentanglement.udr([code, other], [0 * some, 0 * some]) == [
+    assert scores.udr([code, other], [0 * some, 0 * some]) == [
         0,
         0,
     ]
-    assert disentanglement.udr([code], [live]) == [0.0]
+    assert scores.udr([code], [live]) == [0.0]
 
 
 def test_golden_values_of_our_own_arithmetic(factors):
     """They may change with NumPy's generator, and with nothing else."""
     codes = perfect(factors, 5) + np.random.default_rng(9).normal(size=(4000, 5))
-    found = [
-        s(codes, factors) for s in (disentanglement.mig, disentanglement.modularity)
-    ]
-    found.append(disentanglement.factor_vae_score(codes, factors))
+    found = [s(codes, factors) for s in (scores.mig, scores.modularity)]
+    found.append(scores.factor_vae_score(codes, factors))
     np.testing.assert_allclose(found, GOLDEN, rtol=1e-6)
 
 
@@ -277,4 +257,4 @@ GOLDEN = [0.17604532, 0.99477193, 0.9896]
 )
 def test_bad_input(codes, factors, says):
     with pytest.raises(InputError, match=says):
-        disentanglement.mig(codes, factors)
+        scores.mig(codes, factors)
