@@ -1,9 +1,10 @@
 """Objectives: pure functions (model, params, batch, key, hp) -> (loss, metrics).
 
-Nats, summed over pixels and latents, averaged over examples. `elbo` is always the
-beta = 1 bound, so that runs trained with different weights share an axis. `hp` is a dict of
-scalars that may each be swept; what sets a shape or chooses a form, such as the K of IWAE, is bound
-with `functools.partial`.
+In nats, summed over pixels and latents, averaged over examples. `elbo` is always the beta = 1
+bound, so that runs trained with different weights share an axis. `hp` is a dict of scalars that
+may each be swept; what sets a shape or chooses a form, such as the K of IWAE, is bound with
+`functools.partial`. In this order: autoencoders, variational autoencoders, importance-weighted
+bounds.
 """
 
 import jax
@@ -33,7 +34,7 @@ def _one_code(draw, what):
 
 
 def autoencoder(model, params, batch, key, hp):
-    """E[-log p(x|z)] at the mean code, z = E[q(z|x)]: the distortion alone.
+    """The autoencoder: E[-log p(x|z)] at the mean code, z = E[q(z|x)], the distortion alone.
 
     Hinton and Salakhutdinov (2006). No noise, no rate, no bound. Under a Gaussian with
     sigma = 1/sqrt(2) it is the squared error plus ½ log(pi) a pixel; under a Bernoulli it is
@@ -45,26 +46,26 @@ def autoencoder(model, params, batch, key, hp):
 
 
 def gaussian_noise(key, image, level):
-    """image + level · eps, eps ~ N(0, I)."""
+    """Adds Gaussian noise: image + level · eps, eps ~ N(0, I)."""
     return image + level * jax.random.normal(key, image.shape)
 
 
 def masking_noise(key, image, level):
-    """Each value is 0 with probability `level`."""
+    """Sets each value to 0 with probability `level`."""
     return jnp.where(jax.random.uniform(key, image.shape) < level, 0.0, image)
 
 
 def salt_and_pepper(key, image, level):
-    """Each value is 0 or 1, as likely, with probability `level`."""
+    """Sets each value to 0 or 1, equally likely, with probability `level`."""
     u = jax.random.uniform(key, image.shape)
     return jnp.where(u < level / 2, 0.0, jnp.where(u < level, 1.0, image))
 
 
 def denoising(model, params, batch, key, hp, *, noise=masking_noise):
-    """E[-log p(x|z)] at the mean code of a corrupted x: Vincent et al. (2008).
+    """The denoising autoencoder: E[-log p(x|z)] at the mean code of a corrupted x.
 
-    `noise(key, image, level)` corrupts what the encoder sees; the level is hp["noise"]. What is
-    scored is the image without noise.
+    Vincent et al. (2008). `noise(key, image, level)` corrupts what the encoder sees, at the level
+    hp["noise"]; the image that is scored is the one without noise.
     """
     corrupt = batch | {"image": noise(key, batch["image"], hp["noise"])}
     x = model.apply(params, corrupt, None, hp).x
@@ -73,7 +74,7 @@ def denoising(model, params, batch, key, hp, *, noise=masking_noise):
 
 
 def sparse_kl(model, params, batch, key, hp):
-    """Distortion + sparsity · sum_z KL(Bernoulli(target) || Bernoulli(rho_z)).
+    """The sparse autoencoder: distortion + sparsity · sum_z KL(B(target) || B(rho_z)), B Bernoulli.
 
     Ng (2011), CS294A lecture notes, section 3, with rho_z the mean over the batch of sigmoid(z):
     its activation, where the code is given before its sigmoid.
@@ -94,7 +95,7 @@ def sparse_kl(model, params, batch, key, hp):
 
 
 def sparse_l1(model, params, batch, key, hp):
-    """Distortion + sparsity · E[sum_z |z|]."""
+    """The sparse autoencoder with an L1 penalty: distortion + sparsity · E[sum_z |z|]."""
     del key
     draw = model.apply(params, batch, None, hp)
     _one_code(draw, "a sparse autoencoder")
@@ -104,10 +105,10 @@ def sparse_l1(model, params, batch, key, hp):
 
 
 def contractive(model, params, batch, key, hp):
-    """Distortion + contraction · E[||dz/dx||²]: Rifai et al. (2011); z the mean code.
+    """The contractive autoencoder: distortion + contraction · E[||dz/dx||²], z the mean code.
 
-    The Frobenius norm of the encoder's Jacobian, exact for any encoder whose examples do not see
-    each other: one reverse pass a latent.
+    Rifai et al. (2011). The Frobenius norm of the encoder's Jacobian is exact for any encoder
+    whose examples do not see each other: one reverse pass for each latent.
     """
     del key
 
@@ -130,17 +131,17 @@ def contractive(model, params, batch, key, hp):
 
 
 def bound_terms(draw):
-    """Distortion, rate and their ELBO; the rate by sampling where it has no closed form."""
+    """Distortion, rate and their ELBO; the rate is by sampling where it has no closed form."""
     rate = draw.log_qz - draw.log_pz if draw.rate is None else draw.rate
     distortion, rate = -draw.log_px.mean(), rate.mean()
     return {"elbo": -(distortion + rate), "distortion": distortion, "rate": rate}
 
 
 def free_bits(draw, floor):
-    """sum_z max(floor, E_x[KL_z]): Kingma et al. (2016), each latent a group; nats.
+    """The rate with free bits, sum_z max(floor, E_x[KL_z]); nats.
 
-    Below the floor a latent's rate has no gradient. An InputError where the rate is not a sum of
-    closed forms over latents.
+    Kingma et al. (2016), with each latent as a group. Below the floor a latent's rate has no
+    gradient. An InputError where the rate is not a sum of closed forms over latents.
     """
     each = kl_each(draw.q, draw.p)
     if each is None:
@@ -156,7 +157,7 @@ def _rate(draw, terms, hp, free):
 
 
 def beta_vae(model, params, batch, key, hp, *, free=False):
-    """E[-log p(x|z)] + beta KL(q(z|x) || p(z)): Higgins et al. (2017), eq. 4.
+    """The beta-VAE: E[-log p(x|z)] + beta KL(q(z|x) || p(z)); Higgins et al. (2017), eq. 4.
 
     beta = 1 is the VAE of Kingma and Welling (2014), eq. 10, with one sample.
     """
@@ -166,12 +167,12 @@ def beta_vae(model, params, batch, key, hp, *, free=False):
 
 
 def optimal_sigma_vae(model, params, batch, key, hp, *, free=False):
-    """The beta-VAE under N(x; mean, sigma²) with the sigma² that is best: Rybkin et al. (2021), eq. 6.
+    """The sigma-VAE: the beta-VAE under N(x; mean, sigma²) with the best sigma².
 
-    The best is the mean squared error over pixels and examples. The gradient is that at the batch's
-    own; what is logged, and evaluated, is at the one that `variants.OptimalGaussian` keeps, its
-    average over training batches, so that no value depends on what a batch is. The average moves by
-    the learning rate of its own that `train.averaged` gives it.
+    Rybkin et al. (2021), eq. 6. The best is the mean squared error over pixels and examples. The
+    gradient is that at the batch's own; what is logged and evaluated is at the one that
+    `models.OptimalGaussian` keeps, an average over training batches, so that no value depends on
+    what else is in a batch. The average moves at a rate of its own, which `optim.averaged` gives.
     """
     if not isinstance(getattr(model, "likelihood", None), OptimalGaussian):
         raise InputError("an optimal sigma needs the likelihood models.OptimalGaussian")
@@ -188,9 +189,9 @@ def optimal_sigma_vae(model, params, batch, key, hp, *, free=False):
 
 
 def capacity_vae(model, params, batch, key, hp, *, free=False):
-    """E[-log p(x|z)] + gamma |KL - C|: Burgess et al. (2018), eq. 8.
+    """The VAE with a capacity: E[-log p(x|z)] + gamma |KL - C|; Burgess et al. (2018), eq. 8.
 
-    KL is the batch's mean, and C is `capacity`, in nats.
+    KL is the mean over the batch, and C is hp["capacity"], in nats.
     """
     draw = model.apply(params, batch, key, hp)
     terms = bound_terms(draw)
@@ -199,7 +200,7 @@ def capacity_vae(model, params, batch, key, hp, *, free=False):
 
 
 def _require_several(count, what):
-    """What is between the examples of a batch needs two of them; in every block of an evaluation."""
+    """An InputError where what is between the examples of a batch has fewer than two of them."""
     if count < 2:
         raise InputError(
             f"{what} needs batches, and validation and test splits, of two examples or more"
@@ -251,7 +252,7 @@ def decomposition(draw, log_weights):
 
 
 def beta_tcvae(model, params, batch, key, hp, *, weights=stratified):
-    """Distortion + alpha MI + beta TC + gamma DWKL: Chen et al. (2018), eq. 4.
+    """The beta-TCVAE: distortion + alpha MI + beta TC + gamma DWKL; Chen et al. (2018), eq. 4.
 
     `weights` is `stratified` or `weighted`; both need to know how many examples the data set has.
     """
@@ -266,15 +267,15 @@ def beta_tcvae(model, params, batch, key, hp, *, weights=stratified):
 
 
 def dip_vae(model, params, batch, key, hp, *, second=False, free=False):
-    """-ELBO + off_diagonal sum_{i≠j} C_ij² + diagonal sum_i (C_ii - 1)²: Kumar et al. (2018).
+    """The DIP-VAE: -ELBO + off_diagonal sum_{i≠j} C_ij² + diagonal sum_i (C_ii - 1)².
 
-    DIP-VAE-I: C is the batch's covariance of E[z|x], with 1/B. DIP-VAE-II (`second=True`):
-    that of z itself, which adds the mean posterior variance to its diagonal.
+    Kumar et al. (2018). DIP-VAE-I: C is the batch's covariance of E[z|x], with 1/B. DIP-VAE-II
+    (`second=True`): that of z itself, which adds the mean posterior variance to its diagonal.
     """
     draw = model.apply(params, batch, key, hp)
     _require(draw.q, ["mean", "std"], "DIP-VAE", "the moments of q(z|x)")
-    centred = draw.q.mean - draw.q.mean.mean(0, keepdims=True)
-    covariance = centred.T @ centred / len(centred)
+    centered = draw.q.mean - draw.q.mean.mean(0, keepdims=True)
+    covariance = centered.T @ centered / len(centered)
     if second:
         covariance += jnp.diag((draw.q.std**2).mean(0))
     diagonal = jnp.diag(covariance)
@@ -287,18 +288,24 @@ def dip_vae(model, params, batch, key, hp, *, second=False, free=False):
 
 
 def rbf(squared, latent):
-    """exp(-d² / Z): a Gaussian kernel of squared width Z/2, as Zhao et al. (2019) take it."""
+    """A Gaussian kernel, exp(-d² / Z), of squared width Z/2, as Zhao et al. (2019) take it."""
     return jnp.exp(-squared / latent)
 
 
 def imq(squared, latent):
-    """sum_s C_s / (C_s + d²), C_s = 2 Z s, s = 0.1, ..., 10: Tolstikhin et al. (2018)."""
+    """The inverse multiquadric kernels sum_s C_s / (C_s + d²), C_s = 2 Z s, s = 0.1, ..., 10.
+
+    Tolstikhin et al. (2018).
+    """
     scales = 2 * latent * jnp.array([0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0])
     return jax.vmap(lambda scale: scale / (scale + squared))(scales).sum(0)
 
 
 def mmd(z, other, kernel):
-    """Maximum mean discrepancy², without bias: Gretton et al. (2012). Both [B, Z]."""
+    """The unbiased estimate of the squared maximum mean discrepancy of two samples, [B, Z] each.
+
+    Gretton et al. (2012), eq. 3.
+    """
 
     _require_several(min(len(z), len(other)), "a maximum mean discrepancy")
 
@@ -318,7 +325,7 @@ def _mmd_to_prior(draw, key, kernel):
 
 
 def info_vae(model, params, batch, key, hp, *, kernel=rbf, free=False):
-    """Distortion + (1 - alpha) KL(q(z|x) || p(z)) + (alpha + lambda - 1) MMD²(q(z), p(z)).
+    """The InfoVAE: distortion + (1 - alpha) KL(q(z|x) || p(z)) + (alpha + lambda - 1) MMD²(q, p).
 
     Zhao et al. (2019); lambda is hp["lambda"]. alpha = 0 and lambda = 1 is the VAE, alpha = 1
     the MMD-VAE.
@@ -333,9 +340,9 @@ def info_vae(model, params, batch, key, hp, *, kernel=rbf, free=False):
 
 
 def wae_mmd(model, params, batch, key, hp, *, kernel=imq):
-    """Distortion at the mean code + lambda MMD²(q(z), p(z)): Tolstikhin et al. (2018).
+    """The WAE-MMD: distortion at the mean code + lambda MMD²(q(z), p(z)).
 
-    With a deterministic encoder, as there: no rate, no bound.
+    Tolstikhin et al. (2018), with a deterministic encoder, as there: no rate, no bound.
     """
     draw = model.apply(params, batch, None, hp)
     distortion, gap = -draw.log_px.mean(), _mmd_to_prior(draw, key, kernel)
@@ -343,11 +350,12 @@ def wae_mmd(model, params, batch, key, hp, *, kernel=imq):
 
 
 def factor_vae(model, params, batch, key, hp, *, free=False):
-    """-ELBO + gamma TC(z), TC by a discriminator: Kim and Mnih (2018), in one step.
+    """The FactorVAE: -ELBO + gamma TC(z), TC by a discriminator; Kim and Mnih (2018), in one step.
 
-    The model is `variants.FactorVAE`. The batch's first half gives the codes of TC; the second half,
-    with each latent permuted over the examples, stands for the product of the marginals. TC = E[D_0(z) - D_1(z)], the discriminator's logits; its own loss is the cross-entropy
-    that tells the two apart, and its parameters alone feel it.
+    The model is `models.FactorVAE`. The first half of the batch gives the codes of TC; the second
+    half, with each latent permuted over the examples, stands for the product of the marginals.
+    TC = E[D_0(z) - D_1(z)], the discriminator's logits; its own loss is the cross-entropy that
+    distinguishes the two, and moves its parameters alone.
     """
     key, shuffle_key = jax.random.split(key)
     draw = model.apply(params, batch, key, hp)
@@ -362,19 +370,19 @@ def factor_vae(model, params, batch, key, hp, *, free=False):
     tc = (logits[:, 0] - logits[:, 1]).mean()
     joint = model.apply(params, stop_gradient(ours), method="discriminate")
     product = model.apply(params, permuted, method="discriminate")
-    told = jax.nn.log_softmax(joint)[:, 0].mean()
-    told += jax.nn.log_softmax(product)[:, 1].mean()
+    right = jax.nn.log_softmax(joint)[:, 0].mean()
+    right += jax.nn.log_softmax(product)[:, 1].mean()
     terms = bound_terms(draw)
     rate = _rate(draw, terms, hp, free)
-    loss = terms["distortion"] + rate + hp["gamma"] * tc - 0.5 * told
-    return loss, terms | {"total_correlation": tc, "discriminator": -0.5 * told}
+    loss = terms["distortion"] + rate + hp["gamma"] * tc - 0.5 * right
+    return loss, terms | {"total_correlation": tc, "discriminator": -0.5 * right}
 
 
 def vq_vae(model, params, batch, key, hp):
-    """Distortion + ||sg(before) - after||² + commitment ||before - sg(after)||².
+    """The VQ-VAE: distortion + ||sg(before) - after||² + commitment ||before - sg(after)||².
 
-    Van den Oord et al. (2017), eq. 3, summed over the code. The model is `variants.VQVAE`; sg stops the gradient, so that the
-    second term moves the codebook and the third the encoder.
+    Van den Oord et al. (2017), eq. 3, summed over the code. The model is `models.VQVAE`; sg stops
+    the gradient, so that the second term moves the codebook and the third the encoder.
     """
     draw = model.apply(params, batch, key, hp)
     _require(draw.q, ["before", "after"], "VQ-VAE", "a code of codewords")
@@ -387,7 +395,10 @@ def vq_vae(model, params, batch, key, hp):
 
 
 def fsq_vae(model, params, batch, key, hp):
-    """The distortion alone: Mentzer et al. (2024). The model is `variants.FSQ`, whose rate is fixed."""
+    """The distortion alone, for finite scalar quantization: Mentzer et al. (2024).
+
+    The model is `models.FSQ`, whose rate is fixed.
+    """
     terms = bound_terms(model.apply(params, batch, key, hp))
     return terms["distortion"], terms
 
@@ -402,7 +413,7 @@ def _draws(model, params, batch, key, hp, k):
 
 
 def iwae(model, params, batch, key, hp, *, k=50):
-    """-E[log 1/K sum_k p(x, z_k) / q(z_k|x)], z_k ~ q(z|x): Burda et al. (2016), eq. 8.
+    """The IWAE: -E[log 1/K sum_k p(x, z_k) / q(z_k|x)], z_k ~ q(z|x); Burda et al. (2016), eq. 8.
 
     `k` is K. The metric `iwae` is the bound with that K; the others are those of the
     single-sample ELBO, averaged over the K draws.
@@ -413,10 +424,10 @@ def iwae(model, params, batch, key, hp, *, k=50):
 
 
 def miwae(model, params, batch, key, hp, *, m=8, k=8):
-    """-E[1/M sum_m log 1/K sum_k p(x, z_km) / q(z_km|x)]: MIWAE, Rainforth et al. (2018).
+    """The MIWAE: -E[1/M sum_m log 1/K sum_k p(x, z_km) / q(z_km|x)]; Rainforth et al. (2018).
 
-    `m` is M, and `k` K: M IWAE bounds side by side. K = 1 is the ELBO by M draws of z, which Burda et
-    al. (2016) call the VAE with M samples. The metric `iwae` is the bound with K.
+    `m` is M, and `k` is K: M IWAE bounds side by side. K = 1 is the ELBO by M draws of z, which
+    Burda et al. (2016) call the VAE with M samples. The metric `iwae` is the bound with K.
     """
     draws = _draws(model, params, batch, key, hp, m * k)
     log_w = draws.log_px + draws.log_pz - draws.log_qz
@@ -425,9 +436,9 @@ def miwae(model, params, batch, key, hp, *, m=8, k=8):
 
 
 def stl(model, params, batch, key, hp, *, k=50):
-    """IWAE's bound with the gradient of Roeder et al. (2017): q's parameters only through z.
+    """Sticking the landing: IWAE's bound with q's parameters felt through z alone.
 
-    "Sticking the landing". Biased for K > 1; without variance where q is the exact posterior.
+    Roeder et al. (2017). Biased for K > 1; without variance where q is the exact posterior.
     """
     draws = _draws(model, params, batch, key, hp, k)
     log_qz = jax.vmap(lambda q, z: q.log_prob(z))(stop_gradient(draws.q), draws.z)
@@ -436,9 +447,9 @@ def stl(model, params, batch, key, hp, *, k=50):
 
 
 def dreg(model, params, batch, key, hp, *, k=50):
-    """IWAE's bound with the doubly reparameterised gradient: Tucker et al. (2019).
+    """IWAE's bound with the doubly reparameterized gradient: Tucker et al. (2019).
 
-    The encoder's is sum_k w_k² dlog w_k/dz_k dz_k/dphi with normalised weights w_k, without
+    The encoder's is sum_k w_k² dlog w_k/dz_k dz_k/dphi with normalized weights w_k, without
     bias; the decoder's and the prior's is IWAE's own. The loss has the value of -bound.
     """
     draws = _draws(model, params, batch, key, hp, k)

@@ -77,7 +77,10 @@ REFUSED = {
     "beta_tcvae": (NOT_GAUSSIAN, "needs a posterior of independent latents"),
     "dip_vae": (NOT_GAUSSIAN, "needs the moments of"),
     "factor_vae": ({*MODELS} - {"factor"}, "needs a model with a discriminator"),
-    "optimal_sigma_vae": ({*MODELS} - {"optimal"}, "needs the likelihood models.Optimal"),
+    "optimal_sigma_vae": (
+        {*MODELS} - {"optimal"},
+        "needs the likelihood models.Optimal",
+    ),
     "vq_vae": ({*MODELS} - {"vq", "fsq"}, "needs a code of codewords"),
 }
 

@@ -111,7 +111,7 @@ def test_iwae_rises_with_samples_and_its_gradient_weighs_the_best(batch, params)
 
     (low, e1), (middle, e2), (high, _) = bound(1), bound(5), bound(50)
     assert low + 3 * e1 < middle and middle + 3 * e2 < high
-    # d/d log w of log mean w is the normalised weight: largest for the best sample.
+    # d/d log w of log mean w is the normalized weight: largest for the best sample.
     log_w = jnp.array([[0.0], [2.0]])
     slope = jax.grad(lambda w: distributions.log_mean_exp(w).sum())(log_w)
     np.testing.assert_allclose(slope[:, 0], jax.nn.softmax(log_w[:, 0]), rtol=1e-6)

@@ -1,4 +1,11 @@
-"""Configs: one run declared (`run`), its values by path (`tree`), and the grid around it (`grid`)."""
+"""Configs: the declaration of one run, and of the grid of runs around it.
+
+    tree    the values of a config by path: found, replaced, parsed from text, written as JSON
+    run     the dataclass `Config`, and config files
+    grid    a grid expanded into runs, divided into groups, and joined to the runs of a folder
+
+Each file imports only from those above it.
+"""
 
 from aevae.config.grid import (
     axis,

@@ -1,4 +1,4 @@
-"""The runs of a grid: expanded, told apart, grouped, and joined to those of a folder."""
+"""Grids: expanded into runs, named by what differs, grouped, joined to the runs of a folder."""
 
 import ast
 import dataclasses
@@ -22,7 +22,7 @@ from aevae.config.tree import (
 
 
 def axis(text):
-    """A name and its values, from `name=value,value,...`."""
+    """The name and the values in `name=value,value,...`, the text of a --sweep."""
     name, equals, values = text.partition("=")
     if not (name.strip() and equals):
         raise InputError(f"a sweep is name=value,value,..., not {text!r}")
@@ -33,16 +33,22 @@ def axis(text):
 
 
 def expand(config, grid):
-    """The runs of a grid, in its order: configs without a grid, no two of them equal.
+    """The runs of a grid, in its order: configs without a grid of their own, no two of them equal.
 
-    A grid is a list of {name: values}: of each the product, the first name slowest, and of these
-    the union, for weights that move together.
+    Args:
+      config: the config around which the grid lies.
+      grid: a list of {name: values}. Each gives the product of its values, the first name slowest;
+        the list gives their union, for values that change together.
+    Raises:
+      InputError: a wrong name or value, an empty grid, or a run that is in it twice.
     """
     runs = []
     for product in grid:
         paths = {find(config, name): values for name, values in product.items()}
         if len(paths) < len(product):
-            raise InputError(f"the grid names a value twice: {', '.join(product)}")
+            raise InputError(
+                f"the grid names a value twice: {', '.join(product)}; leave one out"
+            )
         axes = []
         for path, values in paths.items():
             name, current = short(config, path), config.values[path]
@@ -52,31 +58,39 @@ def expand(config, grid):
             ):
                 values = (tuple(values),)
             if not values:
-                raise InputError(f"the grid gives {name} no values")
+                raise InputError(
+                    f"the grid gives {name} no values: it needs at least one"
+                )
             axes.append([(path, coerce(value, current, name)) for value in values])
         for point in itertools.product(*axes):
             runs.append(replace_all(config, {"grid": None, **dict(point)}))
     if not runs:
-        raise InputError("the grid is empty: it must have one run at least")
+        raise InputError("the grid is empty: it must have at least one run")
     seen = {}
     for run in runs:
         if seen.setdefault(identity(run), run) is not run:
             clash = columns(run, swept(config, runs))
             point = ", ".join(f"{name}={value}" for name, value in clash.items())
-            raise InputError(f"the grid has this run twice: {point}")
+            raise InputError(f"the grid has this run twice: {point}; leave one out")
     return runs
 
 
 def settle(config, overrides=None, grid=None):
-    """The runs to train: overrides ({name: value or text}) applied, and the grid expanded.
+    """The runs to train: a config with overrides applied, and its grid expanded.
 
-    `grid` takes the place of the config's own; without any there is one run.
+    Args:
+      config: the base config.
+      overrides: {name: value}, where a value may be text to parse.
+      grid: {name: values}, or a list of them, in place of the config's own; without either there is
+        one run.
+    Raises:
+      InputError: a wrong name or value, or a value that is set twice or set and swept.
     """
     for name, value in (overrides or {}).items():
         config = override(config, name, value)
     paths = [find(config, name) for name in overrides or {}]
     if len(set(paths)) < len(paths):
-        raise InputError(f"a value is set twice: {', '.join(overrides)}")
+        raise InputError(f"a value is set twice: {', '.join(overrides)}; leave one out")
     grid = config.grid if grid is None else grid
     if grid is None:
         return [config]
@@ -85,20 +99,20 @@ def settle(config, overrides=None, grid=None):
     for path in paths:
         if path in over:
             raise InputError(
-                f"{short(config, path)} is set and swept as well: leave one out"
+                f"{short(config, path)} is both set and swept: leave one out"
             )
     return expand(config, products)
 
 
 def grid_names(config, grid=None):
-    """What a grid, or without one the config's own, names."""
+    """The names in a grid, by default the config's own."""
     grid = config.grid if grid is None else grid
     products = grid if isinstance(grid, Sequence) else [grid or {}]
     return [name for product in products for name in product]
 
 
 def identity(run):
-    """Equal for equal runs. Hyperparameters are equal when they are in float32."""
+    """A key that is equal for equal runs; numbers are compared in float32, as they are trained."""
     return tuple(
         float(np.float32(value)) if isinstance(value, float) else repr(canonical(value))
         for value in run.values.values()
@@ -106,13 +120,16 @@ def identity(run):
 
 
 def swept(config, runs):
-    """The paths that tell the runs apart, and that every table has: latent, hparams and seed."""
+    """The columns that name a run in the tables, {name: path}.
+
+    They are all values that differ between the runs, and always latent, hparams and seed.
+    """
     always = [path for path in config.values if path == "model.latent"]
     always += [path for path in config.values if path.startswith("hparams.")]
     differ = [
         path
         for path in config.values
-        if path not in (*always, "seed") and len({_told(r, path) for r in runs}) > 1
+        if path not in (*always, "seed") and len({_cell(r, path) for r in runs}) > 1
     ]
     return {
         short(config, path): path
@@ -121,17 +138,20 @@ def swept(config, runs):
 
 
 def columns(run, paths):
-    """What a table's row says of which run it is."""
-    return {name: _told(run, path) for name, path in paths.items()}
+    """The cells of a table's row that name the run, {name: text}, for the `paths` of `swept`."""
+    return {name: _cell(run, path) for name, path in paths.items()}
 
 
-def _told(run, path):
-    """A value as tables have it; blank where a run has no such value."""
+def _cell(run, path):
+    """A value as the tables show it; blank where the run has no such value."""
     return describe(run.values[path]) if path in run.values else ""
 
 
 def groups(runs):
-    """Indices of the runs that one program trains: alike but for hyperparameters and seed."""
+    """The groups of runs that share a program, as lists of indices.
+
+    The runs of a group differ only in hyperparameters and seed.
+    """
     found = {}
     for index, run in enumerate(runs):
         static = tuple(
@@ -144,10 +164,15 @@ def groups(runs):
 
 
 def join(runs, more, names):
-    """The runs of a folder with those of another command, new ones last.
+    """The runs of a folder joined with those of a later command, new ones last.
 
-    The two may differ in what tells the folder's runs apart or the command's grid `names`, and
-    the command may ask for more epochs of all. InputError names any other difference.
+    Args:
+      runs: the runs of the folder.
+      more: the runs that the command asks for; it may ask for more epochs of all.
+      names: the names in the command's grid. The two may differ in these, and in what already
+        differs among the folder's runs.
+    Raises:
+      InputError: any other difference, by name.
     """
     first, other = runs[0], more[0]
     axes = {find(other, name) for name in names}
@@ -163,7 +188,7 @@ def join(runs, more, names):
         )
     if fixed and other.epochs < first.epochs:
         raise InputError(
-            f"it was trained for {first.epochs} epochs; epochs can be more, not {other.epochs}"
+            f"it was trained for {first.epochs} epochs: epochs may be more, not {other.epochs}"
         )
     if fixed:
         runs = [dataclasses.replace(run, epochs=other.epochs) for run in runs]
@@ -172,7 +197,7 @@ def join(runs, more, names):
 
 
 def differences(old, new, axes=(), defaults=()):
-    """Yields (name, old value, new value) where two canonical configs differ, but for `axes`.
+    """Yields (name, old value, new value) where two canonical configs differ outside `axes`.
 
     What the old one lacks is no difference at the paths `defaults`: so a field that a later
     version adds refuses no folder of an earlier one.
@@ -182,5 +207,5 @@ def differences(old, new, axes=(), defaults=()):
         was, now = old.get(path, "absent"), new.get(path, "absent")
         allowed = axes if path in old else (*axes, *defaults)
         if was != now and not any(f"{path}.".startswith(f"{a}.") for a in allowed):
-            what = path.removesuffix(".class").removesuffix(".partial")
-            yield what.rpartition(".")[-1], was, now
+            field = path.removesuffix(".class").removesuffix(".partial")
+            yield field.rpartition(".")[-1], was, now

@@ -1,4 +1,4 @@
-"""One run, declared: the `Config` and the files that give one."""
+"""The dataclass `Config`, which declares one run, and the config files that return one."""
 
 import ast
 import dataclasses
@@ -18,29 +18,39 @@ from aevae.config import tree
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """A run, and the grid of runs that is trained around it by default."""
+    """A run: model, objective, optimizer, data and hyperparameters, and a default grid around it.
+
+    Raises:
+      InputError: a value that is out of its range, by name.
+    """
 
     model: Annotated[Any, "a Flax module, as models.VAE"]
     objective: Annotated[Callable, "(model, params, batch, key, hp) -> (loss, metrics)"]
-    hparams: Annotated[Mapping[str, float], "hp: numbers that are traced, and swept"]
+    hparams: Annotated[
+        Mapping[str, float], "hp: numbers that are traced and can be swept"
+    ]
     optimizer: Annotated[Callable, "hp -> optax.GradientTransformation"]
-    schedule: Annotated[Callable, "(hp, step) -> hp, before objective and optimizer"]
+    schedule: Annotated[
+        Callable, "(hp, step) -> hp, applied before objective and optimizer"
+    ]
     binarization: Annotated[Callable, "(key, stored batch) -> batch"]
     dataset: Annotated[str, "the name of a data set"] = "digits"
     train: Annotated[str, "training split, as TFDS slices it"] = "train"
-    validation: Annotated[str, "the split that the best run is chosen by"] = (
+    validation: Annotated[str, "the split that selects the best epoch and run"] = (
         "validation"
     )
-    test: Annotated[str, "the split that results are of"] = "test"
+    test: Annotated[str, "the split that results are reported on"] = "test"
     batch: Annotated[int, "examples in a step"] = 100
     epochs: Annotated[int, "passes over the training split"] = 10
-    keep: Annotated[str, "the parameters that results are of: last or best"] = "last"
+    keep: Annotated[str, "the epoch whose parameters are reported: last or best"] = (
+        "last"
+    )
     patience: Annotated[
-        float, "epochs without a better validation ELBO that end a run"
+        float, "epochs without a better validation ELBO after which a run stops"
     ] = math.inf
-    seed: Annotated[int, "of initial weights, data order and noise"] = 0
+    seed: Annotated[int, "seed of initialization, data order and noise"] = 0
     grid: Annotated[
-        Any, "{name: values}, a product, or a list of such, their union"
+        Any, "{name: values}: their product; a list of these: the union"
     ] = None
 
     def __post_init__(self):
@@ -64,17 +74,17 @@ class Config:
 
     @functools.cached_property
     def values(self):
-        """Every value by its path, flattened once."""
+        """Every value of the config by its path, {path: value}."""
         return tree.leaves(self)
 
     @functools.cached_property
     def names(self):
-        """Which path a name stands for."""
+        """The names by which the values can be found, as `tree.Names`."""
         return tree.Names(self.values)
 
     @functools.cached_property
     def facts(self):
-        """Every value, class and function by its path, as text: equal facts make equal programs."""
+        """Every value, class and function by its path, as text: equal facts make equal runs."""
         return dict(tree.facts(tree.canonical(self)))
 
 
@@ -104,7 +114,7 @@ def _positive(value):
 
 
 def split(path):
-    """The file, and what `configs/methods.py:factor_vae` names of it, or None."""
+    """The two parts of `configs/methods.py:factor_vae`: the file, and the name or None."""
     file, colon, part = str(path).rpartition(":")
     return (Path(file), part) if colon and file.endswith(".py") else (Path(path), None)
 
@@ -112,7 +122,11 @@ def split(path):
 def load(path, part=None):
     """The config that a config file's `get_config()` returns.
 
-    `part` is its argument, for a file of several configs; it may stand after a colon of the path.
+    Args:
+      path: the file, or `file.py:part`.
+      part: the argument of `get_config`, for a file of several configs.
+    Raises:
+      InputError: a file that cannot be read, that fails, or that returns no `Config`.
     """
     path, named = split(path)
     part = part or named
@@ -121,9 +135,9 @@ def load(path, part=None):
     except (OSError, UnicodeDecodeError) as error:
         found = ", ".join(str(p) for p in sorted(path.parent.glob("*.py")))
         beside = f"; beside it are {found}" if found else ""
-        reason = getattr(error, "strerror", None) or "it is not a text"
+        reason = getattr(error, "strerror", None) or "it is not text"
         raise InputError(f"cannot read config file {path}: {reason}{beside}") from None
-    # A name of its own by content: flax looks its classes' annotations up in sys.modules.
+    # A name of its own, made of the content: Flax looks up annotations in sys.modules.
     name = f"config_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
     spec = importlib.util.spec_from_file_location(name, path)
     module = (
@@ -146,9 +160,10 @@ def load(path, part=None):
 
 
 def code(text):
-    """What a config file runs but for the values in `get_config`: comments change nothing.
+    """The code of a config file without the values in its `get_config`, as syntax trees.
 
-    Functions within `get_config` may use its values, and then all of it is code.
+    Comments and docstrings of the module do not count. Where `get_config` defines functions or
+    classes, all of it counts, since they may use its values.
     """
     body = ast.parse(text).body
     if ast.get_docstring(ast.Module(body, [])) is not None:
@@ -163,6 +178,6 @@ def code(text):
 
 
 def help_of(path):
-    """What a field is, for --help."""
+    """The description of the field that a path begins with, for --help."""
     hints = get_type_hints(Config, include_extras=True)
     return get_args(hints[path.split(".")[0]])[1]

@@ -1,8 +1,8 @@
-"""Values of a config by their path: found by name, replaced, read from text, described.
+"""The values of a config by their paths: found by name, replaced, parsed from text, described.
 
-A value is found by its path (`batch`, `hparams.beta`, `model.encoder.widths`, `objective.k`),
-and by any end of the path that no other path shares (`beta`, `latent`, `k`). Overrides, grids
-and the columns of the tables all name values this way.
+A value is named by its path (`batch`, `hparams.beta`, `model.encoder.widths`, `objective.k`), or
+by any end of it that no other path shares (`beta`, `latent`, `k`). Overrides, grids and the
+columns of the tables all use these names.
 """
 
 import ast
@@ -18,11 +18,11 @@ from aevae import InputError
 
 
 def leaves(node, path=""):
-    """Every value of a config by its path."""
-    here = {path: node} if path and not _is_tree(node) else {}
+    """Every value of a config, {path: value}."""
+    found = {path: node} if path and not _is_tree(node) else {}
     for name, value in _children(node).items():
-        here |= leaves(value, f"{path}.{name}" if path else name)
-    return here
+        found |= leaves(value, f"{path}.{name}" if path else name)
+    return found
 
 
 def _is_tree(node):
@@ -38,44 +38,44 @@ def _children(node):
         return node
     if _is_tree(node):
         fields = [f.name for f in dataclasses.fields(node) if f.init]
-        # flax's own fields; the image shape, which is the data's; the grid, which is not a run's
+        # Without Flax's own fields, the image shape (which data give), and the grid (of many runs).
         skip = ("parent", "name", "shape") if hasattr(node, "apply") else ("grid",)
         return {name: getattr(node, name) for name in fields if name not in skip}
     return {}
 
 
 def get(node, path):
-    """The value at a path."""
+    """The value of a config at a path."""
     for name in path.split("."):
         node = _children(node)[name]
     return node
 
 
 def replace(node, path, value):
-    """The same config with another value at a path; nothing is changed in place."""
+    """A copy of a config with `value` at `path`."""
     return replace_all(node, {path: value})
 
 
 def replace_all(node, changes):
-    """The same config with other values, {path: value}; nothing is changed in place."""
-    own, below = {}, {}
+    """A copy of a config with other values, {path: value}."""
+    fields, nested = {}, {}
     for path, value in changes.items():
         name, _, rest = path.partition(".")
         if rest:
-            below.setdefault(name, {})[rest] = value
+            nested.setdefault(name, {})[rest] = value
         else:
-            own[name] = value
-    for name, inner in below.items():
-        own[name] = replace_all(own.get(name, _children(node)[name]), inner)
+            fields[name] = value
+    for name, inner in nested.items():
+        fields[name] = replace_all(fields.get(name, _children(node)[name]), inner)
     if isinstance(node, functools.partial):
-        return functools.partial(node.func, *node.args, **node.keywords | own)
+        return functools.partial(node.func, *node.args, **node.keywords | fields)
     if isinstance(node, Mapping):
-        return {**node, **own}
-    return dataclasses.replace(node, **own)
+        return {**node, **fields}
+    return dataclasses.replace(node, **fields)
 
 
 class Names:
-    """Which path a name stands for: a path, or an end of one that no other path shares."""
+    """The names of paths: the path itself, and each end of it that no other path shares."""
 
     def __init__(self, paths):
         self._paths, self._ends = dict.fromkeys(paths), {}
@@ -85,17 +85,19 @@ class Names:
                 self._ends.setdefault(".".join(parts[start:]), []).append(path)
 
     def find(self, name):
-        """The path that `name` is, or is the end of."""
+        """The path of that name; InputError where there is none or several."""
         ends = [name] if name in self._paths else self._ends.get(name, [])
         if len(ends) == 1:
             return ends[0]
         if ends:
-            raise InputError(f"{name!r} may be {' or '.join(ends)}: name one of them")
+            raise InputError(
+                f"{name!r} is ambiguous: it may be {' or '.join(ends)}; name one of them"
+            )
         names = ", ".join(map(self.short, self._paths))
         raise InputError(f"there is no {name!r}: a sweep or override may name {names}")
 
     def short(self, path):
-        """The shortest end of a path that no other path shares: how tables name it."""
+        """The shortest name of a path, which is its column in the tables."""
         parts = path.split(".")
         for start in range(len(parts) - 1, 0, -1):
             end = ".".join(parts[start:])
@@ -105,24 +107,24 @@ class Names:
 
 
 def find(config, name):
-    """The path in a config that `name` is, or is the end of."""
+    """The path of a name in a config; InputError where there is none or several."""
     return config.names.find(name)
 
 
 def short(config, path):
-    """The shortest end of a path of a config that no other path shares."""
+    """The shortest name of a path in a config, which is its column in the tables."""
     return config.names.short(path)
 
 
 def override(config, name, value):
-    """The config with `value`, or what it says if it is a text, at `name`."""
+    """A copy of a config with another value for a name; the value may be text, which is parsed."""
     path = find(config, name)
     value = literal(value) if isinstance(value, str) else value
     return replace(config, path, coerce(value, config.values[path], name))
 
 
 def literal(text):
-    """A Python literal, an infinite or undefined number, or the text itself."""
+    """The value that text stands for: a Python literal, inf or nan, or else the text itself."""
     text = text.strip()
     try:
         return ast.literal_eval(text)
@@ -131,15 +133,15 @@ def literal(text):
 
 
 def coerce(value, current, name):
-    """`value` if it is of the kind of `current`, else an error that says which is wanted.
+    """Converts a value to the type of the current one; InputError where it is of another type.
 
-    A function may be given as `module:name`, or by its name alone if it stands in the module of
-    the present one.
+    A function may be given as `module:name`, or by its name alone if it is in the module of the
+    current one. `name` is what the message calls the value.
     """
     if callable(current) and not isinstance(current, type):
         return value if callable(value) else _function(value, current, name)
     kinds = {bool: "True or False", int: "a whole number", float: "a number"}
-    kinds |= {str: "a text", tuple: "a tuple, as (64, 64)"}
+    kinds |= {str: "text", tuple: "a tuple, such as (64, 64)"}
     kind = type(current)
     if kind is float and type(value) is int:
         value = float(value)
@@ -156,32 +158,31 @@ def _function(value, current, name):
     base = current.func if isinstance(current, functools.partial) else current
     module, _, attribute = str(value).rpartition(":")
     try:
-        there = importlib.import_module(module or base.__module__)
-        found = getattr(there, attribute)
+        found = getattr(importlib.import_module(module or base.__module__), attribute)
         if callable(found):
             return found
     except (ImportError, AttributeError, ValueError):
         pass
-    like = [
+    allowed = [
         known
         for known, thing in vars(sys.modules[base.__module__]).items()
         if not known.startswith("_") and _arguments(thing) == _arguments(base)
     ]
     raise InputError(
-        f"{name} must be a function of {base.__module__}, as {', '.join(like)}, or "
+        f"{name} must be a function of {base.__module__} ({', '.join(allowed)}), or "
         f"module:name, not {value!r}"
     )
 
 
 def _arguments(function):
-    """The names of what a function must be given; None of what is none."""
+    """The names of a function's positional arguments; None for what is no function."""
     if not isinstance(function, types.FunctionType):
         return None
     return function.__code__.co_varnames[: function.__code__.co_argcount]
 
 
 def describe(value):
-    """A value as the tables show it: functions by their name, numbers in full for float32."""
+    """A value as the tables show it: a function by its name, a number to float32's precision."""
     if isinstance(value, functools.partial):
         return describe(value.func)
     if callable(value):
@@ -190,7 +191,7 @@ def describe(value):
 
 
 def canonical(node):
-    """A config as JSON: modules by class and fields, functions as module:name."""
+    """A config as JSON has it: modules by class and fields, functions as `module:name`."""
     if isinstance(node, functools.partial):
         args = {"args": canonical(node.args)} if node.args else {}
         return {"partial": canonical(node.func), **args, **_canonical_children(node)}
@@ -217,7 +218,7 @@ def _reference(thing):
 
 
 def facts(node, path=""):
-    """Yields (path, text) of every value of a canonical config, classes and functions among them."""
+    """Yields (path, text) for every value of a canonical config, classes and functions included."""
     if isinstance(node, dict):
         for name, value in node.items():
             yield from facts(value, f"{path}.{name}" if path else name)

@@ -1,7 +1,11 @@
-"""Data sets as arrays (`dataset`), and what a model sees of them (`binarization`).
+"""Data sets: loaded as arrays, divided into splits, and binarized.
 
-`sources` has where arrays come from: a user's own files, folders that TFDS has prepared, the
-embedded sets, which `builders` prepare.
+    dataset         loads a data set by name, or takes arrays: a `DataSet` of three splits
+    binarization    what a model sees of stored pixels; held-out splits, drawn once
+    sources         where arrays come from: files, folders that TFDS has prepared, stock sets
+    builders        TFDS builders of the data sets that need no download
+
+A new data set is a file, an array, or a TFDS builder: README.md says how.
 """
 
 from aevae.data.binarization import (
@@ -17,7 +21,7 @@ from aevae.data.binarization import (
     stochastic,
     threshold,
 )
-from aevae.data.dataset import PARTS, DataSet, arrays, load, of, rows
+from aevae.data.dataset import PARTS, DataSet, arrays, load, name_of, of, rows
 
 __all__ = [
     "EVALUATION_SEED",
@@ -32,6 +36,7 @@ __all__ = [
     "held_bytes",
     "held_out",
     "load",
+    "name_of",
     "none",
     "of",
     "rows",

@@ -1,4 +1,9 @@
-"""Binarization: what turns stored pixels into what a model sees, and held-out images drawn once."""
+"""Binarization: how stored pixels become what a model sees, in training and for held-out data.
+
+A binarization is a function (key, stored batch) -> batch that runs inside the compiled training
+step. Images that are binary already stay as they are under each of those below. In training a
+fresh key gives a fresh draw; validation and test data are drawn once, with EVALUATION_SEED.
+"""
 
 import functools
 
@@ -8,16 +13,12 @@ import numpy as np
 
 from aevae import InputError
 
-# Binarization: (key, stored batch) -> batch, inside the compiled span. What is binary already
-# stays as it is under each of them. Fresh keys make fresh draws in training; validation and test
-# data are drawn once, with EVALUATION_SEED.
-
 EVALUATION_SEED = 0
-BLOCK = 10_000  # rows that are drawn at a time on the host
+BLOCK = 10_000  # rows that are drawn at a time
 
 
 def none(key, batch):
-    """Pixels as numbers: grey levels become [0, 1], floats stay as they are."""
+    """Keeps pixels as numbers: gray levels x become x/255, floats stay as they are."""
     del key
     image = batch["image"]
     if image.dtype == jnp.uint8:
@@ -26,42 +27,42 @@ def none(key, batch):
 
 
 def threshold(key, batch):
-    """1 where a pixel is above half, else 0."""
+    """Sets pixels above one half to 1, and all others to 0."""
     image = none(key, batch)["image"]
     return batch | {"image": (image > 0.5).astype(jnp.float32)}
 
 
 def stochastic(key, batch):
-    """One Bernoulli draw a pixel with P(1) = x/255, as in Burda et al. (2016); fresh at each visit.
+    """Draws each pixel as a Bernoulli with P(1) = x/255, anew at each visit: Burda et al. (2016).
 
-    From 16 random bits u a pixel: u < 257x + (x >> 7) has probability x/255 to 8e-6, and
-    exactly 0 and 1 at the ends. Two pixels share a word of random bits. Floats in [0, 1] are
-    probabilities themselves.
+    Each pixel takes 16 random bits u, half a word: u < 257x + (x >> 7) has probability x/255 to
+    within 8e-6, and exactly 0 and 1 at x = 0 and 255. Floats in [0, 1] are the probabilities.
     """
     x = batch["image"]
     if x.dtype == jnp.bool_:
         return none(key, batch)
     if x.dtype != jnp.uint8:
-        ink = jax.random.uniform(key, x.shape) < x
-        return batch | {"image": ink.astype(jnp.float32)}
+        drawn = jax.random.uniform(key, x.shape) < x
+        return batch | {"image": drawn.astype(jnp.float32)}
     words = jax.random.bits(key, ((x.size + 1) // 2,), "uint32")
     u = jnp.concatenate([words & 0xFFFF, words >> 16])[: x.size]
     level = x.reshape(-1).astype(jnp.uint32)
-    ink = (u < 257 * level + (level >> 7)).astype(jnp.float32)
-    return batch | {"image": ink.reshape(x.shape)}
+    drawn = (u < 257 * level + (level >> 7)).astype(jnp.float32)
+    return batch | {"image": drawn.reshape(x.shape)}
 
 
 def fixed(key, batch, *, seed=0):
-    """One Bernoulli draw a pixel with P(1) = x/255, the same at every visit and in every run.
+    """Draws each pixel once as a Bernoulli with P(1) = x/255, the same for all visits and runs.
 
-    Drawn by `binarized` with NumPy's generator of (seed, split) before training. Another draw is
-    `functools.partial(fixed, seed=1)`. It is not the draw of Larochelle and Murray (2011), which is
-    the set `binarized_mnist`.
+    `binarized` draws it before training, by NumPy's generator of (seed, split);
+    `functools.partial(fixed, seed=1)` is another draw. The draw of Larochelle and Murray (2011) is
+    a data set, `binarized_mnist`.
     """
     del seed
     if batch["image"].dtype != jnp.bool_:
         raise InputError(
-            "binarization `fixed` is drawn before training, by data.binarized"
+            f"binarization `fixed` met images of {batch['image'].dtype}: they are drawn before "
+            "training, by data.binarized"
         )
     return none(key, batch)
 
@@ -69,99 +70,108 @@ def fixed(key, batch, *, seed=0):
 PACKAGED = none, threshold, stochastic, fixed
 
 
-def binarized(dataset, binarization):
-    """The data set as it is stored for a binarisation: `fixed` is drawn, once for all runs.
+def _base(binarization):
+    """The function of a binarization, without arguments bound by functools.partial."""
+    return getattr(binarization, "func", binarization)
 
-    Its `digest` stays that of what was drawn from. Probabilities outside [0, 1] are an InputError,
-    whichever binarisation takes them.
+
+def binarized(dataset, binarization):
+    """The data set that training reads under a binarization: for `fixed`, its draw.
+
+    The `digest` stays that of the data before the draw.
+
+    Raises:
+      InputError: pixels outside [0, 1] under a binarization that takes probabilities.
     """
-    base = getattr(binarization, "func", binarization)
+    base = _base(binarization)
     if base not in PACKAGED[1:] or dataset.train["image"].dtype == np.bool_:
         return dataset
     low, high = dataset.range
     if dataset.train["image"].dtype == np.float32 and not 0 <= low <= high <= 1:
         raise InputError(
             f"{dataset.name}: pixels from {low:g} to {high:g} lie outside [0, 1], and "
-            f"binarization {base.__name__} takes probabilities: divide them, or save grey levels "
-            "to 255 as uint8"
+            f"binarization {base.__name__} takes probabilities: rescale them, or save gray levels "
+            "from 0 to 255 as uint8"
         )
     if base is not fixed:
         return dataset
     seed = getattr(binarization, "keywords", {}).get("seed", 0)
     parts = {
-        part: split | {"image": _ink(split["image"], [seed, number])}
+        part: split | {"image": _bernoulli(split["image"], [seed, number])}
         for number, (part, split) in enumerate(dataset.parts.items())
     }
     return dataset._replace(**parts, range=(0.0, 1.0))
 
 
-def _ink(image, seed):
-    """A draw with P(1) = x/255, or x for floats, as bool."""
-    random, ink = np.random.default_rng(seed), np.empty(image.shape, bool)
+def _bernoulli(image, seed):
+    """A draw per pixel with P(1) = x/255, or x for floats, as bool."""
+    random, drawn = np.random.default_rng(seed), np.empty(image.shape, bool)
     for start in range(0, len(image), BLOCK):
         x = image[start : start + BLOCK]
         if x.dtype == np.uint8:
-            u = random.integers(0, 255, x.shape, np.uint8)  # to 254: exactly x/255
+            # From 0 to 254, so that P(u < x) = x/255.
+            u = random.integers(0, 255, x.shape, np.uint8)
         else:
             u = random.random(x.shape, np.float32)
-        ink[start : start + BLOCK] = u < x
-    return ink
+        drawn[start : start + BLOCK] = u < x
+    return drawn
 
 
 def draw_held_out(binarization, key, split):
-    """Validation or test data as they are evaluated: binarised once, and stored as small as can be.
+    """A held-out split, binarized once and stored compactly; `none` makes batches of it.
 
-    What is 0 and 1 becomes bool. `none` makes the batch of it. BLOCK rows are drawn at a time, each
-    block but an only one with a key of its own.
+    Images of zeros and ones become bool. Rows are drawn BLOCK at a time, with a key for each block
+    where there are several.
     """
-    if _stays(binarization, split):
+    if _is_unchanged(binarization, split):
         return split
-    count, found = len(split["image"]), []
-    for block, start in enumerate(range(0, count, BLOCK)):
-        own = jax.random.fold_in(key, block) if count > BLOCK else key
+    count, blocks = len(split["image"]), []
+    for number, start in enumerate(range(0, count, BLOCK)):
+        block_key = jax.random.fold_in(key, number) if count > BLOCK else key
         rows = {name: values[start : start + BLOCK] for name, values in split.items()}
-        batch = _drawn(binarization)(own, rows)
-        found.append({name: np.asarray(values) for name, values in batch.items()})
-        image = found[-1]["image"]
-        if np.array_equal(image, image.astype(bool)):
-            found[-1]["image"] = image.astype(bool)
-    return {name: np.concatenate([f[name] for f in found]) for name in found[0]}
+        batch = _jitted(binarization)(block_key, rows)
+        block = {name: np.asarray(values) for name, values in batch.items()}
+        bits = block["image"].astype(bool)
+        if np.array_equal(block["image"], bits):
+            block["image"] = bits
+        blocks.append(block)
+    return {name: np.concatenate([b[name] for b in blocks]) for name in blocks[0]}
 
 
-def _stays(binarization, split):
-    base = getattr(binarization, "func", binarization)
+def _is_unchanged(binarization, split):
+    """Whether `draw_held_out` returns the split as it is stored."""
+    base = _base(binarization)
     return base is none or (base in PACKAGED and split["image"].dtype == np.bool_)
 
 
 def held_bytes(binarization, split):
-    """What `held_out` will take."""
-    if _stays(binarization, split):
+    """The memory that `draw_held_out` needs for a split, in bytes."""
+    if _is_unchanged(binarization, split):
         return sum(values.nbytes for values in split.values())
-    base = getattr(binarization, "func", binarization)
     rows = jax.eval_shape(binarization, jax.random.key(0), split)
     sizes = {name: v.size * v.dtype.itemsize for name, v in rows.items()}
-    if base in PACKAGED:
+    if _base(binarization) in PACKAGED:
         sizes["image"] = rows["image"].size
     return sum(sizes.values())
 
 
 @functools.cache
-def _drawn(binarization):
+def _jitted(binarization):
     return jax.jit(binarization)
 
 
 def evaluation_key(part, use):
-    """Of the `binarization`, and of the noise of `terms` and `bounds`, on a split.
+    """The key of a random use of a split: its `binarization`, or the noise of `terms` or `bounds`.
 
-    The same for every run and epoch: all meet the same images and the same noise.
+    It is the same for every run and epoch, so that all are evaluated on the same images and noise.
     """
     uses, parts = ("binarization", "terms", "bounds"), ("validation", "test")
-    place = parts.index(part) if part in parts else 2 * len(uses)  # of "train"
+    offset = parts.index(part) if part in parts else 2 * len(uses)  # for "train"
     root = jax.random.fold_in(jax.random.key(EVALUATION_SEED), 2)
-    return jax.random.fold_in(root, 2 * uses.index(use) + place)
+    return jax.random.fold_in(root, 2 * uses.index(use) + offset)
 
 
 def held_out(binarization, dataset, part):
-    """A split of a data set as every run with this binarization is evaluated on it."""
+    """A split of a data set, binarized as every run with this binarization is evaluated on it."""
     key = evaluation_key(part, "binarization")
     return draw_held_out(binarization, key, getattr(dataset, part))

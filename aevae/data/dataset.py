@@ -1,4 +1,4 @@
-"""Data sets as arrays: loaded by name or given, sliced into splits, and cut into batches."""
+"""Data sets as arrays: loaded by name or given in memory, divided into splits, indexed by rows."""
 
 import hashlib
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import numpy as np
 from aevae import InputError
 from aevae.config import canonical
 from aevae.data.binarization import binarized
-from aevae.data.sources import arrays as own
+from aevae.data.sources import arrays as user_arrays
 from aevae.data.sources import cache, tfds
 from aevae.data.sources.source import first_line
 
@@ -17,12 +17,12 @@ PARTS = ("train", "validation", "test")
 
 
 class DataSet(NamedTuple):
-    """Arrays of the three splits, and where they come from.
+    """A data set in memory: the arrays of its three splits, and their provenance.
 
-    A split is a dict of arrays with N rows: `image`, [N, H, W, C] or, of vectors, [N, P]; where
-    the set has them `label` [N] and ground-truth `factors` [N, F], int32 from 0, and others, such
-    as CelebA's `attributes` [N, 40], bool, sorted by their names. The type of the images says what
-    they are: uint8 grey levels, of which 255 is 1; bool, binary; float32, values.
+    A split is a dict of arrays with N rows each: `image`, [N, H, W, C] or for vectors [N, P]; where
+    the set has them `label` [N] and ground-truth `factors` [N, F], int32 from 0; and others, such
+    as CelebA's `attributes` [N, 40], bool, sorted by name. The type of the images says what they
+    are: uint8 is gray levels, of which 255 stands for 1; bool is binary; float32 is values.
     """
 
     name: str
@@ -31,30 +31,30 @@ class DataSet(NamedTuple):
     train: dict[str, np.ndarray]
     validation: dict[str, np.ndarray]
     test: dict[str, np.ndarray]
-    range: tuple[float, float]  # of the images as they are stored
-    factors: dict[str, int]  # how many values each has, in the order of `factors`
+    range: tuple[float, float]  # least and greatest stored pixel
+    factors: dict[str, int]  # {name: number of values}, in the order of the columns
 
     @property
     def shape(self):
-        """Of one image."""
+        """The shape of one image."""
         return self.train["image"].shape[1:]
 
     @property
     def parts(self):
-        """The three splits by name."""
+        """The three splits, {name: arrays}."""
         return {part: getattr(self, part) for part in PARTS}
 
 
 def of(config, data_dir=None, *, dataset=None, known=None):
-    """The data set of a config, stored as its binarization asks.
+    """The data set of a config, as its binarization stores it.
 
     Args:
       config: a `Config`, which names the set, its splits and the binarization.
-      data_dir: where TFDS has prepared the data sets.
-      dataset: a `DataSet`, or arrays as `load` takes them, in place of the set that is named.
-      known: {} that remembers what was loaded, for several configs.
+      data_dir: the folder in which data sets are prepared, as for `load`.
+      dataset: a name, a `DataSet`, or arrays as `load` takes them, in place of the config's.
+      known: a dict that keeps what was loaded, for calls with several configs.
     Raises:
-      InputError: what cannot be found, read or used, in one line.
+      InputError: a set that cannot be found, read or used.
     """
     known = {} if known is None else known
     splits = config.train, config.validation, config.test
@@ -68,28 +68,36 @@ def of(config, data_dir=None, *, dataset=None, known=None):
     return known[stored]
 
 
+def name_of(dataset):
+    """The name of a data set that is given by name, as a `DataSet`, or as arrays."""
+    if isinstance(dataset, str):
+        return dataset
+    return dataset.name if isinstance(dataset, DataSet) else own.NAME
+
+
 def load(
     name, train="train", validation="validation", test="test", data_dir=None
 ) -> DataSet:
-    """A data set by name, or from arrays, in three splits.
+    """Loads a data set by name, or from arrays, in three splits.
 
     Args:
       name: an embedded set (`digits`, `sprites`, `sprites/64x64`, `gaussian`, ...), prepared on
         first use; a set that TFDS has prepared in a folder as array_record or TFRECORD (`mnist`,
         `emnist/letters`, your own); an .npz or .npy file; `module:Class`, a TFDS builder; an
-        array of images, or a dict of arrays as an .npz has them; or a `DataSet`, as it is.
-      train, validation, test: splits as TFDS slices them, as in `train[:50000]`.
+        array of images, or a dict of arrays as an .npz has them; or a `DataSet`, which is
+        returned unchanged.
+      train, validation, test: splits in TFDS's notation, such as `train[:50000]`.
       data_dir: the folder in which sets are prepared; by default AEVAE_DATA_DIR, or else
-        `~/.cache/aevae/tfds` and where TFDS keeps them by itself.
+        `~/.cache/aevae/tfds` and TFDS's own folder.
     Raises:
-      InputError: what cannot be found, read or used, in one line.
+      InputError: a set or split that cannot be found, read or used.
     """
     if isinstance(name, DataSet):
         return name
     if not isinstance(name, str):
-        source = own.given(name)
-    elif own.is_file(name):
-        source = own.load(name)
+        source = user_arrays.given(name)
+    elif user_arrays.is_file(name):
+        source = user_arrays.load(name)
     else:
         source = cache.load(tfds.find(name, data_dir))
     splits = {"train": train, "validation": validation, "test": test}
@@ -103,7 +111,7 @@ def load(
 
 
 def _slice(source, split):
-    """The rows of a split as TFDS understands it: `train`, `train[:80%]`, `train+test`."""
+    """The rows of a split in TFDS's notation: `train`, `train[:80%]`, `train+test`."""
     if split in source.splits and len(source.splits[split]["image"]):
         return source.splits[split]
     from tensorflow_datasets import core
@@ -124,7 +132,7 @@ def _slice(source, split):
             for piece in pieces
             for fields in [source.splits[piece.splitname]]
         ]
-    except Exception as error:  # noqa: BLE001, TFDS raises whatever the text leads to
+    except Exception as error:  # noqa: BLE001, TFDS raises any kind of error
         raise InputError(
             f"cannot read split {split!r} of {source.name} ({first_line(error)}); "
             f"its splits are {known}"
@@ -139,45 +147,53 @@ def _slice(source, split):
 
 
 def arrays(train, validation, test, name="arrays", version="0", factors=None):
-    """A data set of the caller's own arrays: dicts of `image` [N, ...] and perhaps `label`.
+    """A data set of the caller's own arrays, one dict for each split, as `DataSet` describes them.
 
-    Images are uint8, bool or float32, as `DataSet` says. Images of another type or of none, with
-    NaN or infinities, or of one value alone are an InputError.
+    Raises:
+      InputError: images of another type or shape, without rows, with NaN or infinities, or with a
+        single value.
     """
-    digest, ends = hashlib.sha256(), []
+    digest, ranges = hashlib.sha256(), []
     parts = {"train": train, "validation": validation, "test": test}
     for part, split in parts.items():
-        ends.append(_range(split["image"], f"{name}, {part}"))
+        ranges.append(_range(split["image"], f"{name}, {part}"))
         for field in sorted(split):
             values = np.ascontiguousarray(split[field])
             digest.update(f"{part} {field} {values.dtype} {values.shape}".encode())
             digest.update(values.data)
-    low, high = zip(*ends)
-    found = min(low), max(high)
+    low, high = zip(*ranges)
+    both = min(low), max(high)
     return DataSet(
-        name, version, digest.hexdigest(), **parts, range=found, factors=factors or {}
+        name, version, digest.hexdigest(), **parts, range=both, factors=factors or {}
     )
 
 
 def _range(image, where):
-    """The least and the greatest value, if the images can be trained on."""
-    good = image.dtype in (np.uint8, np.bool_, np.float32)
-    if not good or image.ndim < 2 or not image.size:
+    """The least and the greatest pixel; InputError for images that cannot be trained on."""
+    usable = image.dtype in (np.uint8, np.bool_, np.float32)
+    if not usable or image.ndim < 2 or not image.size:
         raise InputError(
-            f"{where}: images must be uint8, bool or float32 with one row or more, "
+            f"{where}: images must be uint8, bool or float32 with at least one row, "
             f"not {image.dtype} of shape {list(image.shape)}"
         )
     low, high = float(image.min()), float(image.max())
     if not np.isfinite([low, high]).all():
         count = int((~np.isfinite(image)).sum())
-        raise InputError(f"{where}: {count} pixels are NaN or infinite")
+        raise InputError(
+            f"{where}: {count} pixels are NaN or infinite; remove or replace them"
+        )
     if low == high:
-        raise InputError(f"{where}: every pixel is {low:g}")
+        raise InputError(
+            f"{where}: every pixel is {low:g}, so that there is nothing to learn"
+        )
     return low, high
 
 
 def rows(stored, index, size=None):
-    """Those rows of every array, and `size`: how many examples they were drawn from."""
+    """A batch of the rows `index` of a split, with the number of its examples as `size`.
+
+    Another `size` may be given, where `stored` is a part of the split.
+    """
     batch = {
         name: values.reshape(len(values), -1)[index].reshape(-1, *values.shape[1:])
         for name, values in stored.items()

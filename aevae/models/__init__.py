@@ -1,4 +1,13 @@
-"""Models: the VAE and its variants, made of networks and distributions."""
+"""Models: the VAE and its variants, made of networks and distributions.
+
+    distributions    posteriors, priors and likelihoods, as pytrees of arrays
+    vae              `VAE`: its encode, prior and decode; the `Draw` that objectives are made of
+    variants         models that change one of these: priors, flows, discrete codes, conditions
+
+Each file imports only from those above it. The likelihoods, (decoder's output, hp) -> p(x|z), are
+`bernoulli`, `gaussian` and the like; the modules `LearnedGaussian` and `OptimalGaussian` are such
+functions with parameters of their own.
+"""
 
 from aevae.models.distributions import (
     bernoulli,

@@ -1,6 +1,18 @@
-"""Distributions as pytrees of arrays: they cross jit and vmap, and `stop_gradient(q)` works.
+"""Posteriors, priors and likelihoods, as small pytrees of arrays with methods.
 
-Log-probabilities are in nats, summed over every axis but the first.
+As pytrees they pass through jit and vmap, and `stop_gradient(q)` stops gradients to their
+parameters. Log-probabilities and divergences are in nats, summed over every axis but the first. The
+methods that other code calls, of which a distribution has those that it can compute:
+
+    posterior     draw(key) -> (z, log q(z)), sample(key), log_prob(z);
+                  mean, std, quantile(u); log_prob_each(z), terms of log_prob per latent;
+                  kl(p), [B], and kl_each(p), [B, Z], in closed form, None where there is none
+    prior         sample(key, count), log_prob(z)
+    likelihood    mean, sample(key), log_prob(x); cross_entropy(x), log_prob_pairs(x);
+                  support and levels of a pixel
+
+`discrete = True` marks codes without noise, and their priors. `sample(None)` is without noise: the
+mean, or what the mean is mapped to.
 """
 
 from typing import Any, NamedTuple
@@ -12,38 +24,39 @@ from jax.scipy.stats import norm
 
 
 class Normal(NamedTuple):
-    """Independent Gaussians N(mean, std²), [B, ...]; a prior has B = 1."""
+    """Independent Gaussians N(mean, std²), [B, ...]: posterior, prior (B = 1) or likelihood."""
 
     mean: jax.Array
     std: jax.Array
 
     def sample(self, key, count=None):
-        """mean + std · eps, eps ~ N(0, I): `count` rows of a prior. No key, no noise: the mean."""
+        """mean + std · eps with eps ~ N(0, I), or 0 without a key; `count` rows of a prior."""
         shape = (count or len(self.mean), *self.mean.shape[1:])
         if key is None:
             return jnp.broadcast_to(self.mean, shape)
         return self.mean + self.std * jax.random.normal(key, shape)
 
     def log_prob(self, x):
+        """log N(x; mean, std²), [B]."""
         return per_example(norm.logpdf(flat(x), flat(self.mean), flat(self.std)))
 
     def log_prob_each(self, z):
-        """The terms of `log_prob` of each value, of the shape of z."""
+        """The terms of `log_prob`, one for each value, in the shape of z."""
         return norm.logpdf(z, self.mean, self.std)
 
     def draw(self, key):
-        """One reparameterized sample of each row and its log-probability."""
+        """A reparameterized sample of each row, and its log-probability [B]."""
         z = self.sample(key)
         return z, self.log_prob(z)
 
     def quantile(self, u):
-        """Where the distribution function of each value is u, in (0, 1)."""
+        """The quantile function of each value, the inverse of its CDF, at u in (0, 1)."""
         return self.mean + self.std * ndtri(u)
 
     def kl_each(self, p):
-        """The terms of KL(self || p) of each latent, [B, Z]; None where p is no Gaussian.
+        """The terms of KL(self || p), one for each latent, [B, Z]; None where p is not Gaussian.
 
-        ½ (s² + d² - 1 - log s²), s = std / std_p and d = (mean - mean_p) / std_p; Kingma and
+        ½ (s² + d² - 1 - log s²) with s = std / std_p and d = (mean - mean_p) / std_p: Kingma and
         Welling (2014), appendix B, for p = N(0, I).
         """
         if not isinstance(p, Normal):
@@ -53,7 +66,7 @@ class Normal(NamedTuple):
 
 
 class Bernoulli(NamedTuple):
-    """Independent pixels with P(1) = sigmoid(logits), [B, ...]."""
+    """Independent binary pixels with P(1) = sigmoid(logits), [B, ...]."""
 
     logits: jax.Array
     support = (0.0, 1.0)
@@ -63,30 +76,30 @@ class Bernoulli(NamedTuple):
         return jax.nn.sigmoid(self.logits)
 
     def sample(self, key):
-        """No key, no noise: the mean."""
+        """A sample of each pixel; the mean without a key."""
         if key is None:
             return self.mean
         return jax.random.bernoulli(key, self.mean).astype(jnp.float32)
 
     def log_prob(self, x):
-        """x·l - softplus(l): finite at any logit, and the cross-entropy where 0 < x < 1."""
+        """x·l - softplus(l), finite at any logit l; for 0 < x < 1 the negative cross-entropy."""
         x, logits = flat(x), flat(self.logits)
         return per_example(x * logits - jax.nn.softplus(logits))
 
     def log_prob_pairs(self, x):
-        """log p of every image [N, ...] under every row, [N, B]."""
+        """log p of every image [N, ...] under every row of the distribution, [N, B]."""
         logits = flat(self.logits)
         return flat(x) @ logits.T - jax.nn.softplus(logits).sum(1)[None]
 
     def cross_entropy(self, x):
-        """-log p(x), [B]: exact at any logit."""
+        """The cross-entropy -log p(x), [B], exact at any logit."""
         return -self.log_prob(x)
 
 
 class ContinuousBernoulli(NamedTuple):
-    """Densities on [0, 1] proportional to sigmoid(l)^x (1 - sigmoid(l))^(1 - x), [B, ...].
+    """Independent pixels in [0, 1] with density ∝ sigmoid(l)^x (1 - sigmoid(l))^(1 - x), [B, ...].
 
-    Loaiza-Ganem and Cunningham (2019): the Bernoulli's score of grey pixels, normalised.
+    Loaiza-Ganem and Cunningham (2019): the Bernoulli's cross-entropy of gray pixels, normalized.
     """
 
     logits: jax.Array
@@ -94,41 +107,41 @@ class ContinuousBernoulli(NamedTuple):
 
     @property
     def mean(self):
-        """sigmoid(l) / tanh(l/2) - 1/l; 1/2 + l/12 near 0."""
-        near, logits = self._apart()
+        """sigmoid(l) / tanh(l/2) - 1/l, and its series 1/2 + l/12 near l = 0."""
+        near, logits = self._near_zero()
         exact = jax.nn.sigmoid(logits) / jnp.tanh(logits / 2) - 1 / logits
         return jnp.where(near, 0.5 + self.logits / 12, exact)
 
     def sample(self, key):
-        """By the inverse of its distribution function. No key, no noise: the mean."""
+        """A sample of each pixel, by the inverse of its CDF; the mean without a key."""
         if key is None:
             return self.mean
         u = jax.random.uniform(key, self.logits.shape)
-        near, logits = self._apart()
-        # For |l|, so that no exponential overflows; by symmetry for -|l|.
+        near, logits = self._near_zero()
+        # For |l|, so that no exponential overflows; -|l| follows by symmetry.
         size, v = abs(logits), jnp.where(logits > 0, u, 1 - u)
         up = 1 + jnp.log(v + (1 - v) * jnp.exp(-size)) / size
         x = jnp.where(logits > 0, up, 1 - up)
         return jnp.clip(jnp.where(near, u, x), 0.0, 1.0)
 
     def log_prob(self, x):
-        """x·l - softplus(l) + log(l / tanh(l/2)); the last is log 2 at 0."""
-        near, logits = self._apart()
+        """x·l - softplus(l) + log(l / tanh(l/2)), whose last term is log 2 at l = 0."""
+        near, logits = self._near_zero()
         constant = jnp.log(logits / jnp.tanh(logits / 2))
         constant = jnp.where(near, jnp.log(2.0) + self.logits**2 / 12, constant)
         return Bernoulli(self.logits).log_prob(x) + per_example(constant)
 
-    def _apart(self):
-        """Where the logits are near 0, and the logits with 1 in the place of those."""
+    def _near_zero(self):
+        """Where the logits are near 0, and the logits with 1 in place of these."""
         near = abs(self.logits) < 1e-2
         return near, jnp.where(near, 1.0, self.logits)
 
 
 class DiscretizedLogistic(NamedTuple):
-    """Levels k/255, k = 0, ..., 255, by the logistic distribution's mass around each, [B, ...].
+    """Independent pixels of the levels k/255, k = 0, ..., 255, by a discretized logistic, [B, ...].
 
-    P(k) = F((k + ½)/255) - F((k - ½)/255) with F(t) = sigmoid((t - location) / scale); all that lies
-    below or above belongs to the ends. Kingma et al. (2016), section on CIFAR-10.
+    P(k) = F((k + ½)/255) - F((k - ½)/255) with F(t) = sigmoid((t - location) / scale), where the
+    lowest and the highest level take all that lies beyond: Kingma et al. (2016), on CIFAR-10.
     """
 
     location: jax.Array
@@ -138,16 +151,16 @@ class DiscretizedLogistic(NamedTuple):
 
     @property
     def mean(self):
-        """sum_k P(x >= k/255) / 255."""
+        """sum_k P(x >= k/255) / 255 over k = 1, ..., 255."""
 
         def add(k, total):
-            return total + jax.nn.sigmoid(self._standard((k - 0.5) / 255, -1))
+            return total + jax.nn.sigmoid(-self._standardize((k - 0.5) / 255))
 
         zero = jnp.zeros(jnp.broadcast_shapes(self.location.shape, self.scale.shape))
         return jax.lax.fori_loop(1, 256, add, zero) / 255
 
     def sample(self, key):
-        """No key, no noise: the mean."""
+        """A sample of each pixel; the mean without a key."""
         if key is None:
             return self.mean
         noise = jax.random.logistic(key, self.location.shape)
@@ -155,21 +168,24 @@ class DiscretizedLogistic(NamedTuple):
         return jnp.round(255 * x) / 255
 
     def log_prob(self, x):
-        """Finite however far away: log(F(b) - F(a)) = log F(b) + log S(a) + log(1 - e^(a - b))."""
-        upper = jnp.where(x > 1 - 1e-3, jnp.inf, self._standard(x + 0.5 / 255))
-        lower = jnp.where(x < 1e-3, -jnp.inf, self._standard(x - 0.5 / 255))
+        """log(F(b) - F(a)) for the level's ends a and b, finite however far x is from the location.
+
+        It is log F(b) + log(1 - F(a)) + log(1 - e^(a - b)), with a and b standardized.
+        """
+        upper = jnp.where(x > 1 - 1e-3, jnp.inf, self._standardize(x + 0.5 / 255))
+        lower = jnp.where(x < 1e-3, -jnp.inf, self._standardize(x - 0.5 / 255))
         width = jnp.where(jnp.isfinite(upper - lower), upper - lower, 1e3)
         inside = jnp.log(-jnp.expm1(-width))
         ends = jax.nn.log_sigmoid(jnp.clip(upper, -1e30, 1e30))
         ends += jax.nn.log_sigmoid(-jnp.clip(lower, -1e30, 1e30))
         return per_example(ends + inside)
 
-    def _standard(self, x, sign=1):
-        return sign * (x - self.location) / self.scale
+    def _standardize(self, x):
+        return (x - self.location) / self.scale
 
 
 class Categorical(NamedTuple):
-    """Levels k/(K-1), k = 0, ..., K-1, by logits [B, ..., K]."""
+    """Independent pixels of the levels k/(K - 1), k = 0, ..., K - 1, by logits [B, ..., K]."""
 
     logits: jax.Array
     support = (0.0, 1.0)
@@ -184,19 +200,19 @@ class Categorical(NamedTuple):
         return jax.nn.softmax(self.logits) @ values
 
     def sample(self, key):
-        """No key, no noise: the mean."""
+        """A sample of each pixel; the mean without a key."""
         if key is None:
             return self.mean
         return jax.random.categorical(key, self.logits) / (self.levels - 1)
 
     def log_prob(self, x):
         level = jnp.round(x * (self.levels - 1)).astype(jnp.int32)
-        chance = jax.nn.log_softmax(self.logits)
-        return per_example(jnp.take_along_axis(chance, level[..., None], -1))
+        log_p = jax.nn.log_softmax(self.logits)
+        return per_example(jnp.take_along_axis(log_p, level[..., None], -1))
 
 
 class Mixture(NamedTuple):
-    """sum_k w_k parts_k: logits of the weights [K], parts a Normal [K, Z]."""
+    """A prior sum_k w_k parts_k, with logits of the weights [K] and a Normal [K, Z] as parts."""
 
     logits: jax.Array
     parts: Normal
@@ -208,15 +224,17 @@ class Mixture(NamedTuple):
 
     def log_prob(self, z):
         mean, std = self.parts
-        each = norm.logpdf(z[:, None], mean[None], std[None]).sum(-1)
-        return jax.nn.logsumexp(jax.nn.log_softmax(self.logits)[None] + each, axis=1)
+        log_parts = norm.logpdf(z[:, None], mean[None], std[None]).sum(-1)
+        log_weights = jax.nn.log_softmax(self.logits)[None]
+        return jax.nn.logsumexp(log_weights + log_parts, axis=1)
 
 
 class Flow(NamedTuple):
-    """z from a base by autoregressive steps given h, the order of the latents reversed after each.
+    """A posterior by inverse autoregressive flow, from a base and features h: Kingma et al. (2016).
 
-    A step gives (shift, gate) of its input; z' = s z + (1 - s) shift with s = sigmoid(gate + 1), so
-    that it starts near the identity: Kingma et al. (2016).
+    A step gives (shift, gate) for its input z, and z' = s z + (1 - s) shift with
+    s = sigmoid(gate + 1), close to the identity at initialization. The order of the latents is
+    reversed after each step.
     """
 
     base: Normal
@@ -224,6 +242,7 @@ class Flow(NamedTuple):
     steps: tuple
 
     def draw(self, key):
+        """A sample z for each row, and log q(z) from the steps' log-determinants."""
         z = self.base.sample(key)
         log_qz = self.base.log_prob(z)
         for step in self.steps:
@@ -234,30 +253,30 @@ class Flow(NamedTuple):
         return z, log_qz
 
     def sample(self, key):
-        """No key, no noise: where the base's mean goes."""
+        """A sample for each row; without a key, what the base's mean is mapped to."""
         return self.draw(key)[0]
 
     def log_prob(self, z):
-        """Of any z: each step is inverted latent by latent."""
-        volume = 0.0
+        """log q(z) of any z: each step is inverted one latent at a time."""
+        log_det = 0.0
         for step in reversed(self.steps):
             after, z = z[:, ::-1], jnp.zeros_like(z)
             for i in range(z.shape[-1]):
                 shift, gate = step(z, self.h)
                 s = jax.nn.sigmoid(gate + 1)
                 z = z.at[:, i].set(((after - (1 - s) * shift) / s)[:, i])
-            volume += jax.nn.log_sigmoid(step(z, self.h)[1] + 1).sum(-1)
-        return self.base.log_prob(z) - volume
+            log_det += jax.nn.log_sigmoid(step(z, self.h)[1] + 1).sum(-1)
+        return self.base.log_prob(z) - log_det
 
 
 class Chain(NamedTuple):
-    """first(a) then(a)(b), over pairs (a, b)."""
+    """A distribution of pairs (a, b), first(a) · then(a)(b), where `then(a)` is one of b."""
 
     first: Normal
     then: Any
 
     def sample(self, key, count=None):
-        """No key, no noise."""
+        """A sample (a, b), in `count` rows for a prior; the means without a key."""
         keys = (None, None) if key is None else jax.random.split(key)
         a = self.first.sample(keys[0], count)
         return a, self.then(a).sample(keys[1])
@@ -271,7 +290,7 @@ class Chain(NamedTuple):
 
 
 class Reversed(NamedTuple):
-    """A chain over pairs (b, a)."""
+    """A `Chain` with its pairs in the other order, (b, a)."""
 
     chain: Chain
 
@@ -283,9 +302,10 @@ class Reversed(NamedTuple):
 
 
 class Code(NamedTuple):
-    """A code without noise, [B, cells, D]: `after` is what `before` was rounded to.
+    """A posterior without noise, [B, cells, D]: `before` is rounded to `after`.
 
-    z is `after`, with the gradient of `before` (straight-through: Bengio et al., 2013).
+    z is `after`, with the gradient of `before`: the straight-through estimator of Bengio et al.
+    (2013).
     """
 
     before: jax.Array
@@ -305,16 +325,16 @@ class Code(NamedTuple):
         return self.sample(key), jnp.zeros(len(self.before))
 
     def log_prob(self, z):
-        """0: all of its mass is on z."""
+        """0 everywhere: the posterior is a point mass on its z."""
         return jnp.zeros(len(z))
 
     def kl(self, p):
-        """-log p of the code, [B]."""
+        """-log p of the code, [B]: the KL divergence from a point mass."""
         return -p.log_prob(self.before)
 
 
 class Uniform(NamedTuple):
-    """`cells` codewords, each any of the K rows of `book` [K, D]."""
+    """The uniform prior of `cells` codewords, each one of the K rows of `book` [K, D]."""
 
     book: jax.Array
     cells: int
@@ -325,14 +345,14 @@ class Uniform(NamedTuple):
         return self.book[which].reshape(count, -1)
 
     def log_prob(self, z):
-        """-cells · log K of any code."""
+        """-cells · log K for any code."""
         return jnp.full(len(z), -self.cells * jnp.log(len(self.book)))
 
 
 def kl(q, p):
-    """KL(q || p) in closed form, [B]; None where q has none to p.
+    """KL(q || p) in closed form, [B]; None where there is none.
 
-    A distribution has `kl_each(p)`, or where it is not a sum over latents `kl(p)`.
+    From the method `kl_each(p)` of q, or from `kl(p)` where it is not a sum over latents.
     """
     each = kl_each(q, p)
     if each is None:
@@ -341,62 +361,61 @@ def kl(q, p):
 
 
 def kl_each(q, p):
-    """The terms of `kl` of each latent, [B, Z]; None where q has no `kl_each`, or none to p."""
+    """The terms of KL(q || p), one for each latent, [B, Z]; None where there is no closed form."""
     return q.kl_each(p) if hasattr(q, "kl_each") else None
 
 
 def log_mean_exp(log_w):
-    """log 1/K sum_k exp(log_w[k]) over the first axis."""
+    """The logarithm of a mean, log 1/K sum_k exp(log_w[k]), over the first axis."""
     return jax.nn.logsumexp(log_w, axis=0) - jnp.log(len(log_w))
 
 
 def per_example(values):
-    """Sums every axis but the first."""
+    """The sum over every axis but the first, [B, ...] to [B]."""
     return flat(values).sum(-1)
 
 
 def flat(values):
-    """[B, ...] as [B, P]: a CPU's loops are fast along a long last axis, and slow along C = 1."""
+    """Flattens [B, ...] to [B, P]: on a CPU a long last axis is fast, and one of C = 1 slow."""
     return values.reshape(len(values), -1)
 
 
 def bernoulli(out, hp):
-    """The likelihood of binary pixels, from the decoder's output as logits."""
+    """The likelihood of binary pixels, with the decoder's output as logits."""
     del hp
     return Bernoulli(out)
 
 
 def gaussian(out, hp):
-    """N(x; out, sigma²). `sigma` is a hyperparameter, so it can be swept.
+    """The likelihood N(x; out, sigma²), where `sigma` is a hyperparameter.
 
-    At sigma = 1/sqrt(2) its negative log is the squared error plus the constant
-    ½ log(pi) a pixel.
+    At sigma = 1/sqrt(2) its negative logarithm is the squared error plus ½ log(pi) per pixel.
     """
     return Normal(out, jnp.full_like(out, 1) * hp["sigma"])
 
 
 def gaussian_pair(out, hp):
-    """N(x; out[..., 0], exp(out[..., 1])²): the decoder gives both. The model's `outputs` is 2.
+    """The likelihood N(x; out[..., 0], exp(out[..., 1])²); the model's `outputs` is 2.
 
-    The log deviation is kept above -7, about 1/1000.
+    The logarithm of the standard deviation is at least -7, which is a standard deviation of 0.0009.
     """
     del hp
     return Normal(out[..., 0], jnp.exp(jnp.maximum(out[..., 1], -7.0)))
 
 
 def categorical(out, hp):
-    """Levels from 0 to 1 by the decoder's logits [..., K]. The model's `outputs` is K."""
+    """The likelihood of K levels from 0 to 1, by logits [..., K]; the model's `outputs` is K."""
     del hp
     return Categorical(out)
 
 
 def continuous_bernoulli(out, hp):
-    """The likelihood of grey pixels in [0, 1], from the decoder's output as logits."""
+    """The likelihood of gray pixels in [0, 1], with the decoder's output as logits."""
     del hp
     return ContinuousBernoulli(out)
 
 
 def discretized_logistic(out, hp):
-    """The likelihood of 256 grey levels around sigmoid(out); `scale` is a hyperparameter."""
+    """The likelihood of 256 gray levels around sigmoid(out), where `scale` is a hyperparameter."""
     mean = jax.nn.sigmoid(out)
     return DiscretizedLogistic(mean, jnp.full_like(mean, 1) * hp["scale"])

@@ -1,4 +1,4 @@
-"""The VAE, and what its variants change: posterior, prior, likelihood, code."""
+"""The variational autoencoder as a Flax module, and the `Draw` that one call of it gives."""
 
 import math
 from collections.abc import Callable
@@ -14,22 +14,23 @@ from aevae.networks import lecun_normal
 
 
 class Draw(NamedTuple):
-    """One z for each example, its terms in nats [B], and the distributions they came from."""
+    """A sample z for each example, its log-densities in nats, [B] each, and the distributions."""
 
     z: Any  # [B, Z]
     log_px: jax.Array  # log p(x|z)
     log_pz: jax.Array  # log p(z)
     log_qz: jax.Array  # log q(z|x)
-    rate: (
-        jax.Array | None
-    )  # KL(q(z|x) || p(z)) in closed form, None where there is none
+    rate: jax.Array | None  # KL(q(z|x) || p(z)); None without a closed form
     q: Any  # q(z|x): draw, log_prob
     p: Any  # p(z): sample, log_prob
     x: Any  # p(x|z): mean, sample, log_prob
 
 
 class DiagonalGaussian(nn.Module):
-    """Features [B, F] to q(z|x) = N(mean, diag std²): Kingma and Welling (2014), appendix C.2."""
+    """The head of an encoder, features [B, F] to q(z|x) = N(mean, diag std²).
+
+    Kingma and Welling (2014), appendix C.2: one dense layer gives mean and log std².
+    """
 
     latent: int
     kernel: Callable = lecun_normal
@@ -42,12 +43,12 @@ class DiagonalGaussian(nn.Module):
 
 
 def zeros(images):
-    """An output bias that starts at 0."""
+    """Initializes the output bias at 0."""
     return jnp.zeros(images.shape[1:])
 
 
 def mean_logit(images):
-    """An output bias that starts at the logit of the mean image, clipped to [0.001, 0.999].
+    """Initializes the output bias at the logit of the mean image, clipped to [0.001, 0.999].
 
     As in the code that Burda et al. (2016) released.
     """
@@ -56,14 +57,18 @@ def mean_logit(images):
 
 
 def pure(module, *args):
-    """A bound submodule as a pytree: a function of arrays, so that `stop_gradient` reaches them."""
-    module(*args)  # so that its parameters exist
-    loose, variables = module.unbind()
-    return jax.tree_util.Partial(loose.apply, variables)
+    """A bound submodule as a pytree of its parameters, which is a function of arrays.
+
+    A distribution may hold it: `stop_gradient` then reaches the parameters. `args` are arguments
+    with which the submodule is called once, so that it has parameters.
+    """
+    module(*args)
+    unbound, variables = module.unbind()
+    return jax.tree_util.Partial(unbound.apply, variables)
 
 
 class FromData(nn.Module):
-    """A parameter whose first value is a function of the training images."""
+    """A parameter that is initialized by a function of the training images."""
 
     start: Callable
 
@@ -75,66 +80,71 @@ class FromData(nn.Module):
 
 
 class VAE(nn.Module):
-    """q(z|x), p(z) and p(x|z), as three methods. A variant overrides one of them.
+    """A variational autoencoder: q(z|x), p(z) and p(x|z) as the methods encode, prior and decode.
 
-    Used only through the pure `init(key, batch, None, hp)` and `apply(params, batch, key, hp)`,
-    which returns a `Draw`; `batch` is a dict with `image`, `hp` a dict of scalars. Without a key
-    the code is the posterior's mean, which makes a plain autoencoder of it.
+    A variant overrides one of them. The module is used only through the pure functions
+    `init(key, batch, None, hp)` and `apply(params, batch, key, hp)`, which returns a `Draw`;
+    `batch` is a dict with `image`, `hp` a dict of scalars. Without a key z is the posterior's mean,
+    as in a plain autoencoder.
+
+    The likelihood is a function or a module, (decoder's output, hp) -> p(x|z). With `outputs` > 1
+    the decoder gives that many numbers for each pixel value, along a last axis of its output.
     """
 
     latent: int
     encoder: nn.Module  # [B, H, W, C] -> [B, F]
     decoder: nn.Module  # [B, Z], shape -> [B, *shape]
-    likelihood: Callable = (
-        bernoulli  # (decoder's output, hp) -> p(x|z); may be a module
-    )
-    output_bias: Callable = zeros  # training images -> the output bias's first value
-    outputs: int = (
-        1  # of the decoder for each value: more are a last axis of its output
-    )
-    kernel: Callable = lecun_normal  # first weights of the posterior's head
-    shape: tuple[int, ...] = ()  # of one image; a sweep takes it from the data
+    likelihood: Callable = bernoulli  # (decoder's output, hp) -> p(x|z)
+    output_bias: Callable = zeros  # training images -> initial output bias
+    outputs: int = 1  # of the decoder, for each pixel value
+    kernel: Callable = lecun_normal  # initializer of the posterior's head
+    shape: tuple[int, ...] = ()  # of one image; training takes it from the data
 
     def setup(self):
         self.posterior = DiagonalGaussian(self.latent, self.kernel)
         self.bias = FromData(self.output_bias)
 
     def encode(self, batch):
-        """q(z|x), [B, Z]."""
+        """The posterior q(z|x), [B, Z]."""
         return self.posterior(self.encoder(batch["image"]))
 
     def prior(self, batch):
-        """p(z), [1, Z]: the standard normal."""
+        """The prior p(z), [1, Z]: the standard normal."""
         del batch
         return Normal(jnp.zeros((1, self.latent)), jnp.ones((1, self.latent)))
 
     def decode(self, z, batch, hp):
-        """p(x|z), [B, H, W, C]. `batch` may carry what x depends on beside z, never x itself."""
+        """The likelihood p(x|z), [B, H, W, C].
+
+        A variant may take from `batch` what x depends on besides z, but never x itself.
+        """
         bias = self.bias(batch).reshape(1, -1)
         if self.outputs == 1:
             out = flat(self.decoder(z, self.shape)) + bias
-            return self._x(out.reshape(-1, *self.shape), hp)
+            return self._likelihood(out.reshape(-1, *self.shape), hp)
         shape = (*self.shape[:-1], self.shape[-1] * self.outputs)
         out = self.decoder(z, shape).reshape(-1, math.prod(self.shape), self.outputs)
         out = out.at[:, :, 0].add(bias)
-        return self._x(out.reshape(-1, *self.shape, self.outputs), hp)
+        return self._likelihood(out.reshape(-1, *self.shape, self.outputs), hp)
 
-    def _x(self, out, hp):
-        """p(x|z) of the decoder's output. An InputError where that is not of an image's shape."""
+    def _likelihood(self, out, hp):
+        """p(x|z) from the decoder's output; InputError where its shape is not an image's."""
         x = self.likelihood(out, hp)
         if x.mean.shape[1:] != self.shape:
             raise InputError(
-                f"a likelihood of {self.outputs} outputs a value gives images {x.mean.shape[1:]}, "
-                f"not {self.shape}: it needs another number of the model's outputs"
+                f"the likelihood of {self.outputs} outputs per value gives images "
+                f"{x.mean.shape[1:]}, not {self.shape}: set the model's outputs to the number that "
+                "the likelihood needs"
             )
         return x
 
     def log_joint(self, z, batch, hp):
-        """log p(x, z) at a given z, [B] nats."""
+        """The joint log-density log p(x, z) at a given z, [B] nats."""
         log_px = self.decode(z, batch, hp).log_prob(batch["image"])
         return log_px + self.prior(batch).log_prob(z)
 
     def __call__(self, batch, key, hp):
+        """Encodes a batch, draws z, and decodes it: a `Draw`."""
         q, p = self.encode(batch), self.prior(batch)
         z, log_qz = q.draw(key)
         x = self.decode(z, batch, hp)

@@ -1,4 +1,8 @@
-"""Models that differ from `models.VAE` by what their papers change: code, prior or likelihood."""
+"""Models that differ from `models.VAE` in what their papers change.
+
+Priors (VampPrior, MixturePrior), posteriors (IAF), codes (TwoLevel, ConditionalVAE, VQVAE, FSQ),
+likelihoods with parameters (LearnedGaussian, OptimalGaussian), and a discriminator (FactorVAE).
+"""
 
 from collections.abc import Callable
 
@@ -23,18 +27,19 @@ from aevae.networks import MLP, hidden
 
 
 class VampPrior(VAE):
-    """p(z) = 1/K sum_k q(z|u_k) with learned pseudo-inputs u_k: Tomczak and Welling (2018).
+    """A VAE with the prior p(z) = 1/K sum_k q(z|u_k): Tomczak and Welling (2018).
 
-    The u_k start as the first K training images. The rate is by sampling: it has no closed form.
+    The K pseudo-inputs u_k are learned, and initialized as the first K training images. The rate
+    has no closed form and is estimated by sampling.
     """
 
     pseudo: int = 500  # K
 
     def setup(self):
         super().setup()
-        self.inputs = FromData(self._first)
+        self.inputs = FromData(self._first_images)
 
-    def _first(self, images):
+    def _first_images(self, images):
         if len(images) < self.pseudo:
             raise InputError(
                 f"pseudo must be at most the {len(images)} training images, not {self.pseudo}"
@@ -42,13 +47,16 @@ class VampPrior(VAE):
         return images[: self.pseudo]
 
     def prior(self, batch):
-        """p(z): the mixture of the pseudo-inputs' posteriors."""
+        """The prior p(z): the mixture of the posteriors of the pseudo-inputs."""
         parts = self.encode({"image": self.inputs(batch)})
         return Mixture(jnp.zeros(self.pseudo), parts)
 
 
 class MixturePrior(VAE):
-    """p(z) = sum_k w_k N(z; m_k, s_k²), all learned. The rate is by sampling."""
+    """A VAE with the learned prior p(z) = sum_k w_k N(z; m_k, diag s_k²).
+
+    The rate has no closed form and is estimated by sampling.
+    """
 
     components: int = 10
 
@@ -60,7 +68,7 @@ class MixturePrior(VAE):
         self.weights = self.param("weights", nn.initializers.zeros, shape[:1])
 
     def prior(self, batch):
-        """p(z): the mixture."""
+        """The prior p(z): the mixture."""
         del batch
         return Mixture(self.weights, Normal(self.means, jnp.exp(self.log_stds)))
 
@@ -69,9 +77,9 @@ class MixturePrior(VAE):
 
 
 class Masked(nn.Module):
-    """Shift and gate of an autoregressive step, [B, Z] each: output i sees inputs before i alone.
+    """Shift and gate of an autoregressive step, [B, Z] each: output i depends on inputs before i.
 
-    A masked autoencoder (Germain et al., 2015) of one hidden layer, given features h [B, F].
+    A masked autoencoder (Germain et al., 2015) with one hidden layer, given features h [B, F].
     """
 
     latent: int
@@ -90,9 +98,10 @@ class Masked(nn.Module):
 
 
 class IAF(VAE):
-    """q(z|x) by inverse autoregressive flow: Kingma et al. (2016), algorithm 1.
+    """A VAE with an inverse autoregressive flow as q(z|x): Kingma et al. (2016), algorithm 1.
 
-    `depth` steps, the order of the latents reversed after each. The rate is by sampling.
+    The flow has `depth` steps, and reverses the order of the latents after each. The rate has no
+    closed form and is estimated by sampling.
     """
 
     depth: int = 2
@@ -103,7 +112,7 @@ class IAF(VAE):
         self.steps = [Masked(self.latent, self.width) for _ in range(self.depth)]
 
     def encode(self, batch):
-        """q(z|x), [B, Z]: a Flow."""
+        """The posterior q(z|x), [B, Z]: a `Flow`."""
         h = self.encoder(batch["image"])
         base = self.posterior(h)
         return Flow(base, h, tuple(pure(step, base.mean, h) for step in self.steps))
@@ -113,7 +122,7 @@ class IAF(VAE):
 
 
 class Stochastic(nn.Module):
-    """Hidden layers, and a diagonal Gaussian of what they give."""
+    """A stochastic layer: hidden layers and the diagonal Gaussian that they parameterize."""
 
     widths: tuple[int, ...]
     latent: int
@@ -126,9 +135,10 @@ class Stochastic(nn.Module):
 
 
 class TwoLevel(VAE):
-    """Two stochastic layers: q(a|x) q(b|a) and p(b) p(a|b) p(x|a). Burda et al. (2016).
+    """A VAE of two stochastic layers, q(a|x) q(b|a) and p(b) p(a|b) p(x|a): Burda et al. (2016).
 
-    a has `latent` and b `top` latents; z is the pair (a, b). The rate is by sampling.
+    a has `latent` and b has `top` latents; z is the pair (a, b). The rate has no closed form and is
+    estimated by sampling.
     """
 
     top: int = 50
@@ -140,23 +150,26 @@ class TwoLevel(VAE):
         self.down = Stochastic(self.widths, self.latent, self.kernel)
 
     def encode(self, batch):
-        """q(a|x) q(b|a)."""
+        """The posterior q(a|x) q(b|a)."""
         first = super().encode(batch)
         return Chain(first, pure(self.up, first.mean))
 
     def prior(self, batch):
-        """p(b) p(a|b)."""
+        """The prior p(b) p(a|b)."""
         del batch
         top = Normal(jnp.zeros((1, self.top)), jnp.ones((1, self.top)))
         return Reversed(Chain(top, pure(self.down, top.mean)))
 
     def decode(self, z, batch, hp):
-        """p(x|a)."""
+        """The likelihood p(x|a)."""
         return super().decode(z[0], batch, hp)
 
 
 class ConditionalVAE(VAE):
-    """q(z|x, y), p(z) and p(x|z, y) for labels y: Kingma et al. (2014), model M2; Sohn et al. (2015)."""
+    """A VAE conditioned on labels y, with q(z|x, y), p(z) and p(x|z, y).
+
+    Kingma et al. (2014), model M2; Sohn et al. (2015).
+    """
 
     classes: int = 10
 
@@ -164,20 +177,21 @@ class ConditionalVAE(VAE):
         return jnp.concatenate([h, jax.nn.one_hot(batch["label"], self.classes)], -1)
 
     def encode(self, batch):
-        """q(z|x, y)."""
+        """The posterior q(z|x, y)."""
         h = self.encoder(batch["image"])
         return self.posterior(self._with_label(h, batch))
 
     def decode(self, z, batch, hp):
-        """p(x|z, y)."""
+        """The likelihood p(x|z, y)."""
         return super().decode(self._with_label(z, batch), batch, hp)
 
 
 class VQVAE(VAE):
-    """Each of `cells` parts of the code is the nearest of K codewords: van den Oord et al. (2017).
+    """A VAE with vector-quantized codes, a codeword in each cell: van den Oord et al. (2017).
 
-    `latent` is cells times the size of a codeword. The prior is uniform: the rate is
-    cells · log K.
+    Each of `cells` parts of the encoder's output is replaced by the nearest of `codes` = K learned
+    codewords; `latent` is cells times the size of a codeword. The prior is uniform, so that the
+    rate is cells · log K.
     """
 
     cells: int = 4
@@ -194,23 +208,23 @@ class VQVAE(VAE):
         self.book = self.param("book", nn.initializers.normal(1.0), shape)
 
     def encode(self, batch):
-        """q(z|x): all of it on the nearest codewords."""
+        """The posterior q(z|x): a point mass on the nearest codewords."""
         h = self.head(self.encoder(batch["image"]))
         before = h.reshape(len(h), self.cells, -1)
-        far = ((before[:, :, None] - self.book[None, None]) ** 2).sum(-1)
-        return Code(before, self.book[far.argmin(-1)])
+        distances = ((before[:, :, None] - self.book[None, None]) ** 2).sum(-1)
+        return Code(before, self.book[distances.argmin(-1)])
 
     def prior(self, batch):
-        """p(z): uniform over codewords."""
+        """The prior p(z): uniform over codewords."""
         del batch
         return Uniform(self.book, self.cells)
 
 
 class FSQ(VAE):
-    """Each latent is rounded to one of L levels: Mentzer et al. (2024).
+    """A VAE with finite scalar quantization, each latent one of L levels: Mentzer et al. (2024).
 
-    Codes are (L - 1)/2 · tanh(h), rounded (for even L shifted by ½, so that the levels are
-    symmetric too). The prior is uniform: the rate is latent · log L.
+    A latent is (L - 1)/2 · tanh(h), rounded to the nearest of -(L - 1)/2, ..., (L - 1)/2, 1 apart.
+    The prior is uniform, so that the rate is latent · log L.
     """
 
     levels: int = 5  # L
@@ -220,28 +234,28 @@ class FSQ(VAE):
         self.head = nn.Dense(self.latent)
 
     def encode(self, batch):
-        """q(z|x): all of it on the nearest levels."""
+        """The posterior q(z|x): a point mass on the nearest levels."""
         h = self.head(self.encoder(batch["image"]))
-        before = (self.levels - 1) / 2 * nn.tanh(h)[:, :, None]
-        shift = 0.5 * (self.levels % 2 == 0)
+        highest = (self.levels - 1) / 2
+        before = highest * nn.tanh(h)[:, :, None]
+        shift = 0.5 * (self.levels % 2 == 0)  # levels are halves where L is even
         after = jnp.round(before - shift) + shift
-        most = (self.levels - 1) / 2
-        return Code(before, jnp.clip(after, -most, most))
+        return Code(before, jnp.clip(after, -highest, highest))
 
     def prior(self, batch):
-        """p(z): uniform over levels."""
+        """The prior p(z): uniform over levels."""
         del batch
         values = jnp.arange(self.levels)[:, None] - (self.levels - 1) / 2
         return Uniform(values, self.latent)
 
 
-# Likelihoods with parameters of their own, and a discriminator
+# Likelihoods with parameters, and a discriminator
 
 
 class LearnedGaussian(nn.Module):
     """The likelihood N(x; out, sigma²) with a learned sigma: Rybkin et al. (2021), sigma-VAE.
 
-    One for all pixels, or with `per_pixel` one each. It starts at 1.
+    All pixels share sigma, unless `per_pixel`. It is initialized at 1.
     """
 
     per_pixel: bool = False
@@ -255,9 +269,9 @@ class LearnedGaussian(nn.Module):
 
 
 class OptimalGaussian(nn.Module):
-    """The likelihood N(x; out, sigma²) for `objectives.optimal_sigma_vae`: Rybkin et al. (2021).
+    """The likelihood N(x; out, sigma²) of `objectives.optimal_sigma_vae`: Rybkin et al. (2021).
 
-    Its sigma² starts at 1 and follows the mean squared error of training batches.
+    sigma² is initialized at 1 and follows the mean squared error of training batches.
     """
 
     @nn.compact
@@ -268,15 +282,16 @@ class OptimalGaussian(nn.Module):
 
 
 class FactorVAE(VAE):
-    """A VAE with a discriminator of codes, [B, Z] to two logits: joint, product of marginals.
+    """A VAE with a discriminator of codes, for `objectives.factor_vae`: Kim and Mnih (2018).
 
-    Kim and Mnih (2018): six layers of 1000 leaky ReLUs.
+    The discriminator maps z [B, Z] to two logits: a sample of q(z), or of the product of its
+    marginals. By default it has six layers of 1000 leaky ReLUs.
     """
 
     discriminator: nn.Module = MLP((1000,) * 6, nn.leaky_relu, 2)
 
     def discriminate(self, z):
-        """Logits [B, 2]."""
+        """The discriminator's logits, [B, 2]."""
         return self.discriminator(z)
 
     def __call__(self, batch, key, hp):

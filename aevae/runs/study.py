@@ -60,8 +60,8 @@ def run(
       workdir: a run folder, or a folder that does not exist yet or is empty.
       overrides: {name: value or text} in place of the config's values.
       grid: {name: values}, or a list of such, in place of the config's grid.
-      dataset: a `data.DataSet`, or arrays as `data.load` takes them, in place of the set that the
-        config names.
+      dataset: in place of the set that the config names, another name, a `data.DataSet`, or
+        arrays as `data.load` takes them.
       data_dir: where TFDS has prepared the data sets.
       chunk: how many runs a device trains at a time; by default `layout.lay_out` decides.
       interval: seconds between checkpoints. SIGTERM and Ctrl-C make one, too.
@@ -75,8 +75,7 @@ def run(
     """
     machine.prepare()
     if dataset is not None:
-        dataset = data.load(dataset)
-        overrides = (overrides or {}) | {"dataset": dataset.name}
+        overrides = (overrides or {}) | {"dataset": data.name_of(dataset)}
     if chunk is not None and chunk < 1:
         raise InputError(f"chunk must be a whole number of at least 1, not {chunk}")
     if memory is not None and not memory > 0:

@@ -1,1 +1,9 @@
-"""The machine that runs are trained on: files, signals, devices, and the errors of the package."""
+"""The operating system and the hardware: what the package asks of the machine it runs on.
+
+    errors      the exceptions of the package: InputError, WriteError, Interrupted
+    files       atomic writes, locks, checksums, and the cache folder
+    machine     devices, the cache of compiled programs, versions and hardware
+    signals     SIGTERM and Ctrl-C during training
+
+Any other package may import from here.
+"""

@@ -1,16 +1,16 @@
-"""What can go wrong, each told in one line."""
+"""The exceptions of the package, each with a message of one line."""
 
 
 class InputError(ValueError):
-    """A fault of the user's input, told in one line that says what is allowed."""
+    """Raised for faulty input; the message says what was found, where, and what is allowed."""
 
 
 class WriteError(Exception):
-    """What the disk would not take, told in one line. What was saved before is sound."""
+    """Raised when the disk refuses a write; whatever was saved before is intact."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """A sweep that SIGTERM or Ctrl-C ended; `signal` is which. It can be gone on with."""
+    """Raised when SIGTERM or Ctrl-C (`signal`) has ended a sweep, which can be resumed."""
 
     def __init__(self, message, signal):
         super().__init__(message)

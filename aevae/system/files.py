@@ -1,4 +1,8 @@
-"""Files that are whole or not there, whatever moment the process or the disk ends at."""
+"""Files that survive a crash: written atomically, checked by SHA-256, locked between processes.
+
+Wherever the process is killed or the disk fills up, a file holds its old content or all of its
+new content.
+"""
 
 import contextlib
 import fcntl
@@ -11,17 +15,17 @@ from pathlib import Path
 
 from aevae import InputError, WriteError
 
-SUMS = "SHA256SUMS"  # as `sha256sum --check` reads it
+SUMS = "SHA256SUMS"  # the checksums of a folder, in the format of `sha256sum --check`
 
 
 def cache_dir():
-    """The folder for what can be made again: prepared data sets, their arrays, programs."""
+    """The folder of what can be rebuilt: prepared data sets, their arrays, compiled programs."""
     return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "aevae"
 
 
 @contextlib.contextmanager
 def writing(path):
-    """Tells what goes wrong with the disk in one line; a fault is a WriteError."""
+    """A context in which an OSError becomes a WriteError that names `path` and the reason."""
     try:
         yield
     except OSError as error:
@@ -31,7 +35,7 @@ def writing(path):
 
 @contextlib.contextmanager
 def whole(path):
-    """A file to write in the place of `path`: there once it is complete and on the disk."""
+    """Opens a file that replaces `path` when the block ends, complete and flushed to the disk."""
     partial = path.with_name(f"{path.name}.partial")
     with writing(path):
         try:
@@ -46,7 +50,7 @@ def whole(path):
 
 
 def append(path, content):
-    """Adds bytes to the end of a file: all of them, or none if the disk has no room."""
+    """Appends bytes to a file: all of them, or none where the disk refuses."""
     with writing(path), path.open("ab", buffering=0) as file:
         size = file.tell()
         try:
@@ -58,7 +62,7 @@ def append(path, content):
 
 
 def replace_text(path, text):
-    """Makes `text` the content of `path`, which is left alone if it is that already."""
+    """Replaces the content of `path` by `text`; a file that already has it is not touched."""
     try:
         same = path.read_bytes() == text.encode()
     except OSError:
@@ -68,10 +72,16 @@ def replace_text(path, text):
             file.write(text.encode())
 
 
-def lock(folder):
-    """Keeps other processes out of a folder until the file that is returned is closed.
+def write_json(path, content):
+    """Replaces the content of `path` by `content` as JSON."""
+    replace_text(Path(path), json.dumps(content, indent=2) + "\n")
 
-    The system lets go of the lock when the process dies, however it dies.
+
+def lock(folder):
+    """Locks a folder for this process until the returned file is closed.
+
+    The system releases the lock when the process dies, however it dies. InputError where another
+    process has the lock.
     """
     path = Path(folder) / ".lock"
     with writing(folder):
@@ -83,13 +93,16 @@ def lock(folder):
             owner = file.read().strip()
             file.close()
             raise InputError(
-                f"{folder} is in use by another process{owner and f' ({owner})'}"
+                f"{folder} is in use by another process{owner and f' ({owner})'}: wait for it to "
+                "end, or take another folder"
             ) from None
         if not path.exists() or not os.path.samestat(
             os.fstat(file.fileno()), path.stat()
         ):
             file.close()
-            raise InputError(f"{folder} is being renamed by another process")
+            raise InputError(
+                f"{folder} is being renamed by another process: run the command again"
+            )
         file.truncate(0)
         file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
         file.flush()
@@ -98,7 +111,10 @@ def lock(folder):
 
 @contextlib.contextmanager
 def alone(path):
-    """Waits until no other process holds the lock `path`, and holds it; tells if it must wait."""
+    """Holds the lock file `path` within the block, after other processes have released it.
+
+    A wait is reported on stderr.
+    """
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
         file = path.open("a")
@@ -107,20 +123,22 @@ def alone(path):
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                print(f"waiting for another process, which has {path}", file=sys.stderr)
+                print(
+                    f"waiting for another process, which holds {path}", file=sys.stderr
+                )
                 fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 class Broken(Exception):
-    """Files that cannot be used, and why."""
+    """Raised for files that are missing, unreadable or not what was written."""
 
 
 @contextlib.contextmanager
 def whole_folder(target):
-    """A folder to fill in the place of `target`: there once it is complete and on the disk.
+    """Yields a folder to fill, which replaces `target` when the block ends.
 
-    Yields one beside it. The sums of its files are added, which `verify` checks.
+    The files in it are flushed to the disk, and their checksums added, which `verify` checks.
     """
     partial = target.with_name(f"{target.name}.partial")
     with writing(target):
@@ -146,7 +164,7 @@ def whole_folder(target):
 
 
 def verify(place, names):
-    """Broken, unless these files of a whole folder are what was written, bit by bit."""
+    """Checks files of a `whole_folder` against their checksums; Broken where one differs."""
     try:
         sums = (place / SUMS).read_bytes().decode()
     except (OSError, UnicodeDecodeError):
@@ -154,15 +172,15 @@ def verify(place, names):
     for name in names:
         try:
             if f"{digest(place / name)}  {name}\n" not in sums:
-                fault = "is not what was saved: its sha256 differs"
-                raise Broken(f"{place / name} {fault}")
+                raise Broken(
+                    f"{place / name} is not what was saved: its sha256 differs"
+                )
         except OSError as error:
-            fault = f"cannot be read: {error.strerror}"
-            raise Broken(f"{place / name} {fault}") from None
+            raise Broken(f"{place / name} cannot be read: {error.strerror}") from None
 
 
 def digest(path):
-    """The sha256 of a file."""
+    """The SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -173,14 +191,9 @@ def _flush(file):
 
 
 def _sync(folder):
-    """Makes the names in a folder durable."""
+    """Flushes the entries of a folder to the disk: what was created or renamed in it."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def write_json(path, content):
-    """Makes `content`, as JSON, the content of `path`."""
-    replace_text(Path(path), json.dumps(content, indent=2) + "\n")

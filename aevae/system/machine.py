@@ -1,4 +1,4 @@
-"""The machine: its devices, the cache of compiled programs, and what tables are to say of it."""
+"""The machine: its devices, the cache of compiled programs, and its versions and hardware."""
 
 import importlib.metadata
 import os
@@ -17,10 +17,11 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
 
 
 def prepare(programs=None):
-    """Makes every CPU core a device and turns JAX's cache of compiled programs on.
+    """Makes every CPU core a JAX device and turns on JAX's cache of compiled programs.
 
-    To be called before the first JAX operation: a process that has used JAX keeps its devices.
-    What the user has set stays, but for a folder for the `programs` that is given here.
+    Call it before the first JAX operation: later, the number of devices is fixed. Settings of the
+    user's own stay. `programs` is the folder of the cache; by default JAX's setting, or else a
+    folder in `files.cache_dir()`.
     """
     if programs or jax.config.jax_compilation_cache_dir is None:
         programs = programs or files.cache_dir() / "programs"
@@ -32,32 +33,32 @@ def prepare(programs=None):
         try:
             jax.config.update("jax_num_cpu_devices", cores())
         except RuntimeError:
-            pass
+            pass  # JAX is already in use: its devices stay
 
 
 def _remove_broken(programs):
-    """Deletes cached programs that cannot be read: JAX would warn of them at every start.
+    """Deletes damaged files of JAX's cache, of which it would warn at every start.
 
-    It writes them in place, so a process that is killed may leave half of one. Only those that
-    came or changed since the last look are read.
+    JAX writes them in place, so a killed process may leave half a file. Only files that changed
+    since the last check are read.
     """
-    seen, now = programs / "checked", time.time()
+    marker, now = programs / "checked", time.time()
     try:
-        since = seen.stat().st_mtime if seen.exists() else 0.0
+        since = marker.stat().st_mtime if marker.exists() else 0.0
         for path in programs.glob("*-cache"):
-            if path.stat().st_mtime >= since and not _sound(path):
+            if path.stat().st_mtime >= since and not _is_intact(path):
                 path.unlink()
                 print(f"removed {path}: it could not be read", file=sys.stderr)
         programs.mkdir(parents=True, exist_ok=True)
-        seen.touch()
-        os.utime(seen, (now, now - 1))  # the clock of files may be a little late
+        marker.touch()
+        os.utime(marker, (now, now - 1))  # the file system's clock may lag a little
     except OSError:
-        pass  # JAX says what is wrong with it
+        pass  # JAX reports what is wrong with the folder
 
 
-def _sound(path):
+def _is_intact(path):
     content = path.read_bytes()
-    if content[:1] != b"\x78":  # not zlib's: JAX uses zstandard where that is installed
+    if content[:1] != b"\x78":  # not zlib: JAX uses zstandard where it is installed
         return len(content) > 0
     try:
         zlib.decompress(content)
@@ -67,13 +68,13 @@ def _sound(path):
 
 
 def cores():
-    """That this process may use, where the system tells."""
+    """The number of CPU cores that this process may use."""
     known = hasattr(os, "sched_getaffinity")
     return len(os.sched_getaffinity(0)) if known else os.cpu_count()
 
 
 def processor():
-    """The model of the CPU, which decides the code that is compiled for it."""
+    """The model of the CPU, on which the compiled code depends."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # not Linux
@@ -83,7 +84,7 @@ def processor():
 
 
 def describe():
-    """Versions and hardware."""
+    """Versions and hardware of this process, as environment.json keeps them."""
     device = jax.devices()[0]
     return {
         "python": platform.python_version(),

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: noted at once, obeyed at the next moment, and in seconds at the latest."""
+"""SIGTERM and Ctrl-C: noted at once, obeyed at the next checkpoint or within a few seconds."""
 
 import os
 import signal
@@ -7,30 +7,31 @@ import sys
 import threading
 
 CAUGHT = (signal.SIGTERM, signal.SIGINT)
-GRACE = 3.5  # seconds that the main thread has to notice
+GRACE = 3.5  # seconds in which the main thread should leave the block
 
 
 class Signals:
-    """Within the block, `caught` is the first signal that came, or None.
+    """A context that catches SIGTERM and Ctrl-C; `caught` is the first that arrived, or None.
 
-    A second one ends the process at once. The main thread may be inside a compiler that knows
-    nothing of signals: if it has not left the block within GRACE seconds, and is not `saving`
-    something, a thread of ours ends the process, which loses what is not saved yet and no more.
-    `again` is what goes on from there.
+    A second signal ends the process at once. The main thread may be inside the compiler, which
+    does not look at signals: if it has not left the block within GRACE seconds and is not `saving`
+    anything, another thread ends the process. Only what was not saved yet is lost. `again` says
+    what resumes from there, for the message.
     """
 
     def __init__(self, again="the same command"):
         self.caught, self.again = None, again
-        self.saving = threading.Lock()  # held while a file is written
+        self.saving = threading.Lock()  # held while files are written
         self._left = threading.Event()
 
     def __enter__(self):
         self._active = threading.current_thread() is threading.main_thread()
         if self._active:
-            self._ours, self._its = socket.socketpair()
-            self._its.setblocking(False)
-            its = self._its.fileno()
-            self._wakeup = signal.set_wakeup_fd(its, warn_on_full_buffer=False)
+            self._reader, self._writer = socket.socketpair()
+            self._writer.setblocking(False)
+            self._wakeup = signal.set_wakeup_fd(
+                self._writer.fileno(), warn_on_full_buffer=False
+            )
             self._before = {s: signal.signal(s, lambda *_: None) for s in CAUGHT}
             self._thread = threading.Thread(target=self._watch, daemon=True)
             self._thread.start()
@@ -42,13 +43,13 @@ class Signals:
             for number, handler in self._before.items():
                 signal.signal(number, handler)
             signal.set_wakeup_fd(self._wakeup)
-            self._its.close()
+            self._writer.close()
             self._thread.join()
 
     def _watch(self):
-        """The system writes the number of a signal to our socket when it comes."""
-        with self._ours:
-            while content := self._ours.recv(1):
+        """Reads the signals' numbers, which the system writes to the socket as they arrive."""
+        with self._reader:
+            while content := self._reader.recv(1):
                 if content[0] not in CAUGHT:
                     continue
                 if self.caught:
@@ -66,7 +67,7 @@ class Signals:
 
     def _leave(self, how):
         print(
-            f"{self.caught.name}: {how}; {self.again} goes on from the last checkpoint",
+            f"{self.caught.name}: {how}; {self.again} resumes from the last checkpoint",
             file=sys.stderr,
             flush=True,
         )

@@ -1,7 +1,8 @@
 """Training: one run (`step`), and all runs of a group in one program (`layout`, `population`).
 
 `feed` brings the data, `check` tells what is wrong before any work, `bounds` evaluates during
-training, `loop` yields snapshots of a group while it trains, and `fitting` does all of it in memory.
+training, `loop` yields snapshots of a group while it trains, and `fitting` does all of it in
+memory.
 """
 
 from aevae.training.fitting import fit

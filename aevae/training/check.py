@@ -13,7 +13,7 @@ from aevae.training.step import init_state, initial_batch, train_step
 
 
 def check_run(config, dataset):
-    """Traces a step and an evaluation of a run, so that what is wrong with it shows before any work.
+    """Traces a step and an evaluation of a run, so that faults show before any work.
 
     Returns:
       The number of parameters, and the names of the metrics in training and in evaluation.

@@ -17,7 +17,7 @@ LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of Linux's control gr
 
 
 def budget():
-    """Bytes of each device's memory that data may take, which is half; CPU devices share the host's."""
+    """Bytes of each device's memory that data may take: half. CPU devices share the host's."""
     device = jax.devices()[0]
     stats = device.memory_stats() if device.platform != "cpu" else None
     if stats and "bytes_limit" in stats:
@@ -112,7 +112,7 @@ class Feed:
         return min(int(window.first) + self.length, self.steps)
 
     def _order(self, epoch):
-        """The order of rows in an epoch for each seed, [S, T, B]: a function of (seed, epoch) alone."""
+        """The order of rows in an epoch, [S, T, B]: a function of (seed, epoch) alone."""
         size, shape = len(self._stored["image"]), (self.steps, self._batch)
         shuffled = [
             np.random.default_rng([int(seed), epoch]).permutation(size)
@@ -124,7 +124,7 @@ class Feed:
         )
 
     def _gather(self, order, start):
-        """A window with rows of its own: those of each seed, in the order in which it visits them."""
+        """A window with rows of its own: those of each seed, as it visits them."""
         own = order[:, start : start + self.length]
         stored = {
             name: values[own.reshape(-1)] for name, values in self._stored.items()

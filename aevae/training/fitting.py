@@ -19,8 +19,8 @@ def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
 
     Args:
       configs: a `Config`, of which the grid is trained, or a list of them.
-      dataset: a `data.DataSet`, or arrays as `data.load` takes them; by default the one that each
-        config names.
+      dataset: a name, a `data.DataSet`, or arrays as `data.load` takes them; by default the one
+        that each config names.
       data_dir: where TFDS has prepared data sets.
       chunk: how many runs a device trains at a time; by default `layout.lay_out` decides.
       memory: bytes of each device's memory that data may take, by default half of it.
@@ -30,6 +30,9 @@ def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
     machine.prepare()
     configs = [configs] if isinstance(configs, config.Config) else list(configs)
     runs = [run for base in configs for run in config.settle(base)]
+    if dataset is not None:
+        name = data.name_of(dataset)
+        runs = [dataclasses.replace(run, dataset=name) for run in runs]
     if not runs:
         raise InputError("there is no run to train: configs is empty")
     paths, known, found = config.swept(runs[0], runs), {}, [None] * len(runs)

@@ -104,7 +104,7 @@ class Population(Members):
         return Snapshot(epoch, step, *placed, status)
 
     def measure(self, which, state, length):
-        """Evaluates all members: yields None while there is more to do, and then {part_name: [M]}."""
+        """Evaluates all members: yields None until it is done, and then {part_name: [M]}."""
         (measure, most), run = which, self._held_runs[which]
         pace = self._paces.setdefault((which, length), Pace(length))
         state = state._replace(opt=())

@@ -145,7 +145,7 @@ def test_canonical_names_functions_and_modules():
         ([{"seed": (-1,)}], "seed must be a whole number from 0"),
         (
             [{"binarization": ("fixt",)}],
-            "of aevae.data.binarization, as none, threshold, stochastic, fixed, or mod",
+            r"of aevae.data.binarization \(none, threshold, stochastic, fixed\), or mod",
         ),
     ],
 )
@@ -156,7 +156,7 @@ def test_a_bad_grid_is_one_line(grid, says):
 
 
 def test_what_is_set_cannot_be_swept_as_well():
-    with pytest.raises(InputError, match="latent is set and swept as well"):
+    with pytest.raises(InputError, match="latent is both set and swept"):
         config.settle(base(grid={"latent": (2, 4)}), overrides={"model.latent": "3"})
     runs = config.settle(
         base(grid={"latent": (2, 4)}), {"batch": "7"}, {"beta": (1, 2)}

@@ -237,8 +237,8 @@ def test_a_fault_is_one_line(arguments, says):
     ("image", "says"),
     [
         (np.eye(2), "must be uint8, bool or float32 .* not float64"),
-        (np.eye(2, dtype=np.float32)[0], "with one row or more, .* shape .2."),
-        (np.zeros((0, 2), np.uint8), "with one row or more, .* shape .0, 2."),
+        (np.eye(2, dtype=np.float32)[0], "with at least one row, .* shape .2."),
+        (np.zeros((0, 2), np.uint8), "with at least one row, .* shape .0, 2."),
         (np.float32([[0, np.nan, np.inf]]), "arrays, train: 2 pixels are NaN or inf"),
         (np.full((3, 2), 7, np.uint8), "arrays, train: every pixel is 7"),
     ],

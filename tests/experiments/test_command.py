@@ -79,7 +79,7 @@ def draw(*arguments):
         (["--config.batch=1201"], "batch 1201 is larger than the 1200"),
         (["--config.epochs=-1"], "epochs must be .* not -1"),
         (["--config.lr=nan"], "lr must be a number above 0, not nan"),
-        (["--config.latent=3"], "latent is set and swept as well"),
+        (["--config.latent=3"], "latent is both set and swept"),
         (["--config.dataset=digit"], "unknown data set 'digit': did you mean digits"),
         (["--config.dataset=mnist"], "mnist is not prepared in .*experiments.prepare"),
         (["--config.dataset=mnist", "--data_dir=/no"], "is not prepared in /no: "),

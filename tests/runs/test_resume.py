@@ -295,7 +295,7 @@ def test_a_new_axis_is_a_new_column(straight, tmp_path):
             "it was trained with batch 400, and now batch is 300: .*sweep",
         ),
         ({"lr": 1e-2}, "it was trained with lr 0.003, and now lr is 0.01"),
-        ({"epochs": 2}, "it was trained for 3 epochs; epochs can be more, not 2"),
+        ({"epochs": 2}, "it was trained for 3 epochs: epochs may be more, not 2"),
         ({"binarization": "threshold"}, "binarization aevae.data.binarization:stochastic, and now"),
         ({"encoder.widths": "(8,)"}, r"widths \[16\], and now widths is \[8\]"),
     ],
@@ -606,7 +606,7 @@ def test_a_process_that_is_busy_leaves_all_the_same(grace, signals):
         process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=20)
     assert process.returncode == 128 + signal.SIGTERM
-    assert "the same command goes on from the last checkpoint" in errors
+    assert "the same command resumes from the last checkpoint" in errors
 
 
 @pytest.mark.slow

@@ -169,7 +169,7 @@ def test_a_fed_sweep_writes_the_bytes_of_a_resident_one_and_goes_on(
         go(tmp_path / "fed", memory=memory, interval=0)
     monkeypatch.undo()
     go(tmp_path / "fed", memory=memory)
-    assert "fed in windows of 3 of 12 steps" in capfd.readouterr().err
+    assert "they come in windows of 3 of 12 steps" in capfd.readouterr().err
     for name in ("curves.csv", "results.csv"):
         ours, theirs = (tmp_path / f / name for f in ("fed", "whole"))
         assert ours.read_bytes() == theirs.read_bytes()

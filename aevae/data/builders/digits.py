@@ -1,4 +1,4 @@
-"""Real handwritten digits, as a TFDS builder: no network needed."""
+"""The data set `digits` as a TFDS builder: handwritten digits from scikit-learn."""
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -9,13 +9,14 @@ SPLITS = {"train": 1200, "validation": 297, "test": 300}
 
 
 class Digits(tfds.core.GeneratorBasedBuilder):
-    """1,797 handwritten digits of 8x8 pixels, as scikit-learn carries them.
+    """1,797 handwritten digits of 8x8 pixels, as scikit-learn distributes them.
 
-    The test part of Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine
-    Learning Repository (1998): 13 writers, each pixel the count, 0 to 16, of the ink in a 4x4
-    block of the scan. A count v becomes round(255 v / 16), so that pixel / 255 is the share of ink
-    to within half a grey level. The file follows its writers, so the rows are shuffled (NumPy,
-    seed 0) before they are split into 1,200 for training, 297 for validation, 300 for testing.
+    The test set of Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine
+    Learning Repository (1998), by 13 writers. A pixel counts the inked dots, 0 to 16, in a 4x4
+    block of the scan. A count v is stored as round(255 v / 16), so that pixel / 255 is the
+    fraction of ink to within half a gray level. The file is ordered by writer, so its rows are
+    shuffled (NumPy, seed 0) before they are divided into 1,200 for training, 297 for validation
+    and 300 for testing.
     """
 
     VERSION = tfds.core.Version(EMBEDDED["digits"].version)
@@ -45,11 +46,11 @@ class Digits(tfds.core.GeneratorBasedBuilder):
         digits = load_digits()
         counts = digits.images  # [N, 8, 8], 0 to 16
         for row in rows:
-            grey = np.round(counts[row] * (255 / 16)).astype(np.uint8)
+            gray = np.round(counts[row] * (255 / 16)).astype(np.uint8)
             yield (
                 int(row),
                 {
-                    "image": Image.fromarray(grey),
+                    "image": Image.fromarray(gray),
                     "label": int(digits.target[row]),
                 },
             )

@@ -1,4 +1,4 @@
-"""Linear-Gaussian vectors with a known covariance, as a TFDS builder: for exact tests."""
+"""The data set `gaussian` as a TFDS builder: linear-Gaussian vectors, for exact tests."""
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -11,9 +11,9 @@ NOISE = 0.5  # sigma
 
 
 def parameters():
-    """W [16, 4], mean [16] and sigma of x = W z + mean + sigma e, with z, e ~ N(0, I); float64.
+    """W [16, 4], mean [16] and sigma of x = W z + mean + sigma e, where z and e ~ N(0, I).
 
-    The columns of W are orthogonal, of lengths 4, 3, 2 and 1.
+    In float64. The columns of W are orthogonal, of lengths 4, 3, 2 and 1.
     """
     random = np.random.default_rng(0)
     axes, _ = np.linalg.qr(random.standard_normal((SIZE, LATENT)))
@@ -21,7 +21,10 @@ def parameters():
 
 
 def covariance():
-    """W Wᵀ + sigma² I, [16, 16]: its eigenvalues are 16.25, 9.25, 4.25, 1.25, and 0.25 twelve times."""
+    """The covariance W Wᵀ + sigma² I of x, [16, 16].
+
+    Its eigenvalues are 16.25, 9.25, 4.25, 1.25, and twelve times 0.25.
+    """
     loadings, _, noise = parameters()
     return loadings @ loadings.T + noise**2 * np.eye(SIZE)
 
@@ -29,9 +32,10 @@ def covariance():
 class Gaussian(tfds.core.GeneratorBasedBuilder):
     """12,000 draws of x = W z + mean + sigma e in 16 dimensions with 4 latents, float32.
 
-    Probabilistic PCA's model (Tipping and Bishop, 1999), so that the likelihood, its maximum, the
-    posterior and a linear VAE's optimum are known: `parameters` and `covariance` tell. NumPy's
-    generator of seed 1 draws 10,000 for training, 1,000 for validation, 1,000 for testing.
+    This is the model of probabilistic PCA (Tipping and Bishop, 1999): its likelihood and the
+    maximum of it, its posterior, and the optimum of a linear VAE are known from `parameters` and
+    `covariance`. NumPy's generator (seed 1) draws 10,000 for training, 1,000 for validation and
+    1,000 for testing.
     """
 
     VERSION = tfds.core.Version(EMBEDDED["gaussian"].version)

@@ -1,4 +1,4 @@
-"""Shapes with known factors, drawn on demand, and the set of all of them as a TFDS builder."""
+"""The data set `sprites` as a TFDS builder: shapes with known factors, also drawn on demand."""
 
 import functools
 
@@ -17,20 +17,23 @@ VALUES = {
 }
 SIZES = {name: len(values) for name, values in VALUES.items()}
 CONFIGS = EMBEDDED["sprites"].configs
-TESTED = 3_000  # in each of validation and test
-FINE = 8  # samples a pixel, each way
+HELD_OUT = 3_000  # examples in each of validation and test
+SAMPLES = 8  # along each side of a pixel
 
 
 def combinations():
-    """Every combination of the factors, [46080, 5] indices into VALUES; the last factor fastest."""
+    """All combinations of the factors: [46080, 5] indices into VALUES, the last factor fastest."""
     return np.indices(tuple(SIZES.values())).reshape(len(SIZES), -1).T
 
 
 def draw(factors, size=32, binary=False):
-    """The images of factor combinations [N, 5], as indices into VALUES: uint8 [N, size, size, 1].
+    """Draws the images of factor combinations, white on black: uint8 [N, size, size, 1].
 
-    White on black. A pixel is the share of it that the shape covers, from 8x8 samples, as 0 to
-    255; with `binary`, 0 or 1 by whether half is covered. `size` is 32 or 64.
+    Args:
+      factors: [N, 5] indices into VALUES.
+      size: 32 or 64 pixels.
+      binary: pixels are 1 where the shape covers at least half of them, else 0. Otherwise they are
+        the covered fraction, from 8x8 samples, as 0 to 255.
     """
     factors = np.asarray(factors)
     if size not in (32, 64):
@@ -53,11 +56,14 @@ def draw(factors, size=32, binary=False):
 
 @functools.cache
 def _stamps(size):
-    """Each shape, scale and orientation in the middle of a square of 17 32nds of the width."""
+    """Each shape, scale and orientation, centered in a square of 17/32 of the width.
+
+    [shapes, scales, orientations, pixels, pixels] as uint8, the covered fraction times 255.
+    """
     step = size // 32
     pixels = 17 * step
-    # Samples in units of the largest shape's radius, 8 32nds; y points up.
-    along = (np.arange(pixels * FINE) + 0.5) / FINE / step - 8.5
+    # Samples in units of the largest shape's radius, 8/32 of the width; y points up.
+    along = (np.arange(pixels * SAMPLES) + 0.5) / SAMPLES / step - 8.5
     x, y = np.meshgrid(along / 8, -along / 8)
     shape = tuple(SIZES.values())[:3]
     stamps = np.empty((*shape, pixels, pixels), np.uint8)
@@ -66,7 +72,7 @@ def _stamps(size):
         u = (np.cos(turn) * x + np.sin(turn) * y) / length
         v = (np.cos(turn) * y - np.sin(turn) * x) / length
         inside = _INSIDE[kind](u, v)
-        covered = inside.reshape(pixels, FINE, pixels, FINE).mean((1, 3))
+        covered = inside.reshape(pixels, SAMPLES, pixels, SAMPLES).mean((1, 3))
         stamps[kind, scale, angle] = np.round(255 * covered)
     return stamps
 
@@ -80,7 +86,7 @@ def _ellipse(u, v):
 
 
 def _heart(u, v):
-    """The sextic (a² + b² - 1)³ < a² b³, of area 3.66 in its own units."""
+    """The inside of the sextic (a² + b² - 1)³ = a² b³, of area 3.66 in a and b."""
     a, b = u * 1.45, v * 1.45 + 0.1
     return (a**2 + b**2 - 1) ** 3 < a**2 * b**3
 
@@ -89,14 +95,14 @@ _INSIDE = (_square, _ellipse, _heart)
 
 
 class Sprites(tfds.core.GeneratorBasedBuilder):
-    """46,080 white shapes on black, every combination of five factors once.
+    """46,080 images of white shapes on black, one for each combination of five factors.
 
-    In the manner of dSprites (Matthey et al., 2017): shape (square, ellipse, heart), scale (6, from
-    0.5 to 1), orientation (10), x and y (16 each, a 32nd of the width apart). Orientation goes
-    from 0 to 81 degrees, not around: a square that is turned by 90 degrees is the same image, and a
-    factor that no image shows cannot be learnt. The configs are 32x32 (the default) and 64x64
-    pixels, grey at the edges, and both with `_binary`. A permutation (NumPy, seed 0) takes 3,000
-    each for validation and testing.
+    Modeled on dSprites (Matthey et al., 2017): shape (square, ellipse, heart), scale (6, from 0.5
+    to 1), orientation (10), x and y (16 each, 1/32 of the width apart). Orientation stops at 81
+    degrees, since a square turned by 90 degrees is the same image, and what no image shows cannot
+    be learned. The configs are 32x32 (the default) and 64x64 pixels with gray edges, and
+    32x32_binary and 64x64_binary. A permutation (NumPy, seed 0) takes 3,000 each for validation and
+    testing.
     """
 
     VERSION = tfds.core.Version(EMBEDDED["sprites"].version)
@@ -113,20 +119,20 @@ class Sprites(tfds.core.GeneratorBasedBuilder):
 
     def _split_generators(self, dl_manager):
         del dl_manager
-        every = combinations()
-        rows = np.random.default_rng(0).permutation(len(every))
-        ends = [len(rows) - 2 * TESTED, len(rows) - TESTED]
+        factors = combinations()
+        rows = np.random.default_rng(0).permutation(len(factors))
+        ends = [len(rows) - 2 * HELD_OUT, len(rows) - HELD_OUT]
         parts = zip(("train", "validation", "test"), np.split(rows, ends))
-        return {name: self._generate_examples(every, part) for name, part in parts}
+        return {name: self._generate_examples(factors, part) for name, part in parts}
 
-    def _generate_examples(self, every, rows):
+    def _generate_examples(self, factors, rows):
         from PIL import Image
 
         name = self.builder_config.name
         for block in np.array_split(rows, 40):
-            images = draw(every[block], int(name[:2]), name.endswith("binary"))
+            images = draw(factors[block], int(name[:2]), name.endswith("binary"))
             for row, image in zip(block, images):
-                labels = zip(SIZES, map(int, every[row]))
+                labels = zip(SIZES, map(int, factors[row]))
                 yield (
                     int(row),
                     {"image": Image.fromarray(image[..., 0])}

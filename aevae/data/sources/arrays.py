@@ -1,4 +1,4 @@
-"""A user's own arrays: an .npz or .npy file."""
+"""A user's own arrays: .npz and .npy files, and arrays in memory."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,8 @@ from aevae import InputError
 from aevae.data.sources.source import Source, as_stored, division, first_line, is_binary
 
 SPLITS = ("train", "validation", "test")
-BESIDE = ("label", "factors")  # int [N], and int [N, F]
+NAME = "arrays"  # of what is given, not read from a file
+ANNOTATIONS = ("label", "factors")  # int [N], and int [N, F]
 
 
 def is_file(name):
@@ -18,31 +19,34 @@ def is_file(name):
 
 
 def _parts(name):
-    """The file, and the array that is named after a colon."""
+    """The two parts of `data.npz:array`: the file, and the name of an array or None."""
     path, colon, array = name.rpartition(":")
     return (path, array) if colon and path.endswith(".npz") else (name, None)
 
 
 def load(name):
-    """A Source of the file. It is read as a whole into memory.
+    """The Source of a file of arrays, which is read into memory.
 
-    An .npz has `train` and, if the set has them, `validation` and `test`; or one array for all,
-    called `image`, or the only one that can be images, or the one that is named as in
-    `data.npz:array`. Beside them `label` [N] and `factors` [N, F], or `train_label` and so on.
-    Images are [N, H, W, C], [N, H, W] or, as vectors, [N, P]. One array for all is divided by
+    An .npz has either an array for each split, `train` and perhaps `validation` and `test`, with
+    `train_label`, `train_factors` and so on; or a single array of images with `label` [N] and
+    `factors` [N, F]: the one named in `data.npz:array`, or called `image`, or the only one that can
+    be images. Images are [N, H, W, C] or [N, H, W], or vectors [N, P]. A single array is divided by
     `source.division`.
+
+    Raises:
+      InputError: a file that cannot be read, or arrays of another kind.
     """
     path, chosen = _parts(name)
     return _source(name, _read(Path(path).expanduser()), chosen)
 
 
 def given(arrays):
-    """A Source of arrays in memory: an array of images, or a dict of arrays as an .npz has them."""
+    """The Source of arrays in memory: an array of images, or a dict of arrays as in an .npz."""
     if isinstance(arrays, Mapping):
         arrays = {str(name): np.asarray(values) for name, values in arrays.items()}
     else:
         arrays = np.asarray(arrays)
-    return _source("arrays", arrays, None)
+    return _source(NAME, arrays, None)
 
 
 def _source(name, arrays, chosen):
@@ -67,7 +71,7 @@ def _source(name, arrays, chosen):
 
 def _read(path):
     try:
-        with path.open("rb") as file:  # which NumPy leaves open if it is damaged
+        with path.open("rb") as file:  # NumPy would leave a damaged file open
             found = np.load(file, allow_pickle=False)
             if isinstance(found, np.ndarray):
                 return found
@@ -75,17 +79,18 @@ def _read(path):
     except OSError as error:
         reason = error.strerror or first_line(error)
         raise InputError(f"cannot read {path}: {reason}") from None
-    except Exception as error:  # noqa: BLE001, NumPy raises whatever a damage leads to
-        told = "pickle" not in str(error)  # of which a text is suspected, too
-        reason = f": {first_line(error)}" if told else ", without objects"
+    except Exception as error:  # noqa: BLE001, NumPy raises any kind on a damaged file
+        # NumPy takes whatever it does not know, text too, for a pickle.
+        is_pickle = "pickle" in str(error)
+        reason = ", without objects" if is_pickle else f": {first_line(error)}"
         raise InputError(
-            f"{path} is not a file of arrays, as NumPy saves{reason}"
+            f"{path} is not a file of arrays, as NumPy saves them{reason}"
         ) from None
 
 
 def _only(name, arrays):
-    """The name of the array that is the images."""
-    usable = [k for k, v in arrays.items() if v.ndim >= 2 and k not in BESIDE]
+    """The name of the array of images."""
+    usable = [k for k, v in arrays.items() if v.ndim >= 2 and k not in ANNOTATIONS]
     usable = ["image"] if "image" in arrays else usable
     if len(usable) == 1:
         return usable[0]
@@ -100,6 +105,7 @@ def _only(name, arrays):
 
 
 def _split(name, arrays, key, prefix):
+    """The fields of a split: the images `key`, and the annotations under a prefix."""
     if key not in arrays:
         raise InputError(f"{name} has no array {key!r}; it has {', '.join(arrays)}")
     where = f"{name}, array {key},"
@@ -115,13 +121,13 @@ def _split(name, arrays, key, prefix):
             f"{where} has shape {list(image.shape)}: the channels come last, [N, H, W, C]"
         )
     fields = {"image": image}
-    for kind, rank in zip(BESIDE, (1, 2)):
+    for kind, rank in zip(ANNOTATIONS, (1, 2)):
         values = arrays.get(prefix + kind)
         if values is None:
             continue
-        good = values.dtype.kind in "iu" and values.ndim == rank
-        good = good and 0 <= values.min(initial=0) <= values.max(initial=0) < 2**31
-        if not good or len(values) != len(image):
+        usable = values.dtype.kind in "iu" and values.ndim == rank
+        usable = usable and 0 <= values.min(initial=0) <= values.max(initial=0) < 2**31
+        if not usable or len(values) != len(image):
             raise InputError(
                 f"{name}, array {prefix + kind}, must be whole numbers from 0 to 2^31, "
                 f"{'[N]' if rank == 1 else '[N, F]'} with N = {len(image)}, not "
@@ -132,7 +138,7 @@ def _split(name, arrays, key, prefix):
 
 
 def _agree(name, splits):
-    """All splits must be alike but for their rows."""
+    """Raises an InputError unless all splits have the same fields, types and shapes."""
     kinds = {
         split: {k: (v.dtype, v.shape[1:]) for k, v in fields.items()}
         for split, fields in splits.items()
@@ -140,12 +146,12 @@ def _agree(name, splits):
     for split, kind in kinds.items():
         if kind != kinds["train"]:
             raise InputError(
-                f"{name}: split {split} has {_told(kind)}, and split train has "
-                f"{_told(kinds['train'])}: all splits must have the same"
+                f"{name}: split {split} has {_listed(kind)}, and split train has "
+                f"{_listed(kinds['train'])}: all splits must have the same"
             )
 
 
-def _told(kind):
+def _listed(kind):
     return ", ".join(f"{k} {t} {list(shape)}" for k, (t, shape) in kind.items())
 
 

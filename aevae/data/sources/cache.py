@@ -1,4 +1,4 @@
-"""The arrays of a prepared set, decoded once and kept as .npy files whose digest is checked."""
+"""The arrays of a prepared data set, decoded once and kept as .npy files with checksums."""
 
 import hashlib
 import json
@@ -13,52 +13,54 @@ from aevae.data.sources.stock import rows
 from aevae.data.sources.tfds import Prepared
 from aevae.system.files import Broken, alone, cache_dir, verify, whole_folder
 
-FORM = 1  # of what is kept: another one is decoded anew
+FORMAT = 1  # version of the files kept here: others are not read, but decoded again
 
 
 def load(prepared):
-    """A Source of a prepared folder, its arrays mapped from the cache.
+    """The Source of a prepared folder, its arrays memory-mapped from the cache.
 
-    The first use decodes it, example by example into files; another process that wants the same
-    waits. Files that are not what was written, bit by bit, are decoded anew.
+    The first use decodes the folder, example by example, into files; other processes that need the
+    same wait. Files whose checksums differ are decoded again.
     """
-    place, every = _place(prepared)
+    place, versions = _place(prepared)
     found = _open(place)
     if found is None:
         with alone(place.parent / f".{place.name}.lock"):
             found = _open(place)
             if found is None:
                 _decode(prepared, place)
-                for path in place.parent.glob(every):
+                for path in place.parent.glob(versions):
                     if path != place and not path.name.startswith("."):
                         shutil.rmtree(path, ignore_errors=True)
                 found = _open(place)
     if found is None:
-        raise InputError(f"{place} cannot be read again just after it was written")
+        raise InputError(
+            f"{place} cannot be read, though it was just written: check the disk"
+        )
     return found
 
 
 def _place(prepared):
-    """Where the arrays of a folder are kept, and a pattern for them and those of what it was."""
+    """The folder of the arrays of a prepared folder, and a pattern of all its versions."""
     try:
-        made_of = [
+        content = [
             (path.name, path.stat().st_size, path.stat().st_mtime_ns)
             for path in sorted(prepared.iterdir())
         ]
     except OSError as error:
         raise InputError(f"cannot read {prepared}: {error.strerror}") from None
     name = "-".join(p.name for p in (prepared.parent.parent, prepared.parent, prepared))
-    name += f"-{_short(str(prepared.absolute()))}"
-    whole = f"{name}-{_short(repr((FORM, made_of)))}"
-    return cache_dir() / "arrays" / whole, f"{name}-*"
+    name += f"-{_short_digest(str(prepared.absolute()))}"
+    version = _short_digest(repr((FORMAT, content)))
+    return cache_dir() / "arrays" / f"{name}-{version}", f"{name}-*"
 
 
-def _short(text):
+def _short_digest(text):
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _open(place):
-    """What is kept in a place, or None if there is nothing, or it is not what was written."""
+    """The Source kept in a folder; None if there is none, or it is damaged."""
     try:
         about = json.loads((place / "about.json").read_text())
         kept = {name for fields in about["files"].values() for name in fields.values()}
@@ -78,7 +80,7 @@ def _open(place):
 
 
 def _decode(prepared, place):
-    """Fills the place from a prepared folder."""
+    """Decodes a prepared folder into the files of the cache."""
     read = Prepared(prepared)
     how = rows(read.name.partition("/")[0], read.features)
     order, parts = None, {k: (k, 0, size) for k, size in read.sizes.items()}
@@ -87,39 +89,40 @@ def _decode(prepared, place):
         order, divided = division(read.name, size)
         parts = {k: (only, part.start, part.stop) for k, part in divided.items()}
     with whole_folder(place) as partial:
-        written, binary, most = {}, True, np.zeros(len(how.factors), np.int64)
+        written, binary, counts = {}, True, np.zeros(len(how.factors), np.int64)
         for split, size in read.sizes.items():
             written[split] = {field: f"{split}.{field}.npy" for field in how.kinds}
             arrays = {
                 field: _empty(partial / written[split][field], kind, (size, *shape))
                 for field, (kind, shape) in how.kinds.items()
             }
-            to = range(size) if order is None else np.argsort(order)
-            for number, example in zip(to, read.examples(split), strict=True):
+            places = range(size) if order is None else np.argsort(order)
+            for index, example in zip(places, read.examples(split), strict=True):
                 for field, value in how.of(example).items():
                     try:
-                        arrays[field][number] = value
+                        arrays[field][index] = value
                     except OverflowError:
                         raise InputError(
-                            f"{read.name}, {split}: {field} {value} is not in 32 bits"
+                            f"{read.name}, {split}: {field} {value} does not fit in 32 bits"
                         ) from None
             binary = binary and is_binary(arrays["image"])
             if "factors" in arrays and size:
-                most = np.maximum(most, arrays["factors"].max(0) + 1)
+                counts = np.maximum(counts, arrays["factors"].max(0) + 1)
             for values in arrays.values():
                 values.flush()
         about = {"name": read.name, "version": read.version, "binary": bool(binary)}
         about |= {"files": written, "splits": parts}
         about["factors"] = {
-            name: size or int(seen)
-            for (name, size), seen in zip(how.factors.items(), most)
+            name: size or int(count)
+            for (name, size), count in zip(how.factors.items(), counts)
         }
         (partial / "about.json").write_text(json.dumps(about, indent=1))
 
 
 def _empty(path, kind, shape):
-    """An array that is a file. Its room is taken at once: a full disk is an OSError here, and
-    would be the end of the process when a page of it is written.
+    """A new .npy file as a memory-mapped array, with all of its space allocated.
+
+    On a full disk this raises an OSError; writing to unallocated space would kill the process.
     """
     values = np.lib.format.open_memmap(path, "w+", kind, shape)
     if hasattr(os, "posix_fallocate"):

@@ -1,11 +1,11 @@
-"""The sets that need no network: prepared on first use by TFDS builders of ours."""
+"""The embedded data sets, which need no download: `data/builders` prepare them on first use."""
 
 import importlib
 from typing import NamedTuple
 
 
 class Embedded(NamedTuple):
-    """What must be known of a builder before it is imported."""
+    """The version and the configs of a builder, known without its import."""
 
     version: str
     configs: tuple[str, ...] = ()  # the first is the default
@@ -19,6 +19,6 @@ EMBEDDED = {
 
 
 def builder_class(name):
-    """The class that prepares an embedded set."""
+    """The TFDS builder of an embedded data set."""
     module = importlib.import_module(f"aevae.data.builders.{name}")
     return getattr(module, name.capitalize())

@@ -1,4 +1,4 @@
-"""What every set is, wherever it comes from: arrays by split, and their provenance."""
+"""What every source gives, a `Source` of arrays by split, and helpers that all sources share."""
 
 from typing import NamedTuple
 
@@ -6,27 +6,30 @@ import numpy as np
 
 from aevae import InputError
 
-DIVISION_SEED = 0  # of the order in which a set without splits is divided ...
-SHARES = {"validation": 0.1, "test": 0.1}  # ... into these, and `train` with the rest
+DIVISION_SEED = 0  # seed of the order in which a set without splits is divided
+SHARES = {
+    "validation": 0.1,
+    "test": 0.1,
+}  # fractions of such a set; `train` is the rest
 
 
 class Source(NamedTuple):
-    """A set as it is stored: {split: {field: array of N rows}}, and what is known of it.
+    """A data set as it is stored: {split: {field: array of N rows}}, and its provenance.
 
-    `image` is uint8 (grey levels, 255 is 1), bool (already binary) or float32; beside it there may
-    be `label` [N], `factors` [N, F] and others.
+    `image` is uint8 (gray levels, 255 stands for 1), bool (binary) or float32; other fields may be
+    `label` [N], `factors` [N, F] and more.
     """
 
     name: str
     version: str
     splits: dict[str, dict[str, np.ndarray]]
-    factors: dict[str, int]  # how many values each ground-truth factor has
+    factors: dict[str, int]  # {name: number of values} of the ground-truth factors
 
 
 def division(name, count):
-    """How a set of one split is divided: the order of its rows, and {split: slice of that order}.
+    """Divides a set without splits: an order of its rows, and {split: slice of that order}.
 
-    By NumPy's permutation with DIVISION_SEED: a tenth each to `validation` and `test`.
+    The order is NumPy's permutation with DIVISION_SEED; `validation` and `test` get a tenth each.
     """
     sizes = {split: max(1, int(count * share)) for split, share in SHARES.items()}
     first = count - sum(sizes.values())
@@ -41,23 +44,23 @@ def division(name, count):
 
 
 def as_stored(image, name):
-    """Images in a type that we store: float64 becomes float32, and whole numbers are refused."""
+    """Images as uint8, bool or float32; other floats become float32, InputError for the rest."""
     image = np.asarray(image)
     if image.dtype.kind == "f" and image.dtype != np.float32:
         image = image.astype(np.float32)
     if image.dtype not in (np.uint8, np.bool_, np.float32):
         raise InputError(
-            f"{name} is {image.dtype}: images must be uint8 (grey levels to 255), bool "
+            f"{name} is {image.dtype}: images must be uint8 (gray levels to 255), bool "
             "(binary) or floats"
         )
     return image
 
 
 def is_binary(image):
-    """Whether uint8 images hold nothing but 0 and 1: they are then binary, not grey levels."""
+    """Whether uint8 images hold only 0 and 1, and so are binary rather than gray levels."""
     return image.dtype == np.uint8 and image.size > 0 and image.max() <= 1
 
 
 def first_line(error):
-    """Of what an exception says."""
+    """The first line of an exception's message, or the exception's name."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")

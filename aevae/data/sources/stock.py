@@ -1,4 +1,4 @@
-"""The stock sets of the field, and how an example that TFDS has stored becomes a row of arrays."""
+"""The data sets of the field that TFDS has, and how a TFDS example becomes a row of arrays."""
 
 from typing import NamedTuple
 
@@ -13,23 +13,23 @@ STOCK = (
 
 
 def upright(image):
-    """EMNIST's images are stored with rows and columns exchanged."""
+    """EMNIST's image the right way up: it is stored with rows and columns exchanged."""
     return image.swapaxes(0, 1)
 
 
 def strokes(image):
-    """Omniglot's 105x105 drawings as grey levels [28, 28, 1]: 255 is ink, 0 is paper.
+    """Omniglot's drawing of 105x105 pixels as gray levels [28, 28, 1]: 255 is ink, 0 is paper.
 
-    Exact averages over squares of 3.75 pixels. Not the file of Burda et al. (2016), whose reduction
-    and split are others.
+    Each is the exact mean over a square of 3.75 pixels. The file of Burda et al. (2016) differs: it
+    was reduced and divided in another way.
     """
     ink = image[..., 0] == 0  # black on white, whether white is 255 or 1
-    over = _AVERAGE @ ink @ _AVERAGE.T
-    return np.round(255 * over).astype(np.uint8)[..., None]
+    covered = _AVERAGE @ ink @ _AVERAGE.T
+    return np.round(255 * covered).astype(np.uint8)[..., None]
 
 
 def _average(size, smaller):
-    """[smaller, size]: the mean over each of `smaller` equal parts of `size` pixels."""
+    """The matrix [smaller, size] of means over `smaller` equal parts of `size` pixels."""
     at = np.arange(size) * (smaller / size)
     ends = np.arange(smaller)[:, None]
     low, high = np.maximum(at, ends), np.minimum(at + smaller / size, ends + 1)
@@ -40,20 +40,20 @@ _AVERAGE = _average(105, 28)
 
 
 def face(image):
-    """CelebA's central 148x148 pixels, reduced to 64x64 by Pillow's bilinear filter."""
+    """CelebA's central 148x148 pixels, resized to [64, 64, 3] by Pillow's bilinear filter."""
     from PIL import Image
 
     top, left = (image.shape[0] - 148) // 2, (image.shape[1] - 148) // 2
-    part = Image.fromarray(image[top : top + 148, left : left + 148])
-    return np.asarray(part.resize((64, 64), Image.Resampling.BILINEAR))
+    crop = Image.fromarray(image[top : top + 148, left : left + 148])
+    return np.asarray(crop.resize((64, 64), Image.Resampling.BILINEAR))
 
 
-CHANGED = {  # by the name of the set: its images, and their shape
+CHANGED = {  # {data set: (function of a stored image, shape of what it gives)}
     "emnist": (upright, (28, 28, 1)),
     "omniglot": (strokes, (28, 28, 1)),
     "celeb_a": (face, (64, 64, 3)),
 }
-FACTORS = {  # in the order in which their papers give them
+FACTORS = {  # in the order of their papers
     "dsprites": ("shape", "scale", "orientation", "x_position", "y_position"),
     "shapes3d": (
         "floor_hue",
@@ -69,28 +69,29 @@ FACTORS = {  # in the order in which their papers give them
 
 
 class Rows(NamedTuple):
-    """What becomes of each example: the type and shape of a row of every field, and a function."""
+    """How examples become rows: the type and shape of every field, and the function."""
 
     kinds: dict[str, tuple[np.dtype, tuple[int, ...]]]
-    factors: dict[str, int]
+    factors: dict[str, int]  # {name: number of values, 0 where the features do not say}
     of: object  # example -> {field: row}
 
 
 def rows(name, features):
-    """How a set's examples become rows, by its TFDS features.
+    """How a data set's examples become rows, from its TFDS features.
 
-    `image` is the feature of that name, or the only one that can be images; `label` a whole number
-    of that name; `factors` those that are called `label_*`; `attributes` are CelebA's, sorted by their names.
+    `image` is the feature of that name, or the only one that can be images; `label` the integer of
+    that name; `factors` are the integers called `label_*`; `attributes` are those of CelebA, sorted
+    by name.
     """
     key = _image_feature(name, features)
     change, shape = CHANGED.get(name, (np.asarray, features[key].shape))
     if len(shape) == 2:
         change, shape = (lambda image: image[..., None]), (*shape, 1)
     kinds = {"image": (_stored(name, features[key]), tuple(shape))}
-    labels = {k: f for k, f in features.items() if _is_whole(f)}
+    labels = {k: f for k, f in features.items() if _is_integer(f)}
     if "label" in labels:
         kinds["label"] = (np.dtype(np.int32), ())
-    # The features of a folder come in no order of their own.
+    # Features that were read from a folder are in no particular order.
     found = sorted(k.removeprefix("label_") for k in labels if k.startswith("label_"))
     ordered = [f for f in FACTORS.get(name, found) if f in found]
     if ordered:
@@ -114,6 +115,7 @@ def rows(name, features):
 
 
 def _image_feature(name, features):
+    """The name of the feature that has the images."""
     usable = [key for key, feature in features.items() if _can_be_images(feature)]
     if "image" in usable:
         return "image"
@@ -122,7 +124,7 @@ def _image_feature(name, features):
     found = ", ".join(f"{key} {feature!r}" for key, feature in features.items())
     raise InputError(
         f"{name} has {'several features' if usable else 'no feature'} that can be images "
-        f"of one size; name one `image`. It has {' '.join(found.split())}"
+        f"of one size; call one `image`. It has {' '.join(found.split())}"
     )
 
 
@@ -136,12 +138,13 @@ def _can_be_images(feature):
     )
 
 
-def _is_whole(feature):
+def _is_integer(feature):
     kind = getattr(feature, "np_dtype", None)
     return getattr(feature, "shape", None) == () and np.dtype(kind).kind in "iu"
 
 
 def _stored(name, feature):
+    """The type in which images of a feature are stored."""
     kind = np.dtype(feature.np_dtype)
     if kind.kind == "f":
         return np.dtype(np.float32)

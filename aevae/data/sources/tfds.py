@@ -1,4 +1,4 @@
-"""Folders that TFDS has prepared: found, made, and read without TensorFlow."""
+"""Data sets in TFDS's format: found in a folder, prepared by a builder, read without TensorFlow."""
 
 import contextlib
 import difflib
@@ -25,19 +25,23 @@ _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def find(name, data_dir=None):
-    """The folder in which TFDS has prepared a set.
+    """The folder of a prepared data set, which is prepared first where that needs no TensorFlow.
 
-    `name` is a set's, or set/config; or `module:Class`, a TFDS builder. The embedded sets, builders
-    by class and those that somebody has registered are prepared on first use.
+    Args:
+      name: `set`, `set/config`, or `module:Class`, a TFDS builder. Embedded sets, builders by
+        class, and builders that have been registered with TFDS are prepared on first use.
+      data_dir: the folder in which sets are prepared, as for `data.load`.
+    Raises:
+      InputError: an unknown set or config, or a set of TFDS's own that is not prepared.
     """
-    own = embedded.EMBEDDED.get(name.partition("/")[0])
-    if own:
+    known = embedded.EMBEDDED.get(name.partition("/")[0])
+    if known:
         set_name, _, config = name.partition("/")
-        if config not in ("", *own.configs):
+        if config not in ("", *known.configs):
             _check_config(builder_class(name), name)
         place = place_of(name)
-        config = config or (own.configs or ("",))[0]
-        folder = place / set_name / config / own.version
+        config = config or (known.configs or ("",))[0]
+        folder = place / set_name / config / known.version
         if not (folder / "dataset_info.json").is_file():
             prepare(builder(name, place))
         return folder
@@ -53,25 +57,25 @@ def find(name, data_dir=None):
                 ) from None
     cls = builder_class(name)
     if cls is None:
-        raise InputError(_missing(name, places))
+        raise InputError(_unknown(name, places))
     if is_stock(cls):
         _check_config(cls, name)
         where = " or ".join(map(str, places))
         proper = "/".join([cls.name, *name.split("/")[1:]])
-        given = f" --data_dir={data_dir}" if data_dir else ""
+        flag = f" --data_dir={data_dir}" if data_dir else ""
         raise InputError(
             f"{proper} is not prepared in {where}: `python -m experiments.prepare "
-            f"--dataset={proper}{given}` prepares it, where TensorFlow is installed, or copy the "
+            f"--dataset={proper}{flag}` prepares it, where TensorFlow is installed, or copy the "
             f"folder {cls.name} from a machine that has it; --data_dir or AEVAE_DATA_DIR names "
-            "another place"
+            "another folder"
         )
-    made = builder(name, places[0])
-    prepare(made)
-    return Path(made.data_dir)
+    new = builder(name, places[0])
+    prepare(new)
+    return Path(new.data_dir)
 
 
 def _check_config(cls, name):
-    """Whether a name says which config of a builder it is; only the embedded have a default."""
+    """Raises an InputError unless `name` has a config of the builder; an embedded set needs none."""
     config = name.partition("/")[2]
     known = [c.name for c in cls.BUILDER_CONFIGS]
     if config not in known and (
@@ -83,13 +87,13 @@ def _check_config(cls, name):
 
 
 def place_of(name, data_dir=None):
-    """Where a set is made; an embedded one never among somebody's stock sets."""
-    own = name.partition("/")[0] in embedded.EMBEDDED
-    return cache_dir() / "tfds" if own else _places(data_dir)[0]
+    """The folder in which a data set is prepared; for embedded sets always in the cache."""
+    is_embedded = name.partition("/")[0] in embedded.EMBEDDED
+    return cache_dir() / "tfds" if is_embedded else _places(data_dir)[0]
 
 
 def _places(data_dir):
-    """Where prepared sets are looked for; the first is where they are made."""
+    """The folders that may have prepared sets; new ones are prepared in the first."""
     chosen = data_dir or os.environ.get("AEVAE_DATA_DIR")
     if chosen:
         return [Path(chosen).expanduser()]
@@ -98,7 +102,7 @@ def _places(data_dir):
 
 
 def _newest(name, place):
-    """The newest version of a set in a place; None where there is none."""
+    """The folder of the newest version of a data set; None where there is none."""
     root = place / name
     if not root.is_dir():
         return None
@@ -106,10 +110,10 @@ def _newest(name, place):
     if configs:
         found = ", ".join(sorted(f"{name}/{path.name}" for path in configs))
         raise InputError(f"{place} has configs of {name}: name one, {found}")
-    return max(_versions(root), key=_numbers, default=None)
+    return max(_versions(root), key=_version_numbers, default=None)
 
 
-def _numbers(path):
+def _version_numbers(path):
     return [*map(int, path.name.split("."))]
 
 
@@ -118,7 +122,7 @@ def _versions(root):
 
 
 def builder_class(name):
-    """The TFDS builder of that name, or None."""
+    """The TFDS builder of a data set, given as `set`, `set/config` or `module:Class`; or None."""
     import tensorflow_datasets as tfds
 
     if name.partition("/")[0] in embedded.EMBEDDED:
@@ -127,12 +131,14 @@ def builder_class(name):
     if colon:
         try:
             cls = getattr(importlib.import_module(module), rest.partition("/")[0])
-        except Exception as error:  # noqa: BLE001, whatever the module does
+        except Exception as error:  # noqa: BLE001, the module may raise anything
             raise InputError(
                 f"cannot import builder {name}: {first_line(error)}"
             ) from None
         if not (isinstance(cls, type) and issubclass(cls, tfds.core.DatasetBuilder)):
-            raise InputError(f"{name} is not a TFDS builder")
+            raise InputError(
+                f"{name} is not a TFDS builder, a class of tfds.core.DatasetBuilder"
+            )
         return cls
     try:
         return tfds.builder_cls(name.partition("/")[0])
@@ -140,7 +146,8 @@ def builder_class(name):
         return None
 
 
-def _missing(name, places):
+def _unknown(name, places):
+    """The message about a data set that is unknown."""
     import tensorflow_datasets as tfds
 
     known = [*embedded.EMBEDDED, *STOCK]
@@ -149,36 +156,44 @@ def _missing(name, places):
     near = near or difflib.get_close_matches(
         name, tfds.list_builders(with_community_datasets=False), cutoff=0.6
     )
-    meant = (
+    suggestion = (
         f"did you mean {' or '.join(near)}? It may be"
         if near
         else f"it may be {', '.join(known)},"
     )
     return (
-        f"unknown data set {name!r}: {meant} any set prepared in "
+        f"unknown data set {name!r}: {suggestion} any set prepared in "
         f"{' or '.join(map(str, places))}, an .npz or .npy file, or module:Builder"
     )
 
 
 def builder(name, place):
-    """The builder of a set that is to be prepared in `place`, as array_record."""
+    """The TFDS builder that prepares a data set in the folder `place`, as array_record."""
     cls = builder_class(name)
     if cls is None:
-        raise InputError(_missing(name, [place]))
+        raise InputError(_unknown(name, [place]))
     _check_config(cls, name)
     config = name.partition("/")[2] or None
-    with _quiet(), _place_faults(cls.name, place):
-        there = cls(config=config, data_dir=place)
-        if is_done(there):
-            return there  # in whatever format
+    with _quiet(), _one_line_errors(cls.name, place):
+        done = cls(config=config, data_dir=place)
+        if is_done(done):
+            return done  # whatever its format
         return cls(config=config, data_dir=place, file_format="array_record")
 
 
 def prepare(builder, manual_dir=None, quiet=True):
-    """Prepares a set, once: another process that does the same waits. Tells whether it had to be.
+    """Prepares a data set unless it is done; returns whether it was prepared now.
 
-    What a process that was killed has left is removed. `manual_dir` has the original files under
-    their own names, in place of a download; TFDS compares their checksums with its own.
+    Other processes that prepare the same set wait, and what a killed process has left is removed.
+
+    Args:
+      builder: a TFDS builder, as `builder` makes it.
+      manual_dir: a folder of the original files under their own names, which are then not
+        downloaded; TFDS checks their checksums.
+      quiet: whether to suppress TFDS's output.
+    Raises:
+      InputError: a set that cannot be prepared.
+      WriteError: a disk that is full or cannot be written.
     """
     import tensorflow_datasets as tfds
 
@@ -188,7 +203,7 @@ def prepare(builder, manual_dir=None, quiet=True):
     check_possible(builder)
     with _quiet() if quiet else contextlib.nullcontext():
         lock = folder.with_name(f".{folder.name}.lock")
-        with _place_faults(builder.name, folder), alone(lock):
+        with _one_line_errors(builder.name, folder), alone(lock):
             if is_done(builder):
                 return False
             for left in folder.parent.glob(f"incomplete.*_{folder.name}*"):
@@ -201,70 +216,77 @@ def prepare(builder, manual_dir=None, quiet=True):
 
 
 @contextlib.contextmanager
-def _place_faults(name, place):
+def _one_line_errors(name, place):
+    """Turns whatever preparing a data set raises into an InputError or WriteError."""
     try:
         yield
     except (InputError, WriteError):
         raise
     except ModuleNotFoundError as error:
-        raise InputError(_lacking(name, error.name or first_line(error))) from None
-    except Exception as error:  # noqa: BLE001, TFDS raises whatever a fault leads to
+        raise InputError(
+            _not_installed(name, error.name or first_line(error))
+        ) from None
+    except Exception as error:  # noqa: BLE001, TFDS raises any kind of error
         reason = getattr(error, "strerror", None) or first_line(error)
         kind = WriteError if getattr(error, "errno", None) in _DISK else InputError
         raise kind(f"cannot prepare {name} in {place}: {reason}") from None
 
 
 def check_possible(builder):
-    """TFDS's own builders need TensorFlow, unless they are done."""
+    """Raises an InputError for a set of TFDS's own that is to be prepared without TensorFlow."""
     stock = is_stock(type(builder)) and not is_done(builder)
     if stock and not importlib.util.find_spec("tensorflow"):
-        raise InputError(_lacking(builder.name, "tensorflow"))
+        raise InputError(_not_installed(builder.name, "tensorflow"))
 
 
 def is_done(builder):
-    """Whether its folder is there; TFDS renames it into place when it is whole."""
+    """Whether a data set is prepared; TFDS renames its folder into place once it is complete."""
     return (Path(builder.data_dir) / "dataset_info.json").is_file()
 
 
 def is_stock(cls):
-    """Whether a builder is one of TFDS's own."""
+    """Whether a builder is one of TFDS's own, which need TensorFlow to prepare."""
     return cls.__module__.startswith("tensorflow_datasets.")
 
 
-def _lacking(name, module):
+def _not_installed(name, module):
+    """The message about a module that is needed to prepare a data set."""
     return (
         f"cannot prepare {name}: {module} is not installed; at the root of a clone "
-        "pip install -e '.[tf]' brings what preparing needs"
+        "pip install -e '.[tf]' installs what preparing needs"
     )
 
 
 class Prepared:
-    """A prepared folder: name, version, features, and the examples of each split."""
+    """A prepared folder: name, version, features, and the examples of each split.
+
+    InputError for a folder that cannot be read.
+    """
 
     def __init__(self, folder):
         import tensorflow_datasets as tfds
 
         self.folder = folder
-        with _quiet(), self._faults():
+        with _quiet(), self._checked():
             self._info = tfds.builder_from_directory(folder).info
             self.name, self.version = self._info.name, str(self._info.version)
             if self._info.config_name:
                 self.name = f"{self.name}/{self._info.config_name}"
             self.features = self._info.features
-            self._form = self._info.file_format.value
+            self._format = self._info.file_format.value
             self.sizes = {k: v.num_examples for k, v in self._info.splits.items()}
-        if self._form not in _READERS:
-            self._fail(f"it is stored as {self._form}, not array_record or tfrecord")
+        if self._format not in _READERS:
+            self._fail(f"it is stored as {self._format}, not array_record or tfrecord")
         if not self.sizes:
             self._fail("it has no splits")
 
     def examples(self, split):
         """Yields the examples of a split in their stored order, decoded."""
         info = self._info.splits[split]
-        with _quiet(), self._faults():
+        with _quiet(), self._checked():
             for path, count in zip(info.filepaths, info.shard_lengths, strict=True):
                 read = 0
-                for record in _READERS[self._form](Path(path)):
+                for record in _READERS[self._format](Path(path)):
                     yield self.features.deserialize_example_np(record)
                     read += 1
                 if read != count:
@@ -272,17 +294,17 @@ class Prepared:
 
     def _fail(self, reason):
         raise InputError(
-            f"{self.folder} is not readable: {reason}. Delete it and prepare it again, or copy it "
-            "anew"
+            f"{self.folder} is not readable: {reason}. Delete it, and prepare or copy it again"
         )
 
     @contextlib.contextmanager
-    def _faults(self):
+    def _checked(self):
+        """Turns whatever reading the folder raises into an InputError."""
         try:
             yield
         except InputError:
             raise
-        except Exception as error:  # noqa: BLE001, as above
+        except Exception as error:  # noqa: BLE001, TFDS raises any kind of error
             self._fail(getattr(error, "strerror", None) or first_line(error))
 
 
@@ -293,7 +315,7 @@ def _array_records(path, block=1000):
     try:
         count = reader.num_records()
         if not count:
-            reader.read([0])  # tells why
+            reader.read([0])  # raises the reason
         for start in range(0, count, block):
             yield from reader.read([*range(start, min(start + block, count))])
     finally:
@@ -301,19 +323,19 @@ def _array_records(path, block=1000):
 
 
 def _tf_records(path):
-    """A record is its length, the checksum of that, the bytes, and their checksum."""
+    """Yields the records of a TFRECORD file: each is length, checksum, content, checksum."""
     with path.open("rb") as file:
         while head := file.read(12):
-            if len(head) < 12 or not _is_sum_of(head[:8], head[8:]):
+            if len(head) < 12 or not _is_checksum(head[8:], head[:8]):
                 raise ValueError(f"{path.name} is damaged or cut short")
             content = file.read(struct.unpack("<Q", head[:8])[0])
-            if not _is_sum_of(content, file.read(4)):
+            if not _is_checksum(file.read(4), content):
                 raise ValueError(f"{path.name} is damaged or cut short")
             yield content
 
 
-def _is_sum_of(content, stored):
-    """TFRECORD's masked CRC-32C."""
+def _is_checksum(stored, content):
+    """Whether 4 bytes are the checksum of `content` in a TFRECORD file, a masked CRC-32C."""
     import google_crc32c
 
     crc = google_crc32c.value(content)
@@ -326,7 +348,7 @@ _READERS = {"array_record": _array_records, "tfrecord": _tf_records}
 
 @contextlib.contextmanager
 def _quiet():
-    """TFDS reports preparation, and the lack of OpenCV, at length."""
+    """Suppresses the output of TFDS, which is long, and its warning that OpenCV is missing."""
     import tensorflow_datasets as tfds
 
     verbosity = logging.get_verbosity()

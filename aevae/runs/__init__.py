@@ -1,0 +1,1 @@
+"""A run folder: a study trains a grid into it, and trained runs are loaded back from it."""

@@ -1,0 +1,56 @@
+"""The declaration of a run folder: config.json, and the runs that it declares."""
+
+import json
+from pathlib import Path
+
+from aevae import InputError, __version__, config
+
+FORMAT = 2  # of config.json, and of what a folder's checkpoints hold
+
+
+def read(workdir):
+    """The declaration in config.json; an InputError where another version of the package reads it."""
+    path = existing(workdir, "config.json")
+    try:
+        record = json.loads(path.read_text())
+        record["sweeps"]
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is damaged: it is not what was written") from None
+    form = record.get("format", 1)
+    if form != FORMAT:
+        made = record.get("aevae", "0.1.0")
+        raise InputError(
+            f"{workdir} has format {form}, which aevae {made} wrote and reads; this is aevae "
+            f"{__version__}, which reads format {FORMAT}: take another --workdir, or that version"
+        )
+    return record
+
+
+def declared(workdir, base=None):
+    """The configs of a folder's runs, made again from what its commands asked for."""
+    runs = []
+    for sweep in read(workdir)["sweeps"]:
+        if base is None and sweep["file"] is None:
+            raise InputError(
+                f"{workdir} was trained from a Config, not a file: pass it as base=..."
+            )
+        own = base or config.load(Path(workdir) / sweep["file"], sweep.get("part"))
+        more = config.settle(own, sweep["overrides"], sweep["grid"])
+        names = config.grid_names(own, sweep["grid"])
+        runs = config.join(runs, more, names) if runs else more
+    return runs
+
+
+def params_path(workdir, number, last=False):
+    """The file of a run's parameters: those that its row describes, or beside them the last."""
+    return Path(workdir) / "params" / f"{number:04d}{'.last' if last else ''}.npz"
+
+
+def existing(workdir, name):
+    """The path of a file that every run folder has."""
+    path = Path(workdir) / name
+    if not path.is_file():
+        raise InputError(f"{workdir} is not a run folder: it has no {name}")
+    return path
+
+

@@ -1,0 +1,136 @@
+"""Tables of a run folder: CSV files written and read, and the summary of results."""
+
+import csv
+import io
+from pathlib import Path
+
+import numpy as np
+
+from aevae import InputError
+from aevae.runs import evaluated, record
+from aevae.system import files
+
+
+class Table:
+    """A CSV file. A cell that a row lacks is blank, never 0."""
+
+    def __init__(self, path, columns):
+        self.path, self.columns = Path(path), columns
+
+    def write(self, rows):
+        """Makes these the rows of the table, at once; the file is left alone if they are already."""
+        files.replace_text(
+            self.path, self._text([dict(zip(self.columns, self.columns)), *rows])
+        )
+
+    def add(self, rows):
+        """Adds rows at the end."""
+        files.append(self.path, self._text(rows).encode())
+
+    def _text(self, rows):
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerows(
+            [_cell(row.get(name)) for name in self.columns] for row in rows
+        )
+        return text.getvalue()
+
+
+def _cell(value):
+    """Numbers in the fewest digits that give the float32 back."""
+    return "" if value is None else str(value)
+
+
+def read(path):
+    """The rows of a table as dicts: numbers where they are numbers, None where blank.
+
+    A last row that was being written when the process died is left out.
+    """
+    lines = Path(path).read_text().splitlines(keepends=True)
+    whole = [line for line in lines if line.endswith("\n")]
+    return [{k: _number(v) for k, v in row.items()} for row in csv.DictReader(whole)]
+
+
+def _number(text):
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            pass
+    return text or None
+
+
+def merged(workdir, columns, rows):
+    """Columns and rows of results.csv with those of evaluations, before the validation's."""
+    found = []
+    for row in rows:
+        own = evaluated.of(workdir, int(row["run"])).values()
+        found.append({k: v for measure in own for k, v in measure["values"].items()})
+    names = dict.fromkeys(name for values in found for name in values)
+    names = [name for name in names if name not in columns]
+    at = list(columns).index("validation_elbo")
+    columns = [*columns[:at], *names, *columns[at:]]
+    return columns, [row | values for row, values in zip(rows, found)]
+
+
+def extend(workdir):
+    """Writes results.csv anew with what evaluations found; nothing else in it changes."""
+    path = record.existing(workdir, "results.csv")
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        rows, columns = list(reader), reader.fieldnames
+    columns, rows = merged(workdir, columns, rows)
+    Table(path, columns).write(rows)
+
+
+def results(workdir):
+    """The rows of results.csv: one for each run of the groups that are finished."""
+    rows = read(record.existing(workdir, "results.csv"))
+    if not rows:
+        raise InputError(f"{workdir} has no finished run yet")
+    return rows
+
+
+def summary(workdir, only=None):
+    """Results as a table of text: mean ± standard deviation over the seeds of each grid point.
+
+    The standard deviation is that of the runs, with n - 1; diverged runs are left out. With
+    `only`, these columns of what evaluations found; without, what the sweep itself found.
+    """
+    rows, names = results(workdir), record.read(workdir)["columns"]
+    if only is None:
+        own = [evaluated.of(workdir, row["run"]).values() for row in rows]
+        hidden = {n for of in own for measure in of for n in measure["values"]}
+        rows = [{k: v for k, v in row.items() if k not in hidden} for row in rows]
+    else:
+        kept = {*names, *only, "diverged"}
+        rows = [{k: v for k, v in row.items() if k in kept} for row in rows]
+    points = [n for n in names if n not in ("run", "seed")]
+    points = [n for n in points if len({row[n] for row in rows}) > 1] or points[:1]
+    measures = [
+        name
+        for name in list(rows[0])[len(names) :]
+        if any(isinstance(row[name], (int, float)) for row in rows)
+        and name not in ("epoch", "epochs", "diverged", "validation_distortion")
+    ]
+    grouped = {}
+    for row in rows:
+        grouped.setdefault(tuple(row[n] for n in points), []).append(row)
+    lines = [[*points, "runs", *measures]]
+    for point, own in grouped.items():
+        sound = [row for row in own if row["diverged"] is None]
+        lines.append([*map(str, point), f"{len(sound)}/{len(own)}"])
+        for name in measures:
+            values = [row[name] for row in sound if row[name] is not None]
+            mean = f"{np.mean(values):.2f}" if values else ""
+            spread = f" ±{np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
+            lines[-1].append(mean + spread)
+    return aligned(lines)
+
+
+def aligned(rows):
+    """Rows of texts as a table, each column aligned to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(row, widths)) for row in rows
+    )

@@ -1,0 +1,115 @@
+"""Trained runs, saved into a folder and loaded back."""
+
+import dataclasses
+import functools
+import zipfile
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from aevae import InputError, config
+from aevae.runs import record, tables
+from aevae.system import files
+from aevae.training.trained import Trained
+
+
+def save(path, state, examples):
+    """Writes the parameters and step of one run, and some test examples, by name into an .npz file."""
+    trees = {"params": state.params, "examples": examples}
+    leaves = {_path(path): leaf for path, leaf in jax.tree.leaves_with_path(trees)}
+    with files.whole(Path(path)) as file:
+        np.savez(file, step=state.step, **leaves)
+
+
+def _path(keys):
+    return "/".join(str(key.key) for key in keys)
+
+
+def _nested(leaves):
+    tree = {}
+    for path, leaf in leaves.items():
+        *folders, name = path.split("/")
+        functools.reduce(lambda node, key: node.setdefault(key, {}), folders, tree)[
+            name
+        ] = leaf
+    return tree
+
+
+def load(workdir, base=None, *, last=False, **where):
+    """Loads the one run of a folder whose columns are as given: `load("runs/digits", beta=4)`.
+
+    What is not named must not matter: several runs that match are an error, and so is none.
+    `base` is the Config that the sweep was given, where it was not given a config file. Where a
+    run keeps its best parameters, they are what is loaded, unless the `last` are asked for.
+    """
+    rows, names = tables.results(workdir), record.read(workdir)["columns"]
+    for name in where:
+        if name not in names:
+            raise InputError(
+                f"{workdir} tells runs apart by {', '.join(names)}, not {name!r}"
+            )
+    found = [row for row in rows if all(_same(row[k], v) for k, v in where.items())]
+    if len(found) != 1:
+        near = found or rows
+        there = {k: list(dict.fromkeys(str(row[k]) for row in near)) for k in names}
+        values = "; ".join(
+            f"{k} {', '.join(v)}" for k, v in there.items() if len(v) > 1
+        )
+        asked = ", ".join(f"{k}={v}" for k, v in where.items()) or "no condition"
+        count = len(found) or "none"
+        raise InputError(
+            f"{count} of the runs of {workdir} match {asked}; there are {values}"
+        )
+    return open_run(workdir, found[0], base, last=last)
+
+
+def runs(workdir, base=None, *, last=False):
+    """Yields the trained runs of a folder, in the order of results.csv; each has its `row`.
+
+    `base` and `last` are those of `load`.
+    """
+    configs = record.declared(workdir, base)
+    for row in tables.results(workdir):
+        yield open_run(workdir, row, configs=configs, last=last)
+
+
+def open_run(workdir, row, base=None, *, configs=None, last=False):
+    """Loads the trained run that a row of results.csv is of.
+
+    `configs` are the folder's, as `record.declared` gives them, where several runs are opened.
+    """
+    workdir, number = Path(workdir), row["run"]
+    run = (configs or record.declared(workdir, base))[number]
+    path = record.params_path(workdir, number, last and run.keep == "best")
+    record.existing(workdir, path.relative_to(workdir))
+    try:
+        with path.open("rb") as file, np.load(file) as archive:
+            leaves = dict(archive)
+    except (zipfile.BadZipFile, ValueError, EOFError):
+        raise InputError(
+            f"{path} is damaged: delete it, and the sweep's command writes it again"
+        ) from None
+    step, trees = leaves.pop("step"), _nested(leaves)
+    shape = trees["examples"]["image"].shape[1:]
+    run = dataclasses.replace(run, model=run.model.clone(shape=shape))
+    curves = functools.partial(_history, workdir, number)
+    return Trained(run, trees["params"], step, row, trees["examples"], curves)
+
+
+def _history(workdir, number):
+    """The curves of a run, {name: [E]}."""
+    names = ("train_", "validation_", "test_")
+    rows = tables.read(record.existing(workdir, "curves.csv"))
+    rows = [row for row in rows if row["run"] == number]
+    names = [name for name in (rows or [{}])[0] if name.startswith(names)]
+    found = {name: [row[name] for row in rows] for name in names}
+    return {k: np.array(v) for k, v in found.items() if None not in v}
+
+
+def _same(cell, value):
+    if isinstance(cell, (int, float)) and isinstance(value, (int, float)):
+        return np.float32(cell) == np.float32(value)
+    return str(cell) == config.describe(value)
+
+
