@@ -3,27 +3,30 @@
     python -m experiments.reproduce --result=aevb_figure2 --data_dir=DIR
     python -m experiments.reproduce --result=aevb_figure3 --data_dir=DIR
 
-As the paper has it (section 5): one hidden layer of tanh units each way, 500 of them in figure 2 and
-100 in figure 3; first weights N(0, 0.01); batches of 100, one draw of z; Adagrad whose accumulator
-starts at 0; a prior N(0, I) on the parameters, which is a weight decay of 1/N; 50,000 training images.
+As in the paper (section 5): one hidden layer of tanh units each way, 500 of them in figure 2 and 100 in
+figure 3; initialization from N(0, 0.01); batches of 100, one sample of z; Adagrad whose accumulator starts
+at 0; a prior N(0, I) on the parameters, which is a weight decay of 1/N; 50,000 training images.
 
-What the paper leaves open, and how it is read here. Pixels are real-valued in [0, 1]: it does not say how
-MNIST was made binary. "N(0, 0.01)" is taken as a standard deviation of 0.01: with 0.1, 200 latents are 3
-to 4 nats behind the paper's bound from 1e6 to 5e6 images, and behind 20 latents. Biases start at 0. The
-step is one of {0.01, 0.02, 0.1}, by the first iterations, and it does not say which: 0.02 in figure 2,
-with which the bound after 300,000 images is nearest to the paper's (0.01 is ahead there with 10 and 20
-latents, and behind from a million on; 0.1 is lost), and in figure 3 the one of the best training bound
-after 5 epochs. The 50,000 are `train[:50000]` of TFDS, whose order is not that of the original file; the
-lower bound of the test split is of its 10,000 images. The training curve is a running average over each
-epoch. Figure 2's schedule ends at 1e8 images, where the paper's test curves are within a nat of their
-best; they go on to 2.5e8 and more.
+What the paper leaves open is read as follows:
 
-Figure 3 estimates the marginal likelihood of 1,000 training and 1,000 test images: by Hamiltonian Monte
-Carlo in the paper; here by 524,288 samples of the prior and 1,000 of q(z|x) in one mixture. With 1,000
-training images the encoder overfits, and at the end its own samples alone give test images -170.9 in place
-of -137.4. It is a lower bound in expectation: with an eighth of the prior's samples it is 0.9 lower there,
-and for training images not at all. The small training set is passed 50 times in an epoch
-(`figure3_small`), so that an epoch has 50,000 images in both; its schedule ends at 6e7 images.
+* Pixels are real-valued in [0, 1]: it does not say how MNIST was binarized.
+* "N(0, 0.01)" is a standard deviation of 0.01. With 0.1, 200 latents are 3 to 4 nats behind the paper's
+  bound from 1e6 to 5e6 images, and behind 20 latents. Biases start at 0.
+* The learning rate is one of {0.01, 0.02, 0.1}, chosen by the first iterations, and it does not say which.
+  In figure 2 it is 0.02, with which the bound after 300,000 images is nearest to the paper's (0.01 is ahead
+  there with 10 and 20 latents, and behind from a million images on; 0.1 fails). In figure 3 it is the one
+  with the best training bound after 5 epochs.
+* The 50,000 images are `train[:50000]` of TFDS, whose order is not that of the original file. The bound on
+  the test split is over its 10,000 images. The training curve is a running average over each epoch.
+* Figure 2's schedule ends at 1e8 images, where the paper's test curves are within a nat of their best; they
+  go on to 2.5e8 and more.
+
+Figure 3 estimates the marginal likelihood of 1,000 training and 1,000 test images: the paper by Hamiltonian
+Monte Carlo, this by 524,288 samples of the prior and 1,000 of q(z|x) in one mixture. With 1,000 training
+images the encoder overfits: at the end its own samples alone give test images -170.9 nats instead of
+-137.4. The estimate is a lower bound in expectation: with an eighth of the prior's samples it is 0.9 nats
+lower for test images, and no lower for training images. The small training set is passed 50 times in an
+epoch (`figure3_small`), so that an epoch has 50,000 images in both; the schedule ends at 6e7 images.
 """
 
 import functools

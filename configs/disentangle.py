@@ -2,19 +2,24 @@
 
     python -m experiments.reproduce --result=disentanglement
 
-Strengths are those that Locatello et al. (2019) compare: beta-VAE's beta 1 to 16 (Higgins et al., 2017);
-capacity 5 to 100 nats, gamma 1000 (Burgess et al., 2018); FactorVAE's gamma 10 to 100 (Kim and Mnih, 2018);
-beta-TCVAE's beta 1 to 10 (Chen et al., 2018); DIP-VAE-I's and II's 1 to 50, with a diagonal of 10 times
-and of once that (Kumar et al., 2018). 10 latents, Bernoulli likelihood, 3 seeds.
+The strengths are those that Locatello et al. (2019) compare: beta-VAE's beta 1 to 16 (Higgins et al., 2017);
+capacity 5 to 100 nats at gamma 1000 (Burgess et al., 2018); FactorVAE's gamma 10 to 100 (Kim and Mnih, 2018);
+beta-TCVAE's beta 1 to 10 (Chen et al., 2018); DIP-VAE-I's and II's off-diagonal weight 1 to 50, with a
+diagonal weight of 10 times and of once that (Kumar et al., 2018). 10 latents, Bernoulli likelihood, binary
+pixels, 3 seeds.
 
-What differs from them: our own set of 32x32 shapes with five factors (`sprites/32x32_binary`) in place of
-dSprites, and a training split of it; 1024-128-128-10-128-128-1024 with ReLU in place of convolutions; an
-output bias from the mean image; Adam at 1e-3 with batches of 100 in place of 1e-4 with 64 for 300,000
-steps: the whole schedule is 480 epochs of 400 steps, as many images; capacity grows over the first 2,000
-steps in place of 100,000; the total correlation of beta-TCVAE has stratified weights, where its code by
-default has weighted ones; the discriminator of FactorVAE has 2 layers of 128 with ReLU in place of 6 of
-1,000 with leaky ReLU, and Adam at 1e-3 with second-moment decay 0.999 in place of 1e-4 with 0.9; DCI is
-fitted on 1,000 examples in place of 10,000.
+What differs from them:
+
+* data: our own set of 32x32 shapes with five factors (`sprites/32x32_binary`), not dSprites, and a training
+  split of it;
+* network: 1024-128-128-10-128-128-1024 with ReLU, not convolutions; an output bias from the mean image;
+* optimizer: Adam at 1e-3 with batches of 100, not 1e-4 with 64 for 300,000 steps; the whole schedule is 480
+  epochs of 400 steps, as many images;
+* capacity grows over the first 2,000 steps, not 100,000;
+* beta-TCVAE: the total correlation has stratified weights, where its code by default has weighted ones;
+* FactorVAE: a discriminator of 2 layers of 128 with ReLU, and Adam at 1e-3 with a second-moment decay of
+  0.999, not 6 layers of 1,000 with leaky ReLU, and 1e-4 with 0.9;
+* DCI is fitted on 1,000 examples, not 10,000.
 """
 
 import functools

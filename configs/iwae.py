@@ -2,20 +2,21 @@
 
     python -m experiments.reproduce --result=iwae_table1 --data_dir=DIR
 
-As the paper has it (section 5): 784-200-200-50 and back with one stochastic layer, 784-200-200-100 and
-100-100-100-50 with two (`two_layers`); tanh; first weights of Glorot and Bengio (2010); Adam with an
-epsilon of 1e-4, batches of 20; the step is 1e-3 · 10^(-i/7) for 3^i passes, i = 0 to 7: 3,280 passes in all.
-The first output bias is from the mean image, which the paper does not tell but the released code has, and
-which explains a nat at K = 1. Stochastic binarisation, afresh at each visit; 60,000 training images, one
-draw (seed 0) of the 10,000 test images.
+As in the paper (section 5): 784-200-200-50 and back with one stochastic layer, 784-200-200-100 and
+100-100-100-50 with two (`two_layers`); tanh; initialization of Glorot and Bengio (2010); Adam with an
+epsilon of 1e-4, batches of 20; the learning rate is 1e-3 · 10^(-i/7) for 3^i epochs, i = 0 to 7: 3,280 epochs
+in all. Stochastic binarization, afresh at each visit; 60,000 training images, one sample (seed 0) of the
+10,000 test images. The output bias starts from the mean image, which the paper does not mention but the
+released code does, and which explains a nat at K = 1.
 
-`m` and `k`: the VAE with K samples is m = K, k = 1, the IWAE m = 1, k = K. The bound of every sample is by
-sampling; nothing is in closed form.
+The VAE with K samples is m = K, k = 1; the IWAE is m = 1, k = K. The bound of every sample is estimated
+from it; nothing is in closed form.
 
 The released code differs from its paper, and from this: a first-moment decay of 0.99, a second moment that
-starts at 1, gradients summed over the batch, steps from 10 to 1 times 1e-4, no shuffling, 59,600 images, a head
-whose exponential is the deviation, and heads that start equal. Active units are told of the test images
-here, of 500 training images there. The validation split is of test images: nothing is chosen by it.
+starts at 1, gradients summed over the batch, learning rates from 10 to 1 times 1e-4, no shuffling, 59,600
+images, a layer whose exponential is the standard deviation, not the variance, and mean and variance layers
+that start equal. Active units are counted on the test images here, on 500 training images there. The
+validation split is of test images: nothing is chosen by it.
 """
 
 import functools
@@ -24,8 +25,8 @@ from flax import linen as nn
 
 from aevae import InputError, config, data, models, networks, objectives, optim
 
-PASSES = (1, 4, 13, 40, 121, 364, 1093)  # after which the step shrinks
-STEPS = 3000  # in a pass
+PASSES = (1, 4, 13, 40, 121, 364, 1093)  # epochs after which the learning rate shrinks
+STEPS = 3000  # in an epoch
 
 
 def get_config(part="one_layer"):

@@ -2,9 +2,10 @@
 
     python -m experiments.sweep --config=configs/methods.py:factor_vae
 
-Networks are small and epochs few, so that each trains in less than a minute on two cores: to see how
-a method is put together, not to compare methods. A function gives objective, hyperparameters, grid,
-and what else differs. The table in the README says what each is.
+Networks are small and epochs few, so that each trains in less than a minute on two cores: these show how a
+method is put together, and do not compare methods. Each function returns the objective, hyperparameters and
+grid, and what else differs from the shared config. The table in `configs/README.md` describes each method.
+Stochastic binarization, except where a likelihood is of real-valued pixels.
 """
 
 import functools
@@ -160,31 +161,31 @@ def fsq_vae():
     return objectives.fsq_vae, {}, {"levels": (3, 5)}, fields
 
 
-def _grey(likelihood, **fields):
-    """Of pixels as numbers, not binarised."""
+def _gray(likelihood, **fields):
+    """A beta-VAE of gray levels, not binarized."""
     fields |= {"likelihood": likelihood, "binarization": data.none}
     return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}, fields
 
 
 def continuous_bernoulli():
-    return _grey(models.continuous_bernoulli)
+    return _gray(models.continuous_bernoulli)
 
 
 def discretized_logistic():
-    objective, hp, _, fields = _grey(models.discretized_logistic)
+    objective, hp, _, fields = _gray(models.discretized_logistic)
     return objective, hp | {"scale": 0.1}, {"scale": (0.05, 0.1)}, fields
 
 
 def categorical():
-    return _grey(models.categorical, outputs=256, output_bias=models.zeros)
+    return _gray(models.categorical, outputs=256, output_bias=models.zeros)
 
 
 def gaussian_pair():
-    return _grey(models.gaussian_pair, outputs=2, output_bias=models.zeros)
+    return _gray(models.gaussian_pair, outputs=2, output_bias=models.zeros)
 
 
 def _deep(encoder, decoder, epochs=60):
-    """Networks that start far from any use of the code: without warm-up they collapse to the prior."""
+    """A beta-VAE of networks that make no use of the code at first: without warm-up they collapse."""
     fields = {"encoder": encoder, "decoder": decoder, "epochs": epochs}
     fields["schedule"] = WARM_UP
     return (

@@ -5,10 +5,10 @@ error plus a constant.
 
     python -m experiments.sweep --config=configs/mnist_ae.py --data_dir=DIR
 
-Measured on two cores of an Intel Xeon, Python 3.11, jax 0.10.2, flax 0.12.8, 10
-epochs of train[:50000], mean of seeds 0 and 1: squared error on the test split, summed over pixels,
-34.2, 21.3, 14.5, 7.6 for 2, 5, 10, 30 latents; 147 s of training in all, compilation
-included. Principal components leave 13.87 at 30 (Hinton and Salakhutdinov, 2006, figure 2).
+Measured on two cores of an Intel Xeon, Python 3.11, jax 0.10.2, flax 0.12.8, 10 epochs of
+train[:50000], mean of seeds 0 and 1: squared error on the test split, summed over pixels, 34.2, 21.3,
+14.5, 7.6 with 2, 5, 10, 30 latents; 147 s of training in all, compilation included. Principal
+components leave 13.87 at 30 (Hinton and Salakhutdinov, 2006, figure 2).
 """
 
 from aevae import config, data, models, networks, objectives, optim

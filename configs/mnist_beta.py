@@ -1,4 +1,4 @@
-"""Beta-VAEs on stochastically binarised MNIST: 784-500-latent-500-784, latent size x beta.
+"""Beta-VAEs on stochastically binarized MNIST: 784-500-latent-500-784, latent size x beta.
 
 The objective of Higgins et al. (2017), on the network of `mnist_vae.py`.
 

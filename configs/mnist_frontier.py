@@ -1,8 +1,8 @@
-"""The rate-distortion frontier: beta-VAEs on stochastically binarised MNIST, beta 0.1 to 16.
+"""The rate-distortion frontier: beta-VAEs on stochastically binarized MNIST, beta 0.1 to 16.
 
-The one-layer network of Burda et al. (2016), 784-200-200-50-200-200-784, tanh, first weights of
-Glorot, output bias from the mean image; the objective of Higgins et al. (2017). Adam at a constant
-1e-3, batches of 100, 20 epochs.
+The one-layer network of Burda et al. (2016), 784-200-200-50-200-200-784, tanh, Glorot
+initialization, output bias from the mean image; the objective of Higgins et al. (2017). Adam at a constant
+learning rate of 1e-3, batches of 100, 20 epochs.
 
     python -m experiments.sweep --config=configs/mnist_frontier.py --data_dir=DIR
     python -m experiments.frontier --workdir=runs/mnist_frontier

@@ -1,14 +1,14 @@
-"""Importance-weighted autoencoders on stochastically binarised MNIST, K = 1, 5, 50.
+"""Importance-weighted autoencoders on stochastically binarized MNIST, K = 1, 5, 50.
 
 The one-layer network of Burda et al. (2016), section 5: 784-200-200-50-200-200-784, tanh,
-first weights of Glorot and Bengio (2010), batches of 20, output bias from the mean image. Not their
-schedule: Adam at a constant 1e-3 for 5 passes, where theirs has 3,280.
+initialization of Glorot and Bengio (2010), batches of 20, output bias from the mean image. The schedule
+is not theirs: Adam at a constant learning rate of 1e-3 for 5 epochs, where theirs has 3,280.
 
     python -m experiments.sweep --config=configs/mnist_iwae.py --data_dir=DIR
 
 Measured on two cores of an Intel Xeon, Python 3.11, jax 0.10.2, flax 0.12.8, seed 0,
 train[:50000]: 64-sample bound on the test split -102.47, -101.15, -101.70 nats for K = 1,
-5, 50: so short a run does not yet favour K = 50. 167 s of training in all, compilation
+5, 50: after so few epochs K = 50 is not yet ahead. 167 s of training in all, compilation
 included.
 """
 

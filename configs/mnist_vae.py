@@ -1,6 +1,6 @@
-"""A VAE on stochastically binarised MNIST: 784-500-20-500-784.
+"""A VAE on stochastically binarized MNIST: 784-500-20-500-784.
 
-After Kingma and Welling (2014), appendix C, with ReLU for tanh and Adam for Adagrad.
+After Kingma and Welling (2014), appendix C, with ReLU in place of tanh and Adam in place of Adagrad.
 
     python -m experiments.sweep --config=configs/mnist_vae.py --data_dir=DIR
 

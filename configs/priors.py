@@ -1,20 +1,20 @@
-"""The VAE of standard prior and of VampPrior on MNIST: Tomczak and Welling (2018), table 1.
+"""VAEs with a standard prior and with a VampPrior on MNIST: Tomczak and Welling (2018), table 1.
 
     python -m experiments.reproduce --result=priors --data_dir=DIR
 
-As the paper and its code have it: gated layers 784-300-300 and back, 40 latents, Adam at 5e-4, batches of 100,
-50,000 training, 10,000 validation and 10,000 test images; of each run the epoch of the best validation bound, and
-its end after 50 without a better one; 2,000 epochs at most. First weights are He's, as in the code; the paper
-says Glorot's. "Dynamic" is stochastic binarisation, afresh at each visit, with one draw (seed 0) of
-validation and test. VampPrior has 500 pseudo-inputs.
+As in the paper and its code: gated layers 784-300-300 and back, 40 latents, Adam at 5e-4, batches of 100,
+50,000 training, 10,000 validation and 10,000 test images. Of each run the epoch with the best validation
+bound is kept; it stops after 50 epochs without a better one, and after 2,000 at most. Initialization is He's,
+as in the code; the paper says Glorot's. "Dynamic" is stochastic binarization, afresh at each visit, with one
+sample (seed 0) of validation and test. The VampPrior has 500 pseudo-inputs.
 
-What is not: the weight of the rate grows to 1 over 10 epochs, not 100; the rate of the standard prior is in
-closed form, not by sampling; gradients are not normalised per tensor; log-variances and output
-probabilities are not clipped; pseudo-inputs start as training images. "Static" is one draw of our own (`data.fixed`,
-seed 0), not Larochelle's, and the 50,000 are `train[:50000]` of TFDS.
+What differs: the weight of the rate grows to 1 over 10 epochs, not 100; the rate under the standard prior is
+in closed form, not sampled; gradients are not normalized per tensor; log-variances and output probabilities
+are not clipped; pseudo-inputs start as training images. "Static" is one sample of our own (`data.fixed`, seed
+0), not Larochelle's, and the 50,000 are `train[:50000]` of TFDS.
 
-`flax` is the VAE of flax's own example, 784-500-20-500-784, Adam at 1e-3, batches of 128, on
-static binarisation.
+`flax` is the VAE of flax's own example, 784-500-20-500-784, Adam at 1e-3, batches of 128, on static
+binarization.
 """
 
 import functools

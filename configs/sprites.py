@@ -1,7 +1,7 @@
 """Beta-VAEs on sprites: five known factors, ten latents, swept over beta.
 
-The objective of Higgins et al. (2017); 1024-256-256-10-256-256-1024. Stochastic binarisation: a
-pixel at the edge of a shape is 1 with the probability of the share that the shape covers.
+The objective of Higgins et al. (2017); 1024-256-256-10-256-256-1024. Stochastic binarization: a
+pixel at the edge of a shape is 1 with a probability equal to the share that the shape covers.
 
     python -m experiments.sweep --config=configs/sprites.py
 

@@ -1,8 +1,9 @@
-"""What the command lines share: flags for a config's values, faults in one line."""
+"""What the command lines share: flags for a config's values, errors in one line, exit codes."""
 
 import signal
 import sys
 
+import numpy as np
 from absl import app, flags, logging
 
 from aevae import InputError, Interrupted, WriteError, config
@@ -11,19 +12,20 @@ FLAGS = flags.FLAGS
 
 
 def run(define, main):
-    """A program: defines its flags, parses the arguments, and runs `main(FLAGS)`.
+    """Runs a program: defines its flags, parses the arguments, calls `main(FLAGS)`, and exits.
 
-    Its exit code is what `main` returns; 2 if the input is at fault, 1 if the disk is, 128 and the
-    signal's number if one came.
+    The exit code is what `main` returns; 2 where the input is at fault, 1 where the disk is, and 128
+    plus the number of the signal where one came.
     """
     define()
     app.run(
-        lambda argv: _told(main, FLAGS), flags_parser=lambda argv: _told(_parse, argv)
+        lambda argv: _reported(main, FLAGS),
+        flags_parser=lambda argv: _reported(_parse, argv),
     )
 
 
 def define_config():
-    """The flags of whatever trains a config."""
+    """Defines the flags of every command that trains a config."""
     flags.DEFINE_string(
         "config", "configs/digits.py", "file of the base run and grid, or file:name"
     )
@@ -31,19 +33,19 @@ def define_config():
 
 
 def overrides(args):
-    """What the command line says of the config's values, {name: text}."""
+    """The values of the config that the command line sets, {name: text}."""
     given = [name for name in args if name.startswith("config.") and args[name].present]
     return {name.removeprefix("config."): args[name].value for name in given}
 
 
 def execute(define, main, arguments):
-    """The same within a process, any number of times; returns the exit code."""
+    """Runs a program within this process, any number of times; returns the exit code."""
     before = set(FLAGS)
     define()
     mine = set(FLAGS) - before
     try:
-        _told(_parse, ["", *arguments])
-        return _told(main, FLAGS)
+        _reported(_parse, ["", *arguments])
+        return _reported(main, FLAGS)
     except SystemExit as stop:
         return stop.code
     finally:
@@ -51,7 +53,16 @@ def execute(define, main, arguments):
             delattr(FLAGS, name)
 
 
-def _told(f, *args):
+def spread(values, digits=2):
+    """Values as text: their mean ± standard deviation (with n - 1); "" if there are none."""
+    if not len(values):
+        return ""
+    std = f" ±{np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{std}"
+
+
+def _reported(f, *args):
+    """Calls f; an expected exception ends the process with its exit code and one line."""
     try:
         return f(*args)
     except (InputError, WriteError) as error:
@@ -82,7 +93,7 @@ def _parse(argv):
 
 
 def _define_values(argv):
-    """A flag for every value of the config that --config names."""
+    """Defines a flag for every value of the config that --config names."""
     helps = ("--help", "-help", "-?", "--helpfull", "--helpshort", "--helpxml")
     FLAGS([arg for arg in argv if arg not in helps], known_only=True)
     base = config.load(FLAGS["config"].value)

@@ -1,4 +1,4 @@
-"""Autoencoder against VAE, on one network and one data set, over the four uses of a code.
+"""Compares autoencoder and VAE on one network and one data set, over the four uses of a code.
 
     python -m experiments.compare
     python -m experiments.compare --config=configs/mnist_vae.py --data_dir=DIR --latents=2,20
@@ -7,14 +7,14 @@ Trains the config's VAE, the autoencoder of the same network, and its denoising 
 latent size with each seed, and measures on the test split
 
 * compression: the squared error at the mean code, summed over pixels;
-* features: how often a linear probe, and the 5 nearest neighbours, tell the label from the code;
-* generation: what decoding draws of the prior gives, in pictures, and the VAE's bound on log p(x) with
-  K samples: an autoencoder has no prior and no likelihood;
+* features: how often a linear probe, and the 5 nearest neighbors, predict the label from the code;
+* generation: decoded samples of the prior, as pictures, and the VAE's bound on log p(x) with K
+  samples (an autoencoder has no prior and no likelihood);
 * denoising: the squared error to the clean image, given one whose pixels are 0 with probability
-  `noise`;
+  `noise`.
 
-with PCA of the same size beside them: a table, compare.csv, and a page of figures. The same command
-again goes on where it was interrupted.
+PCA of the same size and the pixels themselves stand beside them. Written are a table, compare.csv, and a
+page of figures, compare.png. The same command again resumes what was interrupted.
 """
 
 import dataclasses
@@ -40,14 +40,17 @@ def define():
     flags.DEFINE_string("workdir", None, "by default runs/compare_ and config's name")
     flags.DEFINE_list("latents", ["2", "8"], "latent sizes")
     flags.DEFINE_list("seeds", ["0", "1", "2"], "seeds")
-    flags.DEFINE_float("noise", 0.3, "the share of pixels that are masked")
-    flags.DEFINE_integer("k", 5000, "samples of the bound")
+    flags.DEFINE_float("noise", 0.3, "the probability that a pixel is masked")
+    flags.DEFINE_integer("k", 5000, "samples of the importance-weighted bound")
 
 
 def methods(base, noise):
-    """The three configs, which differ in their objective alone."""
+    """The three configs by method; they differ in their objective alone."""
     if getattr(base.objective, "func", base.objective) is not objectives.beta_vae:
-        raise InputError("the config's objective must be beta_vae, to compare with")
+        raise InputError(
+            "the config's objective must be beta_vae, not "
+            f"{config.describe(base.objective)}: name another --config"
+        )
     plain = {name: value for name, value in base.hparams.items() if name != "beta"}
     of = functools.partial(dataclasses.replace, base, grid=None)
     return {
@@ -60,13 +63,13 @@ def methods(base, noise):
 
 
 def masked(images, noise):
-    """Test images with pixels that are 0; the same ones for every method."""
+    """Test images with masked pixels; the same pixels for every method."""
     key = jax.random.key(data.EVALUATION_SEED)
     return np.asarray(objectives.masking_noise(key, images, noise))
 
 
 def measured(workdir, base, k, data_dir):
-    """The rows of a method's runs, with all measures that have a meaning."""
+    """Evaluates a method's runs with the measures that apply to it; returns their rows."""
     measures = ["reconstruction"]
     if "label" in data.of(base, data_dir).test:
         measures.append("representation")
@@ -77,7 +80,7 @@ def measured(workdir, base, k, data_dir):
 
 
 def denoise(workdir, base, rows, clean, seen):
-    """Adds to each row its squared error to the clean image, given a masked one."""
+    """The rows with their squared error to the clean images, given masked ones."""
     for row in rows:
         run = trained.open_run(workdir, row, base)
         again = run.reconstruct(clean | {"image": seen})
@@ -101,7 +104,9 @@ def main(args):
     )
     configs = methods(base, noise)
     for method, own in configs.items():
-        config.settle(own, {}, grid)  # whatever is wrong with it shows before any work
+        config.settle(
+            own, {}, grid
+        )  # what is wrong with it is reported before any work
     found = {}
     for method, own in configs.items():
         place = folder / method
@@ -112,75 +117,68 @@ def main(args):
         clean = {key: np.asarray(value) for key, value in held.items()}
         seen = masked(clean["image"], noise)
         found[method] = list(denoise(place, own, rows, clean, seen))
-    components = representation.PCA(_flat(own, dataset, "train"))
-    lines, table = tabulate(
-        found,
-        components,
-        representation.flat(clean["image"]),
-        representation.flat(seen),
+    train = data.none(None, data.held_out(own.binarization, dataset, "train"))
+    pca = representation.PCA(representation.flat(np.asarray(train["image"])))
+    images = representation.flat(clean["image"]), representation.flat(seen)
+    names = measures(found)
+    rows = list(tabulate(found, names, pca, *images))
+    Table(folder / "compare.csv", ["latent", "method", *names]).write(
+        dict(zip(("latent", "method"), row))
+        | {n: np.mean(v) for n, v in values.items()}
+        for *row, values in rows
     )
-    Table(folder / "compare.csv", list(table[0])).write(table)
+    lines = [["latent", "method", *names]]
+    for latent, method, values in rows:
+        cells = (
+            command.spread(values.get(name, ()), 3 if "accuracy" in name else 2)
+            for name in names
+        )
+        lines.append([str(latent), method, *cells])
     print(tables.aligned(lines))
     print(
-        "\nTest split, mean ± deviation over seeds; errors summed over pixels, nats; denoised: "
+        "\nTest split, mean ± standard deviation over seeds; errors summed over pixels, nats; denoised: "
         f"of images with {noise:.0%} of the pixels masked."
     )
     print(page(folder, configs, found, clean, seen))
 
 
-def _flat(own, dataset, part):
-    held = data.none(
-        None, {"image": data.held_out(own.binarization, dataset, part)["image"]}
-    )
-    return representation.flat(np.asarray(held["image"]))
+def measures(found):
+    """The columns of the table, as far as they were measured."""
+    known = {name for rows in found.values() for row in rows for name in row}
+    bounds = [n for n in found["vae"][0] if n.startswith("iwae_") and "error" not in n]
+    return [name for name in SHOWN if name in known] + bounds
 
 
-def tabulate(found, components, clean, seen):
-    """Lines for who reads, and the same as rows of numbers."""
-    measures = [
-        n for n in SHOWN if any(n in row for rows in found.values() for row in rows)
-    ]
-    measures += [
-        n for n in found["vae"][0] if n.startswith("iwae_") and "error" not in n
-    ]
-    lines, table = [["latent", "method", *measures]], []
+def tabulate(found, names, pca, clean, seen):
+    """Yields the rows of the table: latent size, method, {measure: its values over seeds}.
+
+    Args:
+      found: {method: rows of results.csv}.
+      names: the measures.
+      pca: the principal components of the training images.
+      clean, seen: test images and masked ones, [N, P].
+    """
+
+    def beside(row, prefix):  # what stands in a VAE's row, but is not of it
+        return {n: [row[prefix + n]] for n in names if prefix + n in row}
+
     for latent in sorted({row["latent"] for row in found["vae"]}):
         for method, rows in found.items():
             own = [row for row in rows if row["latent"] == latent]
             sound = [row for row in own if row["diverged"] is None]
-            cells = [[r[n] for r in sound if r.get(n) is not None] for n in measures]
-            lines.append([str(latent), method, *map(_told, measures, cells)])
-            means = [float(np.mean(values)) if values else None for values in cells]
-            table.append(
-                {"latent": latent, "method": method} | dict(zip(measures, means))
-            )
-        like = next(r for r in found["vae"] if r["latent"] == latent)
-        pca = {"squared_error": components.error(clean, latent)}
-        code = components.encode(seen, latent)
-        again = components.decode(code)
-        pca["denoised_error"] = float(((again - clean) ** 2).sum(1).mean())
-        pca |= {
-            n: like[f"pca_{n}"] for n in measures if f"pca_{n}" in like and n not in pca
-        }
-        _add(lines, table, latent, "PCA", measures, pca)
-    pixels = {n: like[f"pixel_{n}"] for n in measures if f"pixel_{n}" in like}
-    pixels["denoised_error"] = float(((seen - clean) ** 2).sum(1).mean())
-    _add(lines, table, clean.shape[1], "pixels", measures, pixels)
-    return lines, table
+            values = {n: [r[n] for r in sound if r.get(n) is not None] for n in names}
+            yield latent, method, {name: v for name, v in values.items() if v}
+        row = next(row for row in found["vae"] if row["latent"] == latent)
+        again = pca.decode(pca.encode(seen, latent))
+        errors = {"squared_error": [pca.error(clean, latent)]}
+        errors["denoised_error"] = [_error(again, clean)]
+        yield latent, "PCA", beside(row, "pca_") | errors
+    errors = {"denoised_error": [_error(seen, clean)]}
+    yield clean.shape[1], "pixels", beside(row, "pixel_") | errors
 
 
-def _add(lines, table, latent, method, measures, values):
-    cells = [[values[n]] if n in values else [] for n in measures]
-    lines.append([str(latent), method, *map(_told, measures, cells)])
-    table.append(
-        {"latent": latent, "method": method} | {n: values.get(n) for n in measures}
-    )
-
-
-def _told(name, values):
-    digits = 3 if "accuracy" in name else 2
-    spread = f" ±{np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{spread}" if values else ""
+def _error(again, images):
+    return float(((again - images) ** 2).sum(1).mean())
 
 
 def _about(own):
@@ -188,7 +186,7 @@ def _about(own):
 
 
 def page(folder, configs, found, clean, seen):
-    """One page: reconstructions, decoded draws of N(0, I), and denoised images; first seed."""
+    """Draws one page: reconstructions, decoded samples of N(0, I), denoised images; first seed."""
     latent = max(row["latent"] for row in found["vae"])
     runs = {
         method: trained.open_run(

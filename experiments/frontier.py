@@ -1,11 +1,11 @@
-"""What a beta sweep says of the rate-distortion frontier: a table of a folder's runs.
+"""Tabulates the rate-distortion frontier of a beta sweep, and whether it is as theory has it.
 
     python -m experiments.frontier --workdir=runs/mnist_frontier
 
-Where runs minimise distortion + beta · rate over one family of models, the rate falls and the
-distortion rises with beta, the slope of the chord between two neighbours lies between their betas, and
-distortion + rate is least at beta = 1 (Alemi et al., 2018), all on the training split. Its values
-are running averages over the last epoch.
+Where runs minimize distortion + beta · rate over one family of models, the rate falls and the
+distortion rises with beta, the slope of the chord between two neighbors lies between their betas, and
+distortion + rate is least at beta = 1 (Alemi et al., 2018), all on the training split. Its values are
+running averages over the last epoch.
 """
 
 from pathlib import Path
@@ -23,10 +23,12 @@ def define():
 
 
 def table(workdir):
-    """Lines of the table, and which of the three facts hold within two standard errors."""
+    """The table of a run folder, as lines of cells, and [(fact, whether it holds)] of the three facts."""
     rows = [row for row in tables.results(workdir) if row["diverged"] is None]
     if "beta" not in rows[0] or rows[0]["elbo"] is None:
-        raise InputError(f"{workdir} has no beta and rate: it is no sweep over beta")
+        raise InputError(
+            f"{workdir} has no beta and rate: it is no sweep over beta; name another --workdir"
+        )
     last = {row["run"]: row["epochs"] for row in rows}
     curves = [
         row
@@ -52,11 +54,13 @@ def table(workdir):
     lines = [["beta", "rate", "distortion", "sum", "slope to the next", "between"]]
     between = []
     for i, beta in enumerate(betas):
-        lines.append([f"{beta:g}", *map(_told, (rate[i], distortion[i], total[i]))])
+        lines.append(
+            [f"{beta:g}", *map(command.spread, (rate[i], distortion[i], total[i]))]
+        )
         if i < len(slopes):
             mean, error = slopes[i].mean(), 2 * _error(slopes[i])
             between.append(beta - error <= mean <= betas[i + 1] + error)
-            lines[-1] += [_told(slopes[i], 3), "yes" if between[-1] else "no"]
+            lines[-1] += [command.spread(slopes[i], 3), "yes" if between[-1] else "no"]
         else:
             lines[-1] += ["", ""]
     least = betas[int(total.mean(1).argmin())]
@@ -75,17 +79,12 @@ def _error(values):
     return values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
 
 
-def _told(values, digits=2):
-    spread = f" ±{values.std(ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{values.mean():.{digits}f}{spread}"
-
-
 def main(args):
     if not args["workdir"].value:
         raise InputError("name the run folder with --workdir")
     lines, facts = table(args["workdir"].value)
     print(tables.aligned(lines))
-    print("\nTraining split, nats, mean ± deviation over seeds.")
+    print("\nTraining split, nats, mean ± standard deviation over seeds.")
     for fact, holds in facts:
         print(f"{'holds' if holds else 'DOES NOT HOLD'}: {fact}")
 

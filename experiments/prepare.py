@@ -1,11 +1,11 @@
-"""Prepares a data set with TFDS, once, for all later runs and machines.
+"""Prepares a data set with TFDS, once for all later runs and machines.
 
     python -m experiments.prepare --dataset=mnist
     python -m experiments.prepare --dataset=mnist --data_dir=DIR --manual_dir=ORIGINALS
 
-A stock set needs TensorFlow for this alone (`pip install -e '.[tf]'`). It is downloaded, or, with
---manual_dir, made from the original files under their own names, whose checksums TFDS compares. The
-folder can be copied to machines without TensorFlow or a network.
+A stock set needs TensorFlow, for this command alone (`pip install -e '.[tf]'`). It is downloaded, or, with
+--manual_dir, made from the original files under their own names, whose checksums TFDS verifies. The
+folder can then be copied to machines without TensorFlow or a network.
 """
 
 import contextlib
@@ -23,10 +23,14 @@ from experiments import command
 
 def define():
     flags.DEFINE_string(
-        "dataset", None, "a TFDS set, as mnist or emnist/letters, or module:Builder"
+        "dataset",
+        None,
+        "a TFDS set, such as mnist or emnist/letters, or module:Builder",
     )
     flags.DEFINE_string(
-        "data_dir", None, "where to; by default AEVAE_DATA_DIR, or else the cache"
+        "data_dir",
+        None,
+        "the folder to prepare in; by default AEVAE_DATA_DIR, or else the cache",
     )
     flags.DEFINE_string("manual_dir", None, "a folder with the original files")
 
@@ -41,15 +45,15 @@ def main(args):
         manual = Path(manual).absolute()
     if args["data_dir"].value and name.partition("/")[0] in EMBEDDED:
         raise InputError(
-            f"{name} is embedded: it is kept in the cache, not in --data_dir"
+            f"{name} is embedded: it is kept in the cache, not in --data_dir; leave that out"
         )
     builder = prepared.builder(name, prepared.place_of(name, args["data_dir"].value))
     prepared.check_possible(builder)
     stock = prepared.is_stock(type(builder)) and not prepared.is_done(builder)
     if stock and not manual:
         print(
-            f"{name} is downloaded where it is not yet; without a network that fails after some "
-            "minutes, and --manual_dir takes the original files",
+            f"{name} is downloaded unless it already is; without a network that fails after some "
+            "minutes: give the original files with --manual_dir",
             file=sys.stderr,
         )
     logging.set_verbosity(logging.ERROR)

@@ -1,16 +1,16 @@
-"""Trains what a paper trained, evaluates it as the paper did, and sets ours beside the published.
+"""Reproduces a published result: trains as the paper did, and sets ours beside the published numbers.
 
     python -m experiments.reproduce --list
     python -m experiments.reproduce --result=aevb_figure2 --data_dir=DIR
     python -m experiments.reproduce --result=aevb_figure2 --data_dir=DIR --budget=60
 
-`--budget` is minutes of training, of all calls together: as many epochs as fit are trained, of the config's
-schedule at most (`--budget=inf`), and a curve is compared with the paper's after as many images. Beside it are one
-epoch of all runs, the 5 epochs by which figure 3 chooses its steps, flax's 10, and evaluation. The same
-command again does nothing, a larger budget goes on, and so does what was interrupted. Table and figure are in
-`runs/reproduce/` and the result's name; `--keep` puts them among the results of the repository too, and
-makes the README's table anew, which is of those alone. Exit codes: 0; 1 the disk is full or cannot be written;
-2 a fault of the input; 128 + n: signal n.
+`--budget` is minutes of training over all calls together: as many epochs as fit are trained, at least one
+and at most the config's schedule (`--budget=inf`), and a curve is compared with the paper's after as many
+images. Not counted are the 5 epochs by which figure 3 chooses its learning rates, flax's 10, and evaluation.
+The same command again does nothing, a larger budget trains further, and an interrupted call is resumed.
+Table and figure are written to `runs/reproduce/RESULT`; `--keep` also puts them into
+`experiments/published/found`, and rewrites the tables of `experiments/published/README.md` from what is there.
+Exit codes: 0; 1 the disk is full or cannot be written; 2 a fault of the input; 128 + n: signal n.
 """
 
 import datetime
@@ -26,23 +26,29 @@ from aevae.system import files, machine
 from experiments import command, published
 from experiments.published.job import keep, kept
 
-README = Path(__file__).parents[1] / "README.md"
-FOUND = Path(__file__).parent / "published" / "found"
-AGAIN = "date", "beside", "note", "facts"  # what may be told anew of the same numbers
+README = Path(__file__).parent / "published" / "README.md"
+FOUND = README.parent / "found"
+AGAIN = (
+    "date",
+    "beside",
+    "note",
+    "facts",
+)  # what may change though the numbers are the same
 LOST = "interrupted.json"  # seconds beside training of calls that were interrupted
 BEGIN, END = "<!-- reproduced: begin -->", "<!-- reproduced: end -->"
+HEADS = "published or exact", "ours", "difference", "tolerance", "verdict"
 
 
 def define():
     flags.DEFINE_string("result", None, f"one of {', '.join(published.ALL)}")
-    flags.DEFINE_bool("list", False, "show all results, and what they take")
+    flags.DEFINE_bool("list", False, "list all results, and how long they take")
     flags.DEFINE_float(
         "budget", None, "minutes of training, or inf; the default is in --list"
     )
     flags.DEFINE_string("workdir", "runs/reproduce", "the folder of all results")
     flags.DEFINE_string("data_dir", None, "where TFDS has prepared data sets")
     flags.DEFINE_bool(
-        "keep", False, "keep it in the repository, and make README's table anew"
+        "keep", False, "keep it in the repository, and rewrite the README's tables"
     )
 
 
@@ -53,8 +59,8 @@ def main(args):
         return 0
     if name not in published.ALL:
         names = ", ".join(published.ALL)
-        said = f"there is no result {name!r}" if name else "name a result with --result"
-        raise InputError(f"{said}; there are {names}")
+        wrong = f"there is no result {name!r}" if name else "name one with --result"
+        raise InputError(f"{wrong}; there are {names}")
     result, budget = published.ALL[name], args["budget"].value
     budget = result.budget if budget is None else budget
     if not budget >= 0:
@@ -68,7 +74,7 @@ def main(args):
         folder.mkdir(parents=True, exist_ok=True)
     keep(folder / "result.json", found)
     (folder / LOST).unlink(missing_ok=True)
-    print(told(found))
+    print(report(found))
     image = folder / f"{name}.png"
     if outcome.figure is not None:
         print(figures.save(outcome.figure, image))
@@ -78,7 +84,7 @@ def main(args):
 
 
 def timed(result, job):
-    """What a result comes to, and the seconds beside training; those of interrupted calls too."""
+    """Runs a result; returns its outcome and the seconds beside training, interrupted calls included."""
     began, place = time.perf_counter(), job.folder / LOST
     lost = kept(place) or 0.0
 
@@ -94,10 +100,10 @@ def timed(result, job):
 
 
 def keep_here(found, image):
-    """Puts a result among those of the repository, and makes README's table of them."""
+    """Puts a result among those of the repository, and rewrites the README's tables."""
     name = found["result"]
     if not any(row["main"] for row in found["rows"]):
-        raise InputError(f"nothing of {name} is to be kept yet: give it more --budget")
+        raise InputError(f"{name} has nothing to keep yet: give it more --budget")
     place = FOUND / f"{name}.json"
     known = kept(place)
     if known and known["samples"] > found["samples"]:
@@ -115,9 +121,9 @@ def keep_here(found, image):
 
 
 def listed():
-    """All results, and what they take."""
+    """A table of all results, and how long they take."""
     heads = "result", "minutes of training by default", "and of all else"
-    lines = [[*heads, "images a run seen in full", "what it is"]]
+    lines = [[*heads, "images of the whole schedule", "what it is"]]
     for name, result in published.ALL.items():
         known = kept(FOUND / f"{name}.json")
         full = f"{known['full']:,}" if known and known["full"] else ""
@@ -131,10 +137,16 @@ def listed():
 
 
 def record(name, job, outcome, beside):
-    """What is kept of a result, to be written as JSON. `beside` are seconds without training.
+    """What is kept of a result, as JSON has it.
 
-    Date and minutes beside training are those of the day and call that found it: where nothing but
-    them is new they stay, and where more was trained minutes add up.
+    Date and minutes beside training stay as they were where the numbers are the same; where more was
+    trained, minutes add up.
+
+    Args:
+      name: the result's.
+      job: the `Job` that trained it.
+      outcome: its `Outcome`.
+      beside: seconds of this call without training.
     """
     made, data = [], {}
     for path in sorted(job.folder.glob("*/environment.json")):
@@ -179,64 +191,80 @@ def _hardware(made):
     return f"{hardware['devices']} × {hardware['device']}"
 
 
-def told(found):
-    """What was found, as a table and lines."""
-    lines = [["", "published", "ours", "difference", "within"]]
+def report(found):
+    """What was found, as text for a terminal."""
+    lines = [["", *HEADS]]
     for row in (published.Row(**row) for row in found["rows"]):
         lines.append([row.what, *_cells(row)])
     width = max(len(line[0]) for line in lines)
     table = tables.aligned([[line[0].ljust(width), *line[1:]] for line in lines])
-    facts = "\n".join(f"{_verdict(fact)}: {fact['what']}" for fact in found["facts"])
-    about = [*found["hardware"], f"{found['minutes']} minutes of training"]
-    about.append(f"{found['beside']} of evaluation and all else")
-    if found["full"]:
-        about.insert(0, f"{found['samples']:,} of {found['full']:,} images")
-    if not found["complete"]:
-        about.append("shortened: what has – is not compared")
-    pixels = published.ALL[found["result"]].pixels
-    if pixels:
-        about.insert(0, f"pixels {pixels}")
-    parts = (table, facts, "; ".join(about), found["note"])
+    facts = "\n".join(map(_fact, found["facts"]))
+    text = remark(found["result"])
+    about = text and f"On the result in the repository:\n{text}"
+    parts = table, facts, _how(found), about
     return "\n\n".join(part for part in parts if part)
 
 
-def _verdict(fact):
-    return "holds" if fact["holds"] else "DOES NOT HOLD"
+def _fact(fact):
+    return f"{'holds' if fact['holds'] else 'DOES NOT HOLD'}: {fact['what']}"
 
 
 def _cells(row):
+    """A row's cells under HEADS: blank without a published number, – where it is not compared."""
     if row.published is None:
-        return ["", f"{row.ours:.5g}", "", ""]
-    within = {True: "yes", False: "no", None: "–"}[row.within]
-    return [f"{row.published:.6g}", f"{row.ours:.6g}", f"{row.difference:+.2g}", within]
+        return ["", f"{row.ours:.5g}", "", "", ""]
+    compared = row.verdict is not None
+    return [
+        *(f"{row.published:.6g}", f"{row.ours:.6g}", f"{row.difference:+.2g}"),
+        *((f"{row.tolerance:g}", row.verdict) if compared else ("–", "–")),
+    ]
 
 
-def readme_table():
-    """Markdown of every result that is kept: main rows, and what came out of words."""
-    heads = ("result", "published or exact", "ours", "difference", "within")
-    heads += ("pixels", "images seen, of", "minutes", "on", "date")
-    lines = [_line(heads), _line(["---"] * len(heads))]
-    words, versions = [], {}
+def _how(found):
+    """Two lines on how a result was found: data and schedule; time, hardware and versions."""
+    what = [published.ALL[found["result"]].pixels]
+    if found["full"]:
+        what.append(f"{found['samples']:,} of {found['full']:,} images a run")
+    if not found["complete"]:
+        what.append("a shorter schedule, where – is not compared")
+    spent = f"{found['minutes']:g} minutes of training, {found['beside']:g} of all else"
+    where = [spent, *found["hardware"], *found["versions"], found["date"]]
+    what = "; ".join(part for part in [*what, found["note"]] if part)
+    return f"{_sentence(what)}\n\n{'; '.join(where)}."
+
+
+def remark(name):
+    """What is to be said of a kept result: the text of its NAME.md; "" if there is none."""
+    path = FOUND / f"{name}.md"
+    return path.read_text().strip() if path.is_file() else ""
+
+
+def readme_tables():
+    """Markdown of every result that is kept: a section each, with its main rows and facts."""
+    sections = []
     for name, result in published.ALL.items():
         found = kept(FOUND / f"{name}.json")
-        if found is None:
-            continue
-        versions |= dict.fromkeys(found["versions"])
-        seen = f"{found['samples']:.3g}, {found['full']:.3g}" if found["full"] else ""
-        where = [
-            result.pixels,
-            seen.replace("e+0", "e"),
-            f"{found['minutes']:g} + {found['beside']:g}",
-        ]
-        where += ["; ".join(found["hardware"]), found["date"]]
-        for row in (published.Row(**row) for row in found["rows"]):
-            if row.main:
-                lines.append(_line([f"`{name}`: {row.what}", *_cells(row), *where]))
-        about = result.title + (f" ({found['note']})" if found["note"] else "")
-        missed = f" {result.missed}." if result.missed else ""
-        words.append(f"* **`{name}`**: {about}.{missed}")
-        words += [f"  * {_verdict(fact)}: {fact['what']}" for fact in found["facts"]]
-    return "\n".join([*lines, "", *words, "", "Versions: " + "; ".join(versions) + "."])
+        if found is not None:
+            sections.append(_section(name, result, found))
+    return "\n\n".join(sections)
+
+
+def _section(name, result, found):
+    rows = [row for row in (published.Row(**row) for row in found["rows"]) if row.main]
+    heads = "", *HEADS
+    table = [_line(heads), _line(["---"] * len(heads))]
+    table += [_line([row.what, *_cells(row)]) for row in rows]
+    facts = [f"* {_fact(fact)}" for fact in found["facts"]]
+    image = FOUND / f"{name}.png"
+    parts = [f"### `{name}`", _sentence(result.title), _how(found)]
+    parts += ["\n".join(table), "\n".join(facts), remark(name)]
+    if image.is_file():
+        parts.append(f"![{result.title}](found/{image.name})")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _sentence(text):
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _line(cells):
@@ -244,9 +272,9 @@ def _line(cells):
 
 
 def write_readme():
-    """Puts the table between its marks."""
+    """Puts the tables between their marks."""
     text = README.read_text()
-    block = f"{BEGIN}\n{readme_table()}\n{END}"
+    block = f"{BEGIN}\n{readme_tables()}\n{END}"
     text = re.sub(f"{BEGIN}.*?{END}", lambda _: block, text, flags=re.DOTALL)
     with files.whole(README) as file:
         file.write(text.encode())

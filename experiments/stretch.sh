@@ -1,15 +1,15 @@
 #!/bin/sh
-# Whole schedules on a machine that is at hand for minutes at a time, and forgets.
+# Trains whole schedules on machines that are at hand for minutes at a time and keep nothing.
 #
 #     TO=after MINUTES=9 DATA=DIR sh experiments/stretch.sh aevb_figure2
 #     FROM=before TO=after MINUTES=9 DATA=DIR sh experiments/stretch.sh aevb_figure2
 #
 # Trains each result to the end of its schedule, or for BUDGET minutes in all, under runs/reproduce. After
-# MINUTES it is ended, which saves; what is saved is packed into files of at most PIECE, TO/runs.tar.aa and so on,
-# with the newest checkpoint of each group. The next call unpacks them, FROM where they were brought, and goes on.
-# Exit code: 0 once all are finished, 124 before, else that of the command.
+# MINUTES training is stopped, which saves it, and the runs are packed, with the newest checkpoint of each
+# group, into files of at most PIECE: TO/runs.tar.aa and so on. The next call unpacks them from FROM and resumes.
+# Exit code: 0 once all are finished, 124 before that, else that of the command.
 set -eu
-: "${TO:?the folder that the packed runs go to}" "${MINUTES:=9}" "${BUDGET:=inf}" "${PIECE:=15m}"
+: "${TO:?set it to the folder for the packed runs}" "${MINUTES:=9}" "${BUDGET:=inf}" "${PIECE:=15m}"
 runs=runs/reproduce
 mkdir -p "$TO" "$runs"
 if [ -n "${FROM:-}" ]; then cat "$FROM"/runs.tar.* | tar -xf - -C "$runs"; fi
@@ -23,7 +23,7 @@ pack() {
     rm -rf "$TO/new"
     mkdir "$TO/new"
     echo "$old" | tar -cf - -C "$runs" --exclude-from=- . | split -b "$PIECE" - "$TO/new/runs.tar."
-    cat "$TO"/new/runs.tar.* | tar -tf - > /dev/null  # all of it is there
+    cat "$TO"/new/runs.tar.* | tar -tf - > /dev/null  # fails unless all of it is there
     rm -f "$TO"/runs.tar.*
     mv "$TO"/new/runs.tar.* "$TO"
     rmdir "$TO/new"

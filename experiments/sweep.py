@@ -1,13 +1,13 @@
-"""Trains a grid of runs, all of one network shape in one program, into a run folder.
+"""Trains a grid of runs into a run folder; all runs of one network shape train in one program.
 
     python -m experiments.sweep
     python -m experiments.sweep --config=configs/mnist_beta.py --workdir=runs/beta \\
         --config.epochs=20 --config.hparams.lr=3e-4 \\
         --sweep=latent=2,5,10,20 --sweep=beta=0.5,1,2,4 --sweep=seed=0,1,2
 
-The same command again goes on where it was interrupted. Every value of the config is a flag, as
---helpfull shows. Exit codes: 0; 1 the disk is full or cannot be written; 2 a fault of the input;
-100 + n: n runs diverged (125: 25 or more); 128 + n: signal n.
+The same command again resumes what was interrupted. Every value of the config is a flag; --helpfull
+lists them. Exit codes: 0; 1 the disk is full or cannot be written; 2 a fault of the input; 100 + n: n
+runs diverged (125: 25 or more); 128 + n: signal n.
 """
 
 from pathlib import Path
@@ -18,10 +18,7 @@ from aevae import InputError, config, figures
 from aevae.runs import study, tables
 from experiments import command
 
-DIVERGED, MOST = (
-    100,
-    25,
-)  # exit code: 100 and how many runs diverged, 125 for 25 or more
+DIVERGED, MOST = 100, 25  # exit code: 100 + the number of diverged runs, at most 125
 
 
 def define():
@@ -32,21 +29,26 @@ def define():
     flags.DEFINE_multi_string(
         "sweep",
         None,
-        "name=value,value,...: an axis of the grid. All of them take the place of the "
-        "config's own grid. A name is a hyperparameter's, seed, or another value's",
+        "name=value,value,...: an axis of the grid, one flag each. Together they replace the "
+        "config's own grid. The name is seed, a hyperparameter, or any other value of the config",
     )
-    flags.DEFINE_integer("chunk", None, "runs a device trains at a time", lower_bound=1)
+    flags.DEFINE_integer(
+        "chunk", None, "how many runs a device trains at a time", lower_bound=1
+    )
     flags.DEFINE_float(
-        "checkpoint_seconds", study.INTERVAL, "between checkpoints", lower_bound=0
+        "checkpoint_seconds",
+        study.INTERVAL,
+        "seconds between checkpoints",
+        lower_bound=0,
     )
     flags.DEFINE_float(
         "data_gb",
         None,
-        "of each device's memory that data may take; by default half of it. More "
-        "training data are fed from the host",
+        "GB of each device's memory that data may take; by default half of it. Training data "
+        "beyond that are fed from the host",
         lower_bound=0,
     )
-    flags.DEFINE_bool("fresh", False, "start over: the run folder there is renamed")
+    flags.DEFINE_bool("fresh", False, "start over; an existing run folder is renamed")
 
 
 def main(args):
@@ -70,20 +72,24 @@ def main(args):
         figures.draw(workdir, data_dir=args["data_dir"].value)
     drawn = sorted((folder / "figures").glob("*.png"))
     print(tables.summary(workdir))
-    print(f"\nTest split, nats, mean ± deviation over seeds. In {workdir}:")
+    print(f"\nTest split, nats, mean ± standard deviation over seeds. In {workdir}:")
     print("  results.csv curves.csv timing.csv config.json environment.json")
     print("  params/ tensorboard/", *(path.relative_to(workdir) for path in drawn))
     diverged = sum(row["diverged"] is not None for row in rows)
     if diverged:
-        print(f"{diverged} of {len(rows)} runs diverged: column `diverged` says when")
+        print(
+            f"{diverged} of {len(rows)} runs diverged: column `diverged` has the epoch"
+        )
     return DIVERGED + min(diverged, MOST) if diverged else 0
 
 
 def grid(axes):
-    """{name: values} from the texts of --sweep; None without any."""
+    """The grid, {name: values}, from the texts of --sweep; None if there are none."""
     product = dict(config.axis(text) for text in axes or [])
     if len(product) < len(axes or []):
-        raise InputError(f"--sweep names a value twice; it names {', '.join(product)}")
+        raise InputError(
+            f"--sweep names a value twice; name each once: {', '.join(product)}"
+        )
     return product or None
 
 

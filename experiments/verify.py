@@ -1,11 +1,11 @@
-"""Trains or solves small problems whose answers are known, and says whether they came out.
+"""Checks laws: trains or solves small problems whose answers are known, and compares.
 
     python -m experiments.verify
     python -m experiments.verify --laws=1,4 --data_dir=DIR
 
-Laws 1 to 3 are trained on the embedded set `gaussian`, and solved for on the covariance of MNIST's
-training images where TFDS has prepared MNIST. Exit codes: 0 all hold; 1 some do not; 2 a fault of
-the input.
+Laws 1 to 3 are trained on the embedded set `gaussian`, and also solved for on the covariance of MNIST's
+training images where TFDS has prepared MNIST. Exit codes: 0 all hold; 1 some do not; 2 a fault of the
+input.
 """
 
 import time
@@ -60,7 +60,7 @@ def _mnist(data_dir):
     try:
         dataset = data.load("mnist", "train", "test", "test", data_dir)
     except InputError as error:
-        print(f"On MNIST: left out, it is not at hand ({error})")
+        print(f"Left out on MNIST, which was not found ({error})")
         return []
     print("1 to 3, on the covariance of MNIST's 60,000 training images in [0, 1]")
     rows = []

@@ -1,6 +1,17 @@
-"""Strict JAX: reused keys, silent broadcasts and leaked tracers fail, warnings are errors.
+"""Strict JAX, and two levels of compilation, for all tests.
 
-Set globally: the context managers are thread-local, and a worker thread would escape them.
+Strict: a reused key, a silent broadcast and a leaked tracer fail, and warnings are errors. This is
+set globally: the context managers are thread-local, and a worker thread would escape them.
+
+Two levels: XLA spends most of the suite's time on optimization that most tests do not need, so
+their programs are compiled at level 0. The exception is a test marked `bits`, which compares
+results bit for bit, or a member of a population with the run alone. XLA's optimization is what
+can break such a promise (a window of one step, which it unrolls, has other bits than a loop
+unless that is prevented; at level 0 the two agree by themselves), so at level 0 the test would
+prove nothing. Where a module-scoped fixture trains what is compared, mark the module. Processes
+that a test starts compile as a user's do, at the full level.
+
+A test marked `slow` runs with `-m slow`, or when it is named: `pytest tests/x.py::test_y`.
 """
 
 import gc
@@ -18,10 +29,12 @@ jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_check_tracer_leaks", True)
 
-# A cache of the session's own, and of each of its workers: the embedded data set is prepared anew,
-# nothing is left behind, and a program that several tests compile is compiled once.
+# A cache for this process alone, since JAX writes a program in place and another worker could
+# read half of it: what several tests compile is compiled once, and nothing is left behind.
 _cache = tempfile.TemporaryDirectory()
 os.environ["XDG_CACHE_HOME"] = _cache.name
+
+_level = {"quick": None}  # as the flag is; JAX does not let it be read
 
 _beside = Path(__file__).parents[2] / "shared" / "tfds"
 PREPARED = Path(os.environ.pop("AEVAE_DATA_DIR", None) or _beside)
@@ -33,6 +46,7 @@ def pytest_configure(config):
     machine.prepare()
     config.addinivalue_line("filterwarnings", "error")
     config.addinivalue_line("markers", "slow: takes minutes; -m slow runs them")
+    config.addinivalue_line("markers", "bits: needs XLA's full optimization level")
     # A module of the library's own, deprecated by its next version.
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -41,12 +55,28 @@ def pytest_configure(config):
 
 def pytest_collection_modifyitems(config, items):
     if not config.option.markexpr:
-        slow = [item for item in items if item.get_closest_marker("slow")]
+        named = [path for path in config.args if "::" in path]
+        slow = [i for i in items if i.get_closest_marker("slow")]
+        slow = [i for i in slow if not any(_within(i.nodeid, n) for n in named)]
         config.hook.pytest_deselected(items=slow)
         items[:] = [item for item in items if item not in slow]
 
 
-def pytest_runtest_setup():
+def _within(node, named):
+    """Whether a test is the one that is named, or one of its parameters."""
+    path, _, name = named.partition("::")
+    file, _, test = node.partition("::")
+    same = Path(path).resolve() == (Path(__file__).parents[1] / file).resolve()
+    return same and (test == name or test.startswith((f"{name}[", f"{name}::")))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item):
+    quick = item.get_closest_marker("bits") is None
+    if quick != _level["quick"]:
+        jax.config.update("jax_disable_most_optimizations", quick)
+        _level["quick"] = quick
+        jax.clear_caches()  # they do not tell the levels apart; the cache on disk does
     # The leak check collects garbage at every trace: it need not look at what is here to stay.
     gc.freeze()
 
@@ -70,7 +100,7 @@ def digits():
 
 @pytest.fixture(scope="session")
 def tiny():
-    """48 + 20 + 20 grey images of 4x4 pixels."""
+    """48 + 20 + 20 gray images of 4x4 pixels."""
     from aevae import data
 
     images = np.random.default_rng(7).integers(0, 256, (88, 4, 4, 1)).astype(np.uint8)

@@ -1,4 +1,4 @@
-"""What every listed method gets for free: it traces, reads its numbers, trains, and goes on."""
+"""What every listed method gets for free: it traces, reads its numbers, trains, and resumes."""
 
 import dataclasses
 import functools
@@ -22,6 +22,17 @@ FILE = Path(__file__).parents[1] / "configs" / "methods.py"
 NAMES = re.findall(r"^def (\w+)\(\):", FILE.read_text(), re.MULTILINE)
 METHODS = [name for name in NAMES if not name.startswith("_")]
 
+# Of different kinds: no bound, a noisy input, a schedule, terms between examples, a second
+# optimizer, several draws, a learned prior, and codes without noise. The slow suite has all.
+QUICK = (
+    *("autoencoder", "denoising", "warm_up", "beta_tcvae"),
+    *("factor_vae", "dreg", "vampprior", "vq_vae"),
+)
+EACH = [
+    pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow)
+    for name in METHODS
+]
+
 
 def base_of(method):
     (base,) = config.settle(config.load(f"{FILE}:{method}"), {}, {})
@@ -33,9 +44,11 @@ def test_all_methods_are_listed():
         config.load(f"{FILE}:x")
     listed = str(e.value).rpartition("there are ")[2].split(", ")
     assert listed == METHODS and len(METHODS) > 30
+    assert set(QUICK) < set(METHODS)
+    assert all(base_of(method).hparams for method in METHODS)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", EACH)
 def test_it_reads_every_number_it_is_given_and_no_other(method, digits):
     """lightning-bolts #328: a weight that nothing read. Here the run is refused."""
     base = base_of(method)
@@ -79,6 +92,7 @@ def test_gradients_are_finite_at_extreme_images(method, digits):
         assert np.isfinite(leaf).all()
 
 
+@pytest.mark.bits
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_three_values_in_a_group_are_three_runs_alone(method, digits):
@@ -101,9 +115,10 @@ def test_three_values_in_a_group_are_three_runs_alone(method, digits):
             np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
 
 
+@pytest.mark.bits
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
-def test_a_sweep_of_it_goes_on_to_the_same_bytes(method, tmp_path, monkeypatch):
+def test_a_sweep_of_it_resumes_to_the_same_bytes(method, tmp_path, monkeypatch):
     ask = {"overrides": {"epochs": 2, "batch": 400}}
     study.run(f"{FILE}:{method}", tmp_path / "straight", **ask)
     save, left = study.Folder.save, []

@@ -72,7 +72,7 @@ def name_of(dataset):
     """The name of a data set that is given by name, as a `DataSet`, or as arrays."""
     if isinstance(dataset, str):
         return dataset
-    return dataset.name if isinstance(dataset, DataSet) else own.NAME
+    return dataset.name if isinstance(dataset, DataSet) else user_arrays.NAME
 
 
 def load(

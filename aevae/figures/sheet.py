@@ -1,4 +1,4 @@
-"""What the figures share: canvas, colours, captions, rows of images, and how they are saved."""
+"""What the figures share: canvas, colors, captions, rows of images, and how they are saved."""
 
 import textwrap
 from pathlib import Path
@@ -9,7 +9,7 @@ from aevae.system import files
 
 DPI = 150
 TILE = 0.6  # inches of an image
-# Of classes, in no order: Paul Tol's "muted", two of them darker, and black. Markers tell more.
+# Of classes, in no order: Paul Tol's "muted", two of them darker, and black. Markers say more.
 CLASSES = (
     *("#cc6677", "#332288", "#c8a415", "#117733", "#4aa8d8"),
     *("#882255", "#44aa99", "#999933", "#aa4499", "#222222"),
@@ -39,7 +39,7 @@ def save(figure, path):
 
 
 def canvas(rows, columns, width, height, **options):
-    """A figure and its panels, [rows, columns], without pyplot: a notebook's stay its own."""
+    """Makes a figure and its panels, [rows, columns], without pyplot: a notebook's stay its own."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
@@ -50,7 +50,7 @@ def canvas(rows, columns, width, height, **options):
 
 
 def caption(figure, text):
-    """A small title, in as many lines as it needs; returns it with its line breaks."""
+    """Writes a small title in as many lines as it needs; returns it with its line breaks."""
     width = int(16 * figure.get_figwidth())
     text = "\n".join(textwrap.fill(line, width) for line in text.splitlines())
     figure.suptitle(text, fontsize=8)
@@ -58,21 +58,21 @@ def caption(figure, text):
 
 
 def source(rows):
-    """The data set and its binarisation, of rows of results.csv."""
+    """Names the data set and its binarization, of rows of results.csv."""
     found = dict.fromkeys((row["dataset"], row["binarization"]) for row in rows)
-    told = [f"{name}, {'no' if b == 'none' else b} binarization" for name, b in found]
-    return "; ".join(told) if len(told) < 4 else f"{len(told)} kinds of data"
+    kinds = [f"{name}, {'no' if b == 'none' else b} binarization" for name, b in found]
+    return "; ".join(kinds) if len(kinds) < 4 else f"{len(kinds)} kinds of data"
 
 
 def values(rows, name):
-    """Of a column, each once; in order where they are numbers."""
+    """Lists the values of a column, each once; in order where they are numbers."""
     found = list(dict.fromkeys(row[name] for row in rows))
     numbers = all(isinstance(value, (int, float)) for value in found)
     return sorted(found) if numbers else found
 
 
-def colours(found):
-    """{value: colour} from dark to light, so that grey keeps their order."""
+def colors(found):
+    """Gives {value: color} from dark to light, so that a print in gray keeps their order."""
     from matplotlib import colormaps
 
     shades = np.linspace(0.0, 0.88, len(found)) if len(found) > 1 else [0.3]
@@ -80,12 +80,12 @@ def colours(found):
 
 
 def number(value, digits):
-    """As text with so many decimals, with a minus sign as axes have it."""
+    """Writes a value with so many decimals, with a minus sign as axes have it."""
     return f"{value:.{digits}f}".replace("-", "−")
 
 
 def log_ticks(axis):
-    """Two labels or more on a log axis, however short it is."""
+    """Gives a log axis two labels or more, however short it is."""
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
     low, high = axis.get_view_interval()
@@ -97,9 +97,9 @@ def log_ticks(axis):
 
 
 def tiles(rows, title, heads=None, ticks=()):
-    """A figure of rows (label, images [N, H, W, C]): framed images side by side.
+    """Makes a figure of rows (label, images [N, H, W, C]): framed images side by side.
 
-    Of vectors a row is a matrix, an example a line, and all rows share their grey levels.
+    Of vectors a row is a matrix, an example a line, and all rows share their gray levels.
 
     Args:
       rows: the rows, of images of one shape.
@@ -162,7 +162,7 @@ def tiles(rows, title, heads=None, ticks=()):
 
 
 def is_image(images):
-    """Whether they can be shown as pictures: [N, H, W, 1 or 3]."""
+    """Says whether an array can be shown as pictures: [N, H, W, 1 or 3]."""
     return np.ndim(images) == 4 and np.shape(images)[-1] in (1, 3)
 
 

@@ -39,5 +39,3 @@ def read(path, parts):
         with np.load(path / f"{part}.npz") as archive:
             arrays[part] = dict(archive)
     return arrays
-
-

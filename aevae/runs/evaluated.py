@@ -20,5 +20,3 @@ def of(workdir, number):
         return known["measures"] if same else {}
     except (OSError, ValueError, KeyError):
         return {}
-
-

@@ -40,5 +40,3 @@ def _record(event):
         part + struct.pack("<I", masked_crc32c(part))
         for part in (struct.pack("<Q", len(content)), content)
     )
-
-

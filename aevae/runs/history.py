@@ -9,7 +9,6 @@ import numpy as np
 from aevae import config
 from aevae.training.population import Status
 
-
 ABOUT = ("objective", "dataset", "binarization")  # columns of every run
 
 
@@ -146,9 +145,7 @@ class History:
 
     def timing_row(self, group):
         """The row of `timing.csv`."""
-        epochs = np.where(
-            self.status.stopped, self.status.stopped, self.epoch
-        ).sum()
+        epochs = np.where(self.status.stopped, self.status.stopped, self.epoch).sum()
         images = epochs * self.steps * group.runs[0].batch
         return {
             "group": group.number,

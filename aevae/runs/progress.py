@@ -57,7 +57,9 @@ class Progress:
         if snapshot.metrics is not None:
             self._best = _best(snapshot)
         at = (
-            "evaluating" if snapshot.epoch == epochs else f"epoch {snapshot.epoch}/{epochs}"
+            "evaluating"
+            if snapshot.epoch == epochs
+            else f"epoch {snapshot.epoch}/{epochs}"
         )
         at = f"epoch {snapshot.epoch}/{epochs}" if over else at
         self._show(f"{at}, {self._best}", over)

@@ -52,5 +52,3 @@ def existing(workdir, name):
     if not path.is_file():
         raise InputError(f"{workdir} is not a run folder: it has no {name}")
     return path
-
-

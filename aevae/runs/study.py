@@ -12,11 +12,8 @@ from aevae.system import machine
 from aevae.system.signals import Signals
 from aevae.training import feed
 from aevae.training.check import check_run
-from aevae.training.population import populate
 from aevae.training.loop import snapshots
-
-
-
+from aevae.training.population import populate
 
 INTERVAL = 60.0  # seconds between the checkpoints of a group
 
@@ -26,7 +23,7 @@ class Task(NamedTuple):
 
     group: Any  # history.Group
     dataset: data.DataSet
-    checked: tuple  # parameters of one run; names of metrics in training, and in evaluation
+    checked: tuple  # what `check_run` gives of the first run
 
 
 class Outcome(NamedTuple):

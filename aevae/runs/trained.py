@@ -111,5 +111,3 @@ def _same(cell, value):
     if isinstance(cell, (int, float)) and isinstance(value, (int, float)):
         return np.float32(cell) == np.float32(value)
     return str(cell) == config.describe(value)
-
-

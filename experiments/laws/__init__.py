@@ -1,11 +1,15 @@
-"""Laws: problems whose answers are known, and what the package makes of them."""
+"""Laws: small problems whose answers are known, trained or solved for with the package.
+
+`linear` has those of linear autoencoders and VAEs, `gradients` those of gradient estimators, and
+`estimates` those of bounds, metrics and the parts of the rate; `law` is what a law is.
+"""
 
 from experiments.laws import estimates, gradients, linear
 from experiments.laws.law import Law
 
 __all__ = ["ALL", "Law", "estimates", "gradients", "linear"]
 
-ALL = {  # by their numbers; `gaussian` is that set, and the others need no data
+ALL = {  # by number; those in WITH_DATA take the set `gaussian`, the others no data
     1: ("the linear VAE is probabilistic PCA", linear.likelihood),
     2: ("the linear beta-VAE is reverse water-filling", linear.water_filling),
     3: ("the linear autoencoder is PCA", linear.reconstruction),

@@ -1,4 +1,4 @@
-"""Laws of the estimates: bounds, annealing, total correlation, and what the metrics can reach."""
+"""Laws of estimates: bounds and annealing, parts of the rate, and what disentanglement metrics reach."""
 
 import functools
 import itertools
@@ -28,7 +28,7 @@ def _linear(latent, pixels):
 
 
 def _parameters(w, head, bias):
-    """Of N(w z, sigma²) and of q(z|x) = N(head x, exp(bias)): one posterior's variance for all."""
+    """The parameters of p(x|z) = N(w z, sigma²) and q(z|x) = N(head x, exp(bias)), the step, and hp."""
     pixels, latent = w.shape
     both = np.concatenate([head.T, np.zeros((pixels, latent))], axis=1)
     shift = np.concatenate([bias[0], bias[1]])
@@ -52,7 +52,7 @@ def _bound(config, given, held, k):
 
 
 def bounds(count=2000, steps=1000):
-    """ELBO <= IWAE(K) <= IWAE(2K) <= log p(x), AIS = log p(x), and the gap chi²/(2K).
+    """4. ELBO <= IWAE(K) <= IWAE(2K) <= log p(x), AIS = log p(x), and the gap chi²/(2K).
 
     In a linear-Gaussian model, where log p(x) is known, with a posterior that is not the exact one:
     Burda et al. (2016); Neal (2001). For q = N(d, s²) and an exact posterior N(0, 1) the gap of
@@ -108,11 +108,11 @@ def _chi_squared(count, shift=0.5, k=64):
 
 
 def ceilings(count=10_000):
-    """What a perfect code reaches on dSprites' factor sizes, and what a rotation of it does.
+    """7. What a perfect code reaches on dSprites' factor sizes, and what a rotation of it keeps.
 
-    Definitions in metrics.py. Neither MIG = 1 nor SAP above 0.25 can be reached there. A rotation of
-    the code by which no latent is one factor takes most of MIG; the scores of beta-VAE and FactorVAE
-    see less of it.
+    The metrics are those of `evaluation.disentanglement`. Neither MIG = 1 nor SAP above 0.25 can be
+    reached there. A rotation after which no latent is one factor loses most of MIG, and less of the
+    scores of beta-VAE and FactorVAE.
     """
     random = np.random.default_rng(0)
     sizes = (3, 6, 40, 32, 32)
@@ -139,12 +139,12 @@ def ceilings(count=10_000):
 
 
 def information(count=10_000):
-    """Mutual information, total correlation and dimension-wise KL of a Gaussian, in closed form.
+    """8. Mutual information, total correlation and dimension-wise KL of a Gaussian, in closed form.
 
     q(z|x) = N(A x, s² I), x ~ N(0, I): q(z) = N(0, S) with S = A Aᵀ + s² I, so that
     MI = ½ log det S - Z log s, TC = ½ (sum log S_ii - log det S), and
-    DWKL = ½ sum (S_ii - 1 - log S_ii): Chen et al. (2018), eq. 2. By `marginal.aggregate`, of
-    `count` posteriors.
+    DWKL = ½ sum (S_ii - 1 - log S_ii): Chen et al. (2018), eq. 2. Measured over `count`
+    posteriors, as `evaluation` measures the aggregate posterior.
     """
     random = np.random.default_rng(0)
     latent, noise = 3, 0.5

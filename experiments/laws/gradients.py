@@ -11,13 +11,14 @@ from aevae.models.distributions import Normal
 from aevae.models.vae import Draw
 from experiments.laws.law import Law
 
-DIM, OFF = 20, 0.1  # latents; how far the posterior's mean is from its best
+DIM, OFF = 20, 0.1  # latents; how far the posterior's mean is from the exact one
 
 
 class Toy:
-    """p(z) = N(mu, I), p(x|z) = N(z, I), q(z|x) = N(x/2 + b, variance I).
+    """A Gaussian toy model, with the methods that objectives call: Rainforth et al. (2018).
 
-    The posterior is exact at b = mu/2 and variance ½. As a model: what the objectives call of one.
+    p(z) = N(mu, I), p(x|z) = N(z, I), q(z|x) = N(x/2 + b, variance I). The posterior is exact at
+    b = mu/2 and variance ½.
     """
 
     def __init__(self, variance):
@@ -49,7 +50,7 @@ def _setting(off):
 
 
 def exact_posterior(k=50):
-    """5. Where q is the exact posterior every log-weight is log p(x), without variance."""
+    """5. Where q is the exact posterior, every log-weight is log p(x), without variance."""
     params, batch = _setting(0.0)
     of = jax.vmap(lambda key: Toy(0.5).apply(params, batch, key, {}))
     draws = jax.jit(of)(jax.random.split(jax.random.key(1), k))
@@ -57,18 +58,22 @@ def exact_posterior(k=50):
     x, mu = np.float64(batch["image"][0]), np.float64(params["mu"])
     known = -0.25 * ((x - mu) ** 2).sum() - 0.5 * DIM * np.log(4 * np.pi)
     return [
-        Law("exact posterior: deviation of log w, nats", 0.0, log_w.std(), 1e-4),
+        Law(
+            "exact posterior: standard deviation of log w, nats", 0.0, log_w.std(), 1e-4
+        ),
         Law("exact posterior: log w = log p(x), nats", known, log_w.mean(), 1e-3),
     ]
 
 
 def signal_to_noise(ks=(16, 64, 256, 1024), repeats=2_000):
-    """6. Slopes in K of |E gradient| / deviation: Rainforth et al. (2018); Tucker et al. (2019).
+    """6. How the signal-to-noise ratio of gradients, |E gradient| / standard deviation, goes with K.
 
-    The encoder's is -½ under IWAE and +½ under DReG, the decoder's +½. E gradient of the encoder is
-    taken from DReG, which has IWAE's without bias: IWAE's own mean is lost in its noise. STL's is
-    another, which does not vanish, so that its slope is +½; its deviation is here a quarter of
-    IWAE's: of the slope -2 (z - mean) of log p(x, z), 3/2 (z - mean) of log q are taken away.
+    On a log-log scale the encoder's slope is -½ under IWAE and +½ under DReG, and the decoder's +½:
+    Rainforth et al. (2018); Tucker et al. (2019). The encoder's expected gradient is taken from DReG,
+    which estimates that of IWAE without bias, since IWAE's own mean is lost in its noise. STL's
+    expected gradient is another, which does not vanish, so its slope is +½; its standard deviation is
+    a quarter of IWAE's here, because the gradient -2 (z - mean) of log p(x, z) loses the
+    3/2 (z - mean) of log q.
     """
     params, batch = _setting(OFF)
 
@@ -110,8 +115,13 @@ def signal_to_noise(ks=(16, 64, 256, 1024), repeats=2_000):
             slope(np.divide(signal, noises[2])),
             0.15,
         ),
-        Law("slope of the encoder's deviation, IWAE", -0.5, slope(noises[0]), 0.1),
+        Law(
+            "slope of the encoder's standard deviation, IWAE",
+            -0.5,
+            slope(noises[0]),
+            0.1,
+        ),
         Law("slope of the decoder's signal to noise", 0.5, slope(decoder), 0.1),
         Law("slope of the encoder's signal to noise, STL", 0.5, slope(sticking), 0.1),
-        Law("STL's deviation over IWAE's", 0.25, ratio, 1e-3),
+        Law("STL's standard deviation over IWAE's", 0.25, ratio, 1e-3),
     ]

@@ -1,10 +1,10 @@
-"""What a law says, and what came out."""
+"""A law: a number that is known, and the one that was measured."""
 
 from typing import NamedTuple
 
 
 class Law(NamedTuple):
-    """A number that is known, the one that was measured, and how far apart they may be."""
+    """A known number, the measured one, and how far apart they may be."""
 
     name: str
     expected: float
@@ -17,5 +17,5 @@ class Law(NamedTuple):
 
 
 def above(name, margin, tolerance):
-    """That a margin is 0 or more, but for the tolerance."""
+    """The law that a margin is at least 0, up to a tolerance."""
     return Law(name, 0.0, min(float(margin), 0.0), tolerance)

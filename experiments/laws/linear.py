@@ -1,5 +1,8 @@
 """Laws of linear autoencoders and VAEs, whose optima are known in closed form.
 
+First what is known, as functions of the covariance's eigenvalues; then laws of what the package trains;
+then laws of what is solved for by L-BFGS, on MNIST's covariance.
+
 S is the covariance of the images with 1/N, l_1 >= ... >= l_d its eigenvalues, q the latent size;
 p(x|z) = N(W z + m, sigma² I) and q(z|x) = N(V (x - m), diag D).
 """
@@ -11,14 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aevae import data, models, networks, objectives, optim
+from aevae import data, models, networks, objectives, optim, training
 from aevae.config import Config, replace
 from aevae.models import distributions
 from aevae.training import bounds
-from aevae.training.check import check_run
-from aevae.training.layout import lay_out
-from aevae.training.loop import snapshots
-from aevae.training.population import Population
 from experiments.laws.law import Law
 
 SIGMA2 = 0.5  # of the runs whose sigma is fixed
@@ -28,7 +27,7 @@ SIGMA2 = 0.5  # of the runs whose sigma is fixed
 
 
 def moments(images):
-    """Mean [d] and covariance [d, d] with 1/N of uint8 images, of which 255 is 1; float64."""
+    """Mean [d] and covariance [d, d], with 1/N, of uint8 images scaled to [0, 1]; float64."""
     x = images.reshape(len(images), -1)
     mean, covariance = x.mean(0, dtype=np.float64) / 255, 0.0
     for start in range(0, len(x), 10_000):
@@ -38,14 +37,15 @@ def moments(images):
 
 
 def spectrum(covariance):
-    """Eigenvalues, greatest first."""
+    """The eigenvalues of a covariance, greatest first."""
     return np.linalg.eigvalsh(covariance)[::-1]
 
 
 def maximum(values, latent):
-    """The greatest log-likelihood of an image, and its sigma²: Tipping and Bishop (1999), eq. 7-8.
+    """The greatest mean log-likelihood of probabilistic PCA, in nats, and its sigma².
 
-    -½ [d log 2 pi + sum_{i<=q} log l_i + (d - q) log sigma² + d], sigma² the mean of the others.
+    -½ [d log 2 pi + sum_{i<=q} log l_i + (d - q) log sigma² + d], with sigma² the mean of l_i, i > q:
+    Tipping and Bishop (1999), eq. 7-8.
     """
     d, variance = len(values), values[latent:].mean()
     volume = np.log(values[:latent]).sum() + (d - latent) * math.log(variance)
@@ -53,7 +53,7 @@ def maximum(values, latent):
 
 
 def frontier(values, latent, beta, variance):
-    """Active directions, rate, squared error and ELBO of the beta-VAE: reverse water-filling.
+    """Active directions, rate, squared error and ELBO of the optimal beta-VAE: reverse water-filling.
 
     With tau = beta sigma² and k the number of l_i > tau, i <= q: rate = ½ sum_{i<=k} log(l_i / tau),
     squared error = sum_{i>k} l_i + k tau: the Gaussian rate-distortion function as long as k < q.
@@ -67,9 +67,9 @@ def frontier(values, latent, beta, variance):
 
 
 def best_variance(values, latent, beta):
-    """The sigma² that a beta-VAE learns.
+    """The sigma² that the optimal beta-VAE learns.
 
-    The root of sum_{i<=q} min(beta, l_i / sigma²) + sum_{i>q} l_i / sigma² = d, by bisection.
+    It is the root of sum_{i<=q} min(beta, l_i / sigma²) + sum_{i>q} l_i / sigma² = d, by bisection.
     """
     low, high = values[-1] * 1e-3 + 1e-12, values.sum()
     for _ in range(200):
@@ -98,21 +98,15 @@ def _config(latent, likelihood, hp, objective, steps, size):
     )
 
 
-def trained(dataset, config, axis):
-    """The parameters of runs along one hyperparameter, trained together; float64."""
-    name, points = axis
+def trained(dataset, config, name, points):
+    """The parameters of runs at points of one hyperparameter, trained together; float64."""
     runs = [replace(config, f"hparams.{name}", float(value)) for value in points]
-    parameters, metrics, _ = check_run(runs[0], dataset)
-    layout = lay_out(len(runs), parameters)
-    population = Population(runs, dataset, layout, metrics)
-    for snapshot in snapshots(population, population.start()):
-        pass
-    states = population.states(snapshot)
-    return [jax.tree.map(np.float64, state.params["params"]) for state in states]
+    found = training.fit(runs, dataset)
+    return [jax.tree.map(np.float64, run.params["params"]) for run in found]
 
 
 def exact(params, x, variance):
-    """Of trained parameters on images x [N, P]: active directions, rate, squared error, ELBO."""
+    """Active directions, rate, squared error and ELBO of trained parameters on images x [N, P]."""
     head, latent = (
         params["posterior"]["Dense_0"],
         len(params["decoder"]["Dense_0"]["kernel"]),
@@ -139,9 +133,9 @@ def _images(dataset):
 
 
 def likelihood(dataset, latent=4, steps=4_000):
-    """1. The linear VAE's ELBO reaches the likelihood of probabilistic PCA: Lucas et al. (2019).
+    """1. The linear VAE with a learned sigma² reaches the likelihood of probabilistic PCA.
 
-    With a learned sigma²; with a fixed one the maximum for that one.
+    Lucas et al. (2019).
     """
     x, rows = _images(dataset), []
     values = spectrum(np.cov(x.T, ddof=0))
@@ -154,7 +148,7 @@ def likelihood(dataset, latent=4, steps=4_000):
         size=len(x),
     )
     learned = of(latent, models.LearnedGaussian())
-    (params,) = trained(dataset, learned, ("beta", [1.0]))
+    (params,) = trained(dataset, learned, "beta", [1.0])
     *_, elbo = exact(params, x, _variance(params))
     rows.append(Law(f"linear VAE, q = {latent}: ELBO = pPCA, nats", best, elbo, 1e-3))
     name = f"linear VAE, q = {latent}: sigma² = mean discarded eigenvalue"
@@ -165,7 +159,7 @@ def likelihood(dataset, latent=4, steps=4_000):
 def water_filling(
     dataset, latent=6, betas=(0.3, 1.0, 3.0, 12.0, 24.0, 40.0), steps=6_000
 ):
-    """2. The beta-VAE's rate and error follow tau = beta sigma², and its learned sigma² is known."""
+    """2. The linear beta-VAE's rate, error and learned sigma² are those of reverse water-filling."""
     x, rows = _images(dataset), []
     values = spectrum(np.cov(x.T, ddof=0))
     of = functools.partial(
@@ -173,7 +167,7 @@ def water_filling(
     )
     hp = {"beta": 1.0, "sigma": math.sqrt(SIGMA2)}
     fixed = of(latent, distributions.gaussian, hp)
-    for beta, params in zip(betas, trained(dataset, fixed, ("beta", betas))):
+    for beta, params in zip(betas, trained(dataset, fixed, "beta", betas)):
         known = frontier(values, latent, beta, SIGMA2)
         found = exact(params, x, SIGMA2)
         name = f"beta {beta:g}, sigma² {SIGMA2}"
@@ -182,7 +176,7 @@ def water_filling(
         rows.append(Law(f"{name}: squared error", known[2], found[2], 0.02))
     learned = of(latent, models.LearnedGaussian(), {"beta": 1.0})
     points = [beta for beta in betas if beta <= 4]
-    for beta, params in zip(points, trained(dataset, learned, ("beta", points))):
+    for beta, params in zip(points, trained(dataset, learned, "beta", points)):
         known = best_variance(values, latent, beta)
         name = f"beta {beta:g}: learned sigma²"
         rows.append(Law(name, known, _variance(params), 0.005 * known))
@@ -209,7 +203,7 @@ def reconstruction(dataset, latents=(2, 4), steps=3_000):
             *(latent, distributions.gaussian, hp),
             *(objectives.autoencoder, steps, len(x)),
         )
-        (params,) = trained(dataset, config, ("sigma", [math.sqrt(0.5)]))
+        (params,) = trained(dataset, config, "sigma", [math.sqrt(0.5)])
         head = params["posterior"]["Dense_0"]
         code = (x @ head["kernel"] + head["bias"])[:, :latent]
         again = code @ params["decoder"]["Dense_0"]["kernel"] + params["bias"]["value"]
@@ -224,12 +218,13 @@ def reconstruction(dataset, latents=(2, 4), steps=3_000):
 
 
 def solve(covariance, latent, beta=1.0, variance=None, seed=0):
-    """The linear beta-VAE's best parameters by L-BFGS from a random start, (W, V, D, sigma²).
+    """Solves for the linear beta-VAE's best parameters, (W, V, D, sigma²), by L-BFGS.
 
-    Minimises ½ [d log 2 pi sigma² + E||x - W z||² / sigma²] + beta KL with
+    Minimizes ½ [d log 2 pi sigma² + E||x - W z||² / sigma²] + beta KL with
     E||x - W z||² = tr (I - WV) S (I - WV)ᵀ + tr W D Wᵀ and
-    KL = ½ [sum D + tr V S Vᵀ - q - sum log D] over W (and sigma², where none is given), with the best V
-    and D for each: they are in closed form, and have no slope there. float64.
+    KL = ½ [sum D + tr V S Vᵀ - q - sum log D] over W (and sigma², where none is given), from a
+    random start. The best V and D for each W are in closed form, where the gradient in them is zero.
+    All in float64.
     """
     import scipy.optimize
     import threadpoolctl
@@ -265,7 +260,7 @@ def solve(covariance, latent, beta=1.0, variance=None, seed=0):
 
     random = np.random.default_rng(seed)
     axes = random.normal(size=(d, latent))
-    for _ in range(2):  # towards what varies: from a random start alone it takes long
+    for _ in range(2):  # two power iterations: from a random start alone it takes long
         axes, _ = np.linalg.qr(s[:, None] * axes)
     start = (math.sqrt(d) * 0.1 * axes).ravel()
     if variance is None:
@@ -284,12 +279,12 @@ def solve(covariance, latent, beta=1.0, variance=None, seed=0):
 
 
 def active(solved):
-    """How many latents carry more than 1e-3 of their prior's variance."""
+    """How many latents are active: their posterior's variance is below 1 by more than 1e-3."""
     return int((1 - solved[2] > 1e-3).sum())
 
 
 def measured(solved, covariance):
-    """Rate, squared error and ELBO of solved parameters."""
+    """Rate, squared error and ELBO of what `solve` returned, in closed form."""
     w, v, spread, variance = solved
     s, d = covariance, len(covariance)
     vsv = v @ s @ v.T
@@ -303,7 +298,7 @@ def measured(solved, covariance):
 def mnist(dataset, latents=(20, 50), betas=(0.5, 4.0, 16.0)):
     """1, 2 and 3 on the covariance of MNIST's 60,000 training images in [0, 1].
 
-    The optimum is solved for, and the package's own VAE evaluated on the images with it.
+    The optimum is solved for, and the package's own VAE is evaluated with it on the images.
     """
     images = dataset.train["image"]
     mean, covariance = moments(images)
@@ -330,7 +325,7 @@ def mnist(dataset, latents=(20, 50), betas=(0.5, 4.0, 16.0)):
 
 
 def _by_the_package(solved, mean, images):
-    """The ELBO that `evaluate` finds for solved parameters, and its standard error."""
+    """The ELBO of the package's VAE with solved parameters on the images, and its standard error."""
     w, v, spread, variance = solved
     d, latent = w.shape
     parts = networks.MLPEncoder(()), networks.MLPDecoder(())

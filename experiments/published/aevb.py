@@ -12,7 +12,7 @@ from experiments.published import draw, mixture
 from experiments.published.job import Fact, Outcome, Part, Row, keep, kept
 
 REFERENCE = Path(__file__).parent / "reference"
-STEPS = (0.01, 0.02, 0.1)
+RATES = (0.01, 0.02, 0.1)  # learning rates
 EPOCH = 50_000  # images
 SPLITS = ("test", "train")
 LATENTS = (3, 5, 10, 20, 200)
@@ -22,10 +22,11 @@ GAPS = (5_000_000, 10_000_000, 20_000_000, 40_000_000, 60_000_000)
 SIZES = {1000: "figure3_small", 50_000: "figure3"}
 TOLERANCE = 2.0
 READ = 0.6  # nats: twice the accuracy with which the paper's curves were read
+NOTE = "learning rate 0.02, whose first epochs are nearest to the paper's curve"
 
 
 def curves(name):
-    """{(latents or training images, "AEVB test" ...): (samples, nats)}, read from the paper's figure."""
+    """The curves of a paper's figure, {(latents or training images, "AEVB test" ...): (images, nats)}."""
     found = json.loads((REFERENCE / f"{name}.json").read_text())["curves"]
     return {
         (c.get("latent", c.get("train_size")), c["curve"]): np.array(c["points"]).T
@@ -34,12 +35,12 @@ def curves(name):
 
 
 def at(curve, samples):
-    """The value of a published curve, between its points along log samples."""
+    """The value of a curve after so many images, interpolated along log images."""
     return float(np.interp(np.log(samples), np.log(curve[0]), curve[1]))
 
 
 def figure2(job):
-    """Lower bound against samples seen, train and test, for five latent sizes."""
+    """Figure 2: the lower bound against images seen, train and test, for five latent sizes."""
     paper = curves("aevb_figure2")
     parts = {"runs": Part("configs/aevb.py:figure2", {"latent": LATENTS})}
     runs = job.train(FULL, parts)["runs"].must_not_diverge()
@@ -62,12 +63,12 @@ def figure2(job):
     image = figure2_image(paper, ours)
     return Outcome(
         *(rows, facts, runs.samples, FULL * EPOCH, runs.complete, image),
-        "step 0.02, whose first epochs are nearest to the paper's curve",
+        NOTE,
     )
 
 
 def _orders(paper, ours, samples):
-    """Whether latent sizes are in the paper's order, at its own points from 3e6 images on."""
+    """Whether latent sizes are in the paper's order, at the paper's points from 3e6 images on."""
     points = [p for p in paper[3, "AEVB test"][0] if 3e6 <= p <= samples]
     if not points:
         return []
@@ -111,7 +112,7 @@ def _overfit(paper, ours, samples):
 
 
 def _image(paper, ours, keys, named, label, note, width):
-    """A panel a key: the paper's curves grey, ours coloured; test solid, train dashed."""
+    """A panel for each key: the paper's curves gray, ours in color; test solid, train dashed."""
     lines = []
     for panel, key in enumerate(keys):
         for split, style in (("test", "-"), ("train", "--")):
@@ -124,7 +125,7 @@ def _image(paper, ours, keys, named, label, note, width):
 
 
 def figure2_image(paper, ours):
-    """Both curves, a panel for each latent size."""
+    """The paper's curves and ours, a panel for each latent size."""
     figure, axes = _image(
         *(paper, ours, LATENTS, lambda latent: f"{latent} latents", "ELBO (nats)"),
         "Kingma and Welling (2014), figure 2: MNIST, real-valued pixels; training curves are "
@@ -136,11 +137,11 @@ def figure2_image(paper, ours):
 
 
 def figure3(job):
-    """Marginal likelihood of 1,000 training and test images, by size of the training set."""
+    """Figure 3: the marginal likelihood of training and test images, by size of the training set."""
     paper, parts = curves("aevb_figure3"), {}
     for part in SIZES.values():
         base = f"configs/aevb.py:{part}"
-        lr = job.chosen(f"pilot_{part}", base, "lr", STEPS)
+        lr = job.chosen(f"pilot_{part}", base, "lr", RATES)
         parts[part] = Part(base, overrides={"lr": lr})
     found = _marginals(job, parts)
     marks = [mark for mark, _ in found]
@@ -161,23 +162,30 @@ def figure3(job):
         for split in SPLITS
     ]
     seen = marks[-1] if marks else 0
-    steps = " and ".join(f"{part.overrides['lr']:g}" for part in parts.values())
     return Outcome(
         *(rows, _gaps(paper, ours, seen), seen, GAPS[-1], seen == GAPS[-1]),
         figure3_image(paper, ours),
-        f"steps {steps}; importance samples of prior and posterior in place of Hamiltonian Monte "
-        "Carlo",
+        figure3_note(part.overrides["lr"] for part in parts.values()),
+    )
+
+
+def figure3_note(rates):
+    """How figure 3 was made, by the learning rates that were chosen."""
+    chosen = " and ".join(f"{rate:g}" for rate in rates)
+    return (
+        f"learning rates {chosen}; importance samples of prior and posterior in place of "
+        "Hamiltonian Monte Carlo"
     )
 
 
 def _marginals(job, parts):
-    """[(samples, {part: {"train", "test"}})] at the paper's marks; what is known is kept."""
+    """[(images, {part: {"train": nats, "test": nats}})] at GAPS, as far as trained; kept in a file."""
     place = job.folder / "marks.json"
     made = {"estimate": mixture.SAMPLES, "parts": _identities(parts)}
     known = kept(place) or {"made": made, "found": []}
     if known["made"] != made:
         raise InputError(
-            f"{place} is of other runs, or of another estimate: take another --workdir"
+            f"{place} was made of other runs, or with another estimate: take another --workdir"
         )
     found = known["found"]
     for mark in GAPS[len(found) :]:
@@ -188,7 +196,7 @@ def _marginals(job, parts):
         for part, trained in runs.items():
             if trained.must_not_diverge().samples != mark:
                 raise InputError(
-                    f"{trained.workdir} is past {mark:,} images, and {place} does not know what "
+                    f"{trained.workdir} is past {mark:,} images, and {place} does not have what "
                     "was found there: take another --workdir"
                 )
             run = trained_runs.load(trained.workdir)
@@ -202,7 +210,7 @@ def _marginals(job, parts):
 
 
 def _identities(parts):
-    """What the runs are, as JSON has it."""
+    """The identities of each part's runs, as JSON has them."""
     of = {
         name: config.settle(config.load(part.base), part.overrides, None)
         for name, part in parts.items()
@@ -213,7 +221,7 @@ def _identities(parts):
 
 
 def _thousand(job):
-    """The first 1,000 test and training images, of which the marginal likelihood is told."""
+    """The first 1,000 test and training images, whose marginal likelihood is estimated."""
     splits = "train[:1000]", "test[:1000]", "test[:1000]"
     dataset = data.load("mnist", *splits, job.data_dir)
     return {
@@ -233,15 +241,15 @@ def _gaps(paper, ours, mark):
         size: at(paper[size, "AEVB train"], mark) - at(paper[size, "AEVB test"], mark)
         for size in SIZES
     }
-    told = "; ".join(
+    gaps = "; ".join(
         f"{gap[s]:.1f} with {s:,} ({theirs[s]:.1f} in the paper)" for s in SIZES
     )
-    text = f"the fewer training images, the further train is above test: {told}"
+    text = f"the fewer training images, the further train is above test: {gaps}"
     return [Fact(text, gap[1000] > gap[50_000])]
 
 
 def figure3_image(paper, ours):
-    """Both curves, a panel for each training set."""
+    """The paper's curves and ours, a panel for each training set."""
     return _image(
         *(paper, ours, SIZES, lambda size: f"{size:,} training images"),
         "log p(x) (nats)",

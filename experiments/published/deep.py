@@ -1,4 +1,4 @@
-"""Hinton and Salakhutdinov (2006), Reducing the Dimensionality of Data: MNIST, 30 numbers."""
+"""Hinton and Salakhutdinov (2006), Reducing the Dimensionality of Data: MNIST, codes of 30 numbers."""
 
 import jax
 import numpy as np
@@ -14,11 +14,11 @@ FULL, IMAGES = 100, 60_000
 
 
 def autoencoder(job):
-    """Squared error, summed over pixels, of the 784-1000-500-250-30 autoencoder, and of PCA."""
+    """Squared error, summed over pixels, of the 784-1000-500-250-30 autoencoder and of PCA."""
     runs = job.train(FULL, {"runs": Part("configs/deep.py")})["runs"].must_not_diverge()
     (row,) = job.evaluate(runs, "reconstruction")
     run = trained.open_run(runs.workdir, row)
-    dataset = data.load("mnist", "train", "test", "test", job.data_dir)
+    dataset = data.of(run.config, job.data_dir)
     train, test = (
         np.asarray(data.none(None, {"image": part["image"]})["image"])
         for part in (dataset.train, dataset.test)
@@ -27,7 +27,7 @@ def autoencoder(job):
         np.mean([_error(run, train[i : i + 2000]) for i in range(0, len(train), 2000)])
     )
 
-    def near(found, known):  # nothing is said of an error that has not ended falling
+    def near(found, known):  # an error that is still falling is not yet called worse
         return (0.0 if runs.complete or found <= known else None), -1, True
 
     ours, pca = row["squared_error"], row["pca_squared_error"]
@@ -50,7 +50,7 @@ def autoencoder(job):
         Fact("the autoencoder's error is less than a quarter of PCA's", ours < pca / 4)
     ]
     image = figure(run, representation.PCA(representation.flat(train)), test)
-    note = "" if runs.complete else "the step had not fallen to 0"
+    note = "" if runs.complete else "the learning rate had not fallen to 0"
     counts = runs.samples, FULL * IMAGES, runs.complete
     return Outcome(rows, facts, *counts, image, note)
 
@@ -61,7 +61,7 @@ def _error(run, images):
 
 
 def figure(run, pca, test):
-    """Test images, and what the autoencoder and PCA make of them; as in the paper's figure 2."""
+    """Test images and their reconstructions by the autoencoder and PCA, as in the paper's figure 2."""
     some = test[:EXAMPLES]
     linear = pca.decode(pca.encode(representation.flat(some), 30)).reshape(some.shape)
     rows = [

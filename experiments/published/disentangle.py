@@ -1,4 +1,4 @@
-"""Six methods of disentanglement on sprites, over their published strengths: our own table."""
+"""Six methods of disentanglement on sprites, each over its published strengths: a table of our own."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from aevae.figures import sheet
 from experiments.published.job import Fact, Outcome, Part, Row
 
 FULL = 480  # epochs of 400 steps: as many images as 300,000 batches of 64
-METHODS = {  # of a config's part: its strength, and how it is named
+METHODS = {  # part of the config: the hyperparameter that is its strength, its name
     "beta_vae": ("beta", "beta-VAE"),
     "capacity_vae": ("capacity", "capacity"),
     "factor_vae": ("gamma", "FactorVAE"),
@@ -26,7 +26,7 @@ PANELS = (
 
 
 def family(job):
-    """Every metric of every method at every strength, three seeds, and what is known of them."""
+    """Every metric of every method at every strength, over three seeds, and what papers say of them."""
     parts = {part: Part(f"configs/disentangle.py:{part}") for part in METHODS}
     trained = job.train(FULL, parts)
     for runs in trained.values():
@@ -65,7 +65,7 @@ def _values(rows, part, measure, strength):
 
 
 def _rank(rows, one, other):
-    """Spearman's correlation of two columns."""
+    """Spearman's rank correlation of two columns."""
     from scipy.stats import spearmanr
 
     pairs = [(r[one], r[other]) for r in rows if None not in (r[one], r[other])]
@@ -73,7 +73,7 @@ def _rank(rows, one, other):
 
 
 def _facts(found):
-    """What Locatello et al. (2019) and the methods' papers found, asked of these runs."""
+    """Whether what Locatello et al. (2019) and the methods' papers found holds for these runs."""
     beta, facts = found["beta_vae"], []
     rate, elbo = _rank(beta, "beta", "rate"), _rank(beta, "beta", "elbo")
     text = f"a larger beta has a lower rate and ELBO (rank correlations {rate:.2f}, {elbo:.2f}; at most -0.8)"
@@ -101,7 +101,7 @@ def _facts(found):
         np.std([*means.values()], ddof=1),
     )
     text = (
-        f"seeds matter: the deviation of MIG over seeds, {seeds:.3f}, is at least half of that over "
+        f"seeds matter: the standard deviation of MIG over seeds, {seeds:.3f}, is at least half of that over "
         f"the {len(means)} points, {points:.3f}"
     )
     facts.append(Fact(text, bool(seeds >= points / 2)))
@@ -114,17 +114,17 @@ def _facts(found):
 
 
 def figure(found):
-    """Each metric against strength: a colour a method, the mean and every seed."""
+    """Each metric against strength: a color for each method, means as lines, seeds as points."""
     figure, panels = sheet.canvas(2, 3, 3.0, 2.6, sharex=True)
     for panel, name in zip(panels.flat, PANELS):
         for i, (part, (strength, label)) in enumerate(METHODS.items()):
             steps = sheet.values(found[part], strength)
             means = [_values(found[part], part, name, s).mean() for s in steps]
-            colour = sheet.CLASSES[i]
-            panel.plot(range(1, len(steps) + 1), means, "-", color=colour, label=label)
+            color = sheet.CLASSES[i]
+            panel.plot(range(1, len(steps) + 1), means, "-", color=color, label=label)
             for j, step in enumerate(steps):
                 own = _values(found[part], part, name, step)
-                panel.plot([j + 1] * len(own), own, ".", ms=3, color=colour)
+                panel.plot([j + 1] * len(own), own, ".", ms=3, color=color)
         panel.set_title(name.replace("_", " "), fontsize=9)
         panel.grid(alpha=0.25)
     handles, labels = panels[0, 0].get_legend_handles_labels()

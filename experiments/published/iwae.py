@@ -17,14 +17,14 @@ TABLE = {  # (layers, method, K): test log p(x), active units of the first layer
     (2, "IWAE", 5): (-83.89, None),
 }
 TOLERANCE, UNITS = 0.4, 2.0
-PARTS = {  # by stochastic layers; of two of them a smaller grid
+PARTS = {  # by stochastic layers; two of them with a smaller grid
     1: Part("configs/iwae.py:one_layer"),
     2: Part("configs/iwae.py:two_layers", [{"m": 1, "k": (1, 5)}]),
 }
 
 
 def table1(job):
-    """log p(x) and active units of VAE and IWAE with K samples, one and two stochastic layers."""
+    """Table 1: log p(x) and active units of VAE and IWAE with K samples, one and two stochastic layers."""
     names = {layers: part.base.partition(":")[2] for layers, part in PARTS.items()}
     parts = {names[layers]: part for layers, part in PARTS.items()}
     trained, found = job.train(FULL, parts), {}
@@ -53,13 +53,13 @@ def table1(job):
 def _facts(found):
     one = [found[1, name, k] for name, k in (("VAE", 1), ("IWAE", 5), ("IWAE", 50))]
     value, units = np.array(one).T
-    told = ", ".join(f"{v:.2f}" for v in value)
+    values = ", ".join(f"{v:.2f}" for v in value)
     counted = ", ".join(f"{u:.0f}" for u in units)
     pairs = [found[1, "IWAE", k][0] > found[1, "VAE", k][0] for k in (5, 50)]
     both = [(name, k) for layers, name, k in found if layers == 2]
     two = [found[2, name, k][0] > found[1, name, k][0] for name, k in both]
     return [
-        Fact(f"IWAE's log p(x) rises with K = 1, 5, 50 ({told})", _rises(value)),
+        Fact(f"IWAE's log p(x) rises with K = 1, 5, 50 ({values})", _rises(value)),
         Fact(f"and so do its active units ({counted})", _rises(units)),
         Fact("IWAE is above the VAE with as many samples, K = 5 and 50", all(pairs)),
         Fact("two layers are above one, VAE and IWAE of K = 5", all(two)),
@@ -71,14 +71,14 @@ def _rises(values):
 
 
 def figure(runs):
-    """The single-sample ELBO and the bound that is trained, against images seen."""
+    """The single-sample ELBO and the bound that is trained, against images seen, one layer."""
     points = list(dict.fromkeys((row["m"], row["k"]) for row in runs.curves))
-    colours, lines = sheet.colours(points), []
+    colors, lines = sheet.colors(points), []
     for m, k in points:
         name = f"IWAE, K = {k}" if k > 1 else f"VAE, K = {m}"
         for panel, measure in enumerate(("test_elbo", "test_iwae")):
             curve = draw.curve(runs.curves, measure, m=m, k=k)
-            lines.append((panel, name, ".-", colours[m, k], 1.2, curve))
+            lines.append((panel, name, ".-", colors[m, k], 1.2, curve))
     titles = "ELBO", "bound that is trained"
-    note = "Burda et al. (2016): MNIST, stochastic binarisation, one stochastic layer"
+    note = "Burda et al. (2016): MNIST, stochastic binarization, one stochastic layer"
     return draw.panels(titles, lines, "test split (nats)", note)[0]

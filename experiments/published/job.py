@@ -1,4 +1,4 @@
-"""What the results share: training within a budget, evaluation, and what is found."""
+"""What all published results share: training within a budget, evaluation, and rows that are compared."""
 
 import dataclasses
 import json
@@ -11,68 +11,65 @@ from aevae.evaluation import evaluate
 from aevae.runs import record, study, tables
 from aevae.system import files
 
-SAMPLES = {
-    True: 5000,
-    False: 500,
-}  # of the bound, after a whole schedule or a shorter one
-PILOT = 5  # epochs by which a step size is chosen
-STAGE = 10  # a schedule grows by so much at most, so that what is interrupted is not all of it
+SAMPLES = {True: 5000, False: 500}  # of the bound: whole schedule, or a shorter one
+PILOT = 5  # epochs after which a learning rate is chosen
+STAGE = 10  # epochs grow at most by this factor at a time, so that an interruption loses little
 
 
 class Row(NamedTuple):
-    """A number that was published, and ours. Nats, where `what` does not say otherwise."""
+    """A published number beside ours, in nats unless `what` says otherwise."""
 
     what: str
     published: float | None
     ours: float
     tolerance: float | None = None  # None where the two are not to be compared
     better: int = 0  # 1 if more is better, -1 if less is, 0 if neither
-    main: bool = False  # whether README has it
+    main: bool = False  # whether it is in the table of the README
 
     @property
     def difference(self):
         return None if self.published is None else self.ours - self.published
 
     @property
-    def within(self):
-        """Whether it is as published, or better; None where there is nothing to compare."""
+    def verdict(self):
+        """How ours compares: "within" the tolerance, "better" or "worse"; None if not compared."""
         if self.published is None or self.tolerance is None:
             return None
-        beyond = self.better * self.difference
-        return abs(self.difference) <= self.tolerance or beyond > 0
+        if abs(self.difference) <= self.tolerance:
+            return "within"
+        return "better" if self.better * self.difference > 0 else "worse"
 
 
 class Fact(NamedTuple):
-    """Something that a paper says in words, and whether it came out."""
+    """A statement of a paper, and whether it holds for our runs."""
 
     what: str
     holds: bool
 
 
 class Outcome(NamedTuple):
-    """What a result comes to."""
+    """What a result found: its numbers, statements and figure."""
 
     rows: list[Row]
     facts: list[Fact]
-    samples: int  # that each run has seen; 0 where nothing is trained
-    full: int  # of the whole schedule
+    samples: int  # images that each run has seen; 0 where nothing is trained
+    full: int  # images of the whole schedule
     complete: bool = True
     figure: Any = None
-    note: str = ""  # of how it was made, for the reader of the table
+    note: str = ""  # how it was made, for the reader of the table
 
 
 class Result(NamedTuple):
-    """A published result: how it is made, and what is to be said of it."""
+    """A published result: its title, the function that reproduces it, and its default budget."""
 
     title: str  # with paper and year
     run: Any  # Job -> Outcome
+    pixels: str  # real-valued, or how they are binarized
     budget: float  # minutes of training on two cores, by default
-    pixels: str = ""  # real-valued, or how they are binarised
-    missed: str = ""  # what is not as published, and what was tried to explain it
 
 
 class Part(NamedTuple):
-    """Runs of one config."""
+    """The runs of one config, with a grid and overrides of their own."""
 
     base: str
     grid: Any = None
@@ -80,7 +77,7 @@ class Part(NamedTuple):
 
 
 class Trained:
-    """A run folder, and how far it has come."""
+    """A run folder and how far it is trained."""
 
     def __init__(self, workdir, epochs, complete):
         self.workdir, self.epochs, self.complete = workdir, epochs, complete
@@ -89,34 +86,38 @@ class Trained:
 
     @property
     def rows(self):
-        """Those of results.csv that have not diverged."""
+        """The rows of results.csv whose runs have not diverged."""
         return [r for r in tables.results(self.workdir) if r["diverged"] is None]
 
     def must_not_diverge(self):
-        """Itself; an error where a run has diverged, which then has nothing to compare."""
+        """Returns itself, or raises an `InputError` if a run has diverged."""
         lost = [r for r in tables.results(self.workdir) if r["diverged"] is not None]
         if lost:
             runs = ", ".join(str(row["run"]) for row in lost)
-            raise InputError(f"{self.workdir}: run {runs} diverged: nothing to compare")
+            raise InputError(
+                f"{self.workdir}: run {runs} diverged and cannot be compared: start over in "
+                "another --workdir"
+            )
         return self
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One result in the making: its folder, and the minutes of training that it may take in all."""
+    """A result being reproduced: its folder, and the minutes of training it may take in all."""
 
     folder: Path
     budget: float
     data_dir: str | None = None
     took: list = dataclasses.field(
         default_factory=list
-    )  # seconds of this call's trainings
+    )  # seconds of training, this call
 
     def train(self, full, parts):
-        """Trains {name: Part}, all for as many of `full` epochs as fit, and one; {name: Trained}.
+        """Trains {name: Part} within the budget; returns {name: Trained}.
 
-        A budget is of all calls together: the same again does nothing, a larger one goes on. What
-        was interrupted goes on, too, to where it was to end.
+        All parts are trained for equally many epochs: at least one, and at most `full` or as many as
+        fit the budget. The budget counts all calls: the same call again does nothing, a larger budget
+        trains further. An interrupted call is resumed to the epoch that it was to reach.
         """
         folders = {name: self.folder / name for name in parts}
         epochs = max(map(_asked, folders.values()))
@@ -144,7 +145,7 @@ class Job:
             self.took.append(time.perf_counter() - began)
 
     def chosen(self, name, base, axis, values):
-        """Which of the values of an axis has the best training ELBO after PILOT epochs."""
+        """The value of an axis with the best training ELBO after PILOT epochs."""
         self._study(name, Part(base, {axis: values}), PILOT)
         last = [
             row
@@ -152,22 +153,24 @@ class Job:
             if row["epoch"] == PILOT and row["diverged"] is None
         ]
         if not last:
-            raise InputError(f"{self.folder / name}: no {axis} of {values} trains")
+            raise InputError(
+                f"{self.folder / name}: all runs diverged, with {axis} = {values}: change the values"
+            )
         return max(last, key=lambda row: row["train_elbo"])[axis]
 
     def evaluate(self, trained, *asked, k=5000):
-        """The rows of a folder, with what was asked measured."""
+        """Evaluates these measures of a folder's runs; returns its rows."""
         evaluate.run(trained.workdir, asked, k=k, data_dir=self.data_dir)
         return trained.rows
 
     @property
     def seconds(self):
-        """Of training, all calls together; compilation and the curves' evaluations included."""
+        """Seconds of training over all calls, with compilation and evaluation of the curves."""
         return sum(_seconds(path.parent) for path in self.folder.glob("*/timing.csv"))
 
 
 def _asked(workdir):
-    """The epochs that the folder's last command asked for, or 1."""
+    """The epochs that the folder's last call was to reach, or 1."""
     if not (workdir / "config.json").is_file():
         return 1
     return max(run.epochs for run in record.declared(workdir))
@@ -178,13 +181,13 @@ def _seconds(workdir):
 
 
 def keep(path, what):
-    """Writes JSON that is to be found whole, or not at all."""
+    """Writes JSON atomically: it is found whole or not at all."""
     with files.whole(path) as file:
         file.write((json.dumps(what, indent=1) + "\n").encode())
 
 
 def kept(path):
-    """What was kept, or None."""
+    """Reads what `keep` wrote; None if there is no such file."""
     try:
         return json.loads(Path(path).read_text())
     except OSError:

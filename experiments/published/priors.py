@@ -1,4 +1,4 @@
-"""Standard prior and VampPrior, Tomczak and Welling (2018), table 1; and the VAE of flax's example."""
+"""Tomczak and Welling (2018), VAE with a VampPrior: table 1, MNIST; and the VAE of flax's example."""
 
 import dataclasses
 
@@ -19,7 +19,7 @@ TOLERANCE = 0.5
 
 
 def table1(job):
-    """log p(x) of two priors on two binarisations, and flax's ELBO after 10 epochs."""
+    """log p(x) of two priors on two binarizations, and the ELBO of flax's example after 10 epochs."""
     parts = {part: Part(f"configs/priors.py:{part}") for part in NAMES}
     trained, found = job.train(FULL, parts), {}
     complete = all(_ended(runs.must_not_diverge()) for runs in trained.values())
@@ -32,10 +32,8 @@ def table1(job):
         what = f"{NAMES[part]}, {KINDS[kind]} MNIST: log p(x)"
         near = TOLERANCE if complete else None
         rows.append(Row(what, published, found[part, kind], near, 1, True))
-    ten = dataclasses.replace(
-        job, budget=float("inf")
-    )  # epochs, which its number is of
-    flax = ten.train(10, {"flax": Part("configs/priors.py:flax")})["flax"]
+    whole = dataclasses.replace(job, budget=float("inf"))  # its number is of 10 epochs
+    flax = whole.train(10, {"flax": Part("configs/priors.py:flax")})["flax"]
     flax.must_not_diverge()
     what = "VAE of flax's example, static MNIST: ELBO after 10 epochs"
     rows.append(Row(what, -104.0, flax.rows[0]["elbo"], 1.0, 1, True))
@@ -52,19 +50,19 @@ def table1(job):
 
 
 def _ended(runs):
-    """By the whole schedule, or early because validation did not become better."""
+    """Whether the whole schedule is trained, or validation has stopped every run before its end."""
     return runs.complete or all(row["epochs"] < runs.epochs for row in runs.rows)
 
 
 def figure(trained):
     """Validation and training ELBO against images seen."""
-    colours, lines = sheet.colours(list(trained)), []
+    colors, lines = sheet.colors(list(trained)), []
     for part, runs in trained.items():
         for split, style in (("train", "--"), ("validation", "-")):
             for panel, kind in enumerate(KINDS):
                 points = draw.curve(runs.curves, f"{split}_elbo", binarization=kind)
                 name = f"{NAMES[part]}, {split}"
-                lines.append((panel, name, style, colours[part], 1.2, points))
+                lines.append((panel, name, style, colors[part], 1.2, points))
     titles = [f"{kind} MNIST" for kind in KINDS.values()]
     note = "Tomczak and Welling (2018): gated layers of 300, 40 latents"
     figure, axes = draw.panels(titles, lines, "ELBO at beta = 1 (nats)", note)

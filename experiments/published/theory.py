@@ -1,4 +1,4 @@
-"""Results with exact answers: probabilistic PCA, the rate-distortion frontier, gradients' noise."""
+"""Results with exact answers: probabilistic PCA, the rate-distortion frontier, the noise of gradients."""
 
 import math
 
@@ -29,7 +29,7 @@ FIXED = {  # beta, 50 latents, sigma² 0.05: rate, squared error, ELBO; float64
     32: (2.098, 42.4069, 27.713),
     128: (0.0, 52.7250, -73.371),
 }
-LEARNED = {  # beta, 50 latents: the sigma² that is learned, and the rate
+LEARNED = {  # beta, 50 latents: the learned sigma², and the rate
     0.5: (0.012181, 112.567),
     1: (0.012596, 94.401),
     2: (0.013517, 75.308),
@@ -38,18 +38,16 @@ LEARNED = {  # beta, 50 latents: the sigma² that is learned, and the rate
     16: (0.040375, 7.568),
     64: (0.066123, 0.095),
 }
-SOLVED = (
-    (2, 5, 10, 20, 50),
-    (2, 8),
-)  # latents, and betas of LEARNED: others take minutes
+SOLVED = (2, 5, 10, 20, 50), (2, 8)  # latents, betas of LEARNED; others take minutes
 SIGMA2, LATENT = 0.05, 50
 FULL = 20  # epochs of the beta sweep
 
 
 def ppca(job):
-    """The linear VAE at its best is probabilistic PCA, Tipping and Bishop (1999), for beta = 1.
+    """The optimal linear VAE against probabilistic PCA, Tipping and Bishop (1999).
 
-    For other betas its rate and sigma² are those of reverse water-filling.
+    At beta = 1 its ELBO and sigma² are those of probabilistic PCA; at other betas its rate and sigma²
+    are those of reverse water-filling.
     """
     train, test = _images(job)
     mean, covariance = linear.moments(train)
@@ -106,7 +104,7 @@ def _ppca_image(values, found):
 
 
 def frontier(job):
-    """A beta sweep of VAEs on MNIST, and the linear beta-VAE on its exact frontier."""
+    """A beta sweep of VAEs on MNIST, and linear beta-VAEs against their exact frontier."""
     parts = {"runs": Part("configs/mnist_frontier.py")}
     runs = job.train(FULL, parts)["runs"].must_not_diverge()
     _, facts = frontier_command.table(runs.workdir)
@@ -129,7 +127,7 @@ def frontier(job):
             rows.append(Row(what, value, ours, 1e-2, 0, main))
     facts = [Fact(f"VAEs: {what}", bool(holds)) for what, holds in facts]
     image = _frontier_image(runs.rows, linear.spectrum(covariance), points)
-    note = "3 seeds; the linear one is solved for, 50 latents, sigma² 0.05"
+    note = "3 seeds; linear beta-VAEs are solved for, 50 latents, sigma² 0.05"
     counts = runs.samples, FULL * 50_000, runs.complete
     return Outcome(rows, facts, *counts, image, note)
 
@@ -138,9 +136,9 @@ def _frontier_image(rows, values, points):
     figure, panels = sheet.canvas(1, 2, 4.0, 3.4)
     left, right = panels[0]
     betas = sheet.values(rows, "beta")
-    colours = sheet.colours(betas)
+    colors = sheet.colors(betas)
     for row in rows:
-        left.plot(row["rate"], row["distortion"], "o", ms=4, color=colours[row["beta"]])
+        left.plot(row["rate"], row["distortion"], "o", ms=4, color=colors[row["beta"]])
     for beta in betas:
         own = [row for row in rows if row["beta"] == beta]
         at = (
@@ -170,13 +168,13 @@ def _frontier_image(rows, values, points):
         panel.grid(alpha=0.25)
     sheet.caption(
         figure,
-        "MNIST; left stochastic binarisation, right real-valued pixels; numbers are betas",
+        "MNIST; left stochastic binarization, right real-valued pixels; numbers are betas",
     )
     return figure
 
 
 def gradients(job):
-    """How gradients' signal to noise goes with K: Rainforth et al. (2018), Tucker et al. (2019)."""
+    """The signal-to-noise ratio of gradients against K: Rainforth et al. (2018), Tucker et al. (2019)."""
     del job
     rows = [
         Row(
@@ -185,5 +183,11 @@ def gradients(job):
         for law in laws.gradients.signal_to_noise()
     ]
     return Outcome(
-        rows, [], 0, 0, True, None, "a toy of 20 latents; K = 16 to 1024, 2,000 repeats"
+        rows,
+        [],
+        0,
+        0,
+        True,
+        None,
+        "a toy model of 20 latents; K = 16 to 1024, 2,000 repeats",
     )

@@ -210,7 +210,7 @@ def test_a_broken_config_file_is_one_line(text, says, tmp_path):
     assert "\n" not in str(fault.value)
 
 
-def test_a_missing_config_file_shows_its_neighbours(tmp_path):
+def test_a_missing_config_file_shows_its_neighbors(tmp_path):
     (tmp_path / "there.py").write_text("")
     with pytest.raises(InputError, match="beside it are .*there.py"):
         config.load(tmp_path / "here.py")

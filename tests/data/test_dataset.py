@@ -17,18 +17,18 @@ ALL = np.arange(256, dtype=np.uint8)
 
 def test_digits_are_scikit_learns_each_once(digits):
     counts = load_digits().images
-    grey = np.round(counts * 255 / 16).astype(np.uint8).reshape(-1, 64)
+    gray = np.round(counts * 255 / 16).astype(np.uint8).reshape(-1, 64)
     parts = [digits.train, digits.validation, digits.test]
     ours = np.concatenate([part["image"].reshape(-1, 64) for part in parts])
     assert [len(part["image"]) for part in parts] == [1200, 297, 300]
-    assert sorted(map(bytes, ours)) == sorted(map(bytes, grey))
+    assert sorted(map(bytes, ours)) == sorted(map(bytes, gray))
     assert ours.max() == 255  # a count of 16
 
 
 def test_digits_keep_their_labels(digits):
     truth = load_digits()
-    grey = np.round(truth.images * 255 / 16).astype(np.uint8).reshape(-1, 64)
-    labels = {bytes(image): label for image, label in zip(grey, truth.target)}
+    gray = np.round(truth.images * 255 / 16).astype(np.uint8).reshape(-1, 64)
+    labels = {bytes(image): label for image, label in zip(gray, truth.target)}
     for part in (digits.train, digits.validation, digits.test):
         mine = [labels[bytes(image.reshape(-1))] for image in part["image"]]
         np.testing.assert_array_equal(part["label"], mine)
@@ -122,14 +122,14 @@ def test_what_is_binary_stays_as_it_is(binarization):
 
 
 def levels(kind):
-    """A set in which each part has every grey level 400 times."""
+    """A set in which each part has every gray level 400 times."""
     image = np.tile(ALL, (400, 1))
     if kind == "floats":
         image = (image / 255).astype(np.float32)
     return data.arrays(*[{"image": image}] * 3)
 
 
-@pytest.mark.parametrize("kind", ["grey", "floats"])
+@pytest.mark.parametrize("kind", ["gray", "floats"])
 def test_fixed_is_one_draw_of_the_same_chance(kind):
     dataset = levels(kind)
     drawn = data.binarized(dataset, data.fixed)
@@ -146,11 +146,12 @@ def test_fixed_is_one_draw_of_the_same_chance(kind):
     assert (drawn.train["image"] != drawn.test["image"]).any()
 
 
+@pytest.mark.bits
 def test_fixed_draws_the_same_of_a_shorter_split(monkeypatch):
     monkeypatch.setattr(
         binarization_module, "BLOCK", 100
     )  # 400 rows are several blocks
-    dataset = levels("grey")
+    dataset = levels("gray")
     short = data.arrays(**dataset.parts | {"train": {"image": np.tile(ALL, (150, 1))}})
     all_, some = (
         data.binarized(d, data.fixed).train["image"] for d in (dataset, short)
@@ -175,7 +176,7 @@ def test_fixed_must_be_drawn_before():
 
 
 def test_what_needs_no_drawing_is_left_alone():
-    dataset = levels("grey")
+    dataset = levels("gray")
     for binarization in (data.none, data.stochastic, data.threshold, str):
         assert data.binarized(dataset, binarization) is dataset
 
@@ -187,6 +188,7 @@ def test_probabilities_are_in_0_to_1(name):
         data.binarized(data.arrays(x, x, x), getattr(data, name))
 
 
+@pytest.mark.bits
 def test_held_out_data_are_drawn_once_and_kept_small():
     split = {"image": np.tile(ALL, (50, 1)), "label": np.arange(50, dtype=np.int32)}
     key = jax.random.key(5)
@@ -243,7 +245,7 @@ def test_a_fault_is_one_line(arguments, says):
         (np.full((3, 2), 7, np.uint8), "arrays, train: every pixel is 7"),
     ],
 )
-def test_arrays_that_nothing_can_be_learnt_from_are_refused(image, says):
+def test_arrays_that_nothing_can_be_learned_from_are_refused(image, says):
     good = {"image": np.eye(2, dtype=np.float32)}
     with pytest.raises(InputError, match=says):
         data.arrays({"image": image}, good, good)
@@ -287,8 +289,8 @@ def wide(out, hp):
     return Wide(out)
 
 
-def labelled(key, batch):
-    """A binarisation that reads more than the image."""
+def labeled(key, batch):
+    """A binarization that reads more than the image."""
     del key
     return batch | {"image": batch["image"] * (batch["label"] < batch["size"])[:, None]}
 
@@ -304,7 +306,7 @@ def labelled(key, batch):
         ([0, 0.3, 1], data.threshold, squared, None),
         ([0, 1, 255], data.none, wide, "lie between the 256 levels of"),
         ([0, 1, 255], data.none, exact, None),
-        ([0, 0.5, 1], labelled, None, None),
+        ([0, 0.5, 1], labeled, None, None),
         ([0, 0.5, 2], lambda k, b: b | {"image": b["image"] / 2}, None, None),
         (
             [0, 0.5, 1],

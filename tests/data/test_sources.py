@@ -92,12 +92,12 @@ def jpeg(array):
     return file.getvalue()
 
 
-def grey(count=10, size=28):
+def gray(count=10, size=28):
     return [{"image": image(size, size, 1), "label": i % 10} for i in range(count)]
 
 
-def coloured():
-    rows = grey()
+def colored():
+    rows = gray()
     return [r | {"image": image(32, 32, 3), "id": f"t_{i}"} for i, r in enumerate(rows)]
 
 
@@ -164,10 +164,10 @@ def inked(row):
 
 
 SETS = {  # examples, image shape, type, factors, what an image must be
-    "mnist": (grey, (28, 28, 1), np.uint8, (), same),
-    "fashion_mnist": (grey, (28, 28, 1), np.uint8, (), same),
-    "kmnist": (grey, (28, 28, 1), np.uint8, (), same),
-    "emnist/letters": (grey, (28, 28, 1), np.uint8, (), transposed),
+    "mnist": (gray, (28, 28, 1), np.uint8, (), same),
+    "fashion_mnist": (gray, (28, 28, 1), np.uint8, (), same),
+    "kmnist": (gray, (28, 28, 1), np.uint8, (), same),
+    "emnist/letters": (gray, (28, 28, 1), np.uint8, (), transposed),
     "binarized_mnist": (
         lambda: [{"image": image(28, 28, 1, most=2)} for _ in range(5)],
         *((28, 28, 1), np.bool_, (), same),
@@ -183,8 +183,8 @@ SETS = {  # examples, image shape, type, factors, what an image must be
     ),
     "smallnorb": (norb, (96, 96, 1), np.uint8, NORB, same),
     "celeb_a": (faces, (64, 64, 3), np.uint8, (), None),
-    "cifar10": (coloured, (32, 32, 3), np.uint8, (), same),
-    "svhn_cropped": (coloured, (32, 32, 3), np.uint8, (), same),
+    "cifar10": (colored, (32, 32, 3), np.uint8, (), same),
+    "svhn_cropped": (colored, (32, 32, 3), np.uint8, (), same),
 }
 
 
@@ -249,7 +249,7 @@ def test_a_face_is_the_middle_of_the_photograph():
 
 
 def test_rows_keep_their_labels_and_slices_are_those_of_tfds(tmp_path):
-    rows = grey(40)
+    rows = gray(40)
     folder = write(
         "mnist", tmp_path, {"train": [r | {"image": png(r["image"])} for r in rows]}
     )
@@ -269,7 +269,7 @@ def test_rows_keep_their_labels_and_slices_are_those_of_tfds(tmp_path):
 
 
 def test_slices_are_those_of_tfds(tmp_path):
-    rows = [r | {"image": png(r["image"])} for r in grey(30)]
+    rows = [r | {"image": png(r["image"])} for r in gray(30)]
     write("kmnist", tmp_path, {"train": rows[:20], "test": rows[20:]})
     source = tfds.builder("kmnist", data_dir=tmp_path)
     for split in ("train[:15]", "train[25%:]", "train[-3:]+test[:50%]", "all"):
@@ -395,7 +395,7 @@ def test_gaussian_has_its_covariance():
 @pytest.fixture
 def few(tmp_path):
     """A folder of MNIST's kind, 30 training images and 10 others."""
-    rows = [r | {"image": png(r["image"])} for r in grey(40)]
+    rows = [r | {"image": png(r["image"])} for r in gray(40)]
     return write("mnist", tmp_path, {"train": rows[:30], "test": rows[30:]})
 
 
@@ -542,7 +542,7 @@ def test_another_preparation_takes_the_place_of_the_first(cache, few, tmp_path):
     load_few(few)
     (before,) = entries()
     shutil.rmtree(few)
-    rows = [r | {"image": png(r["image"])} for r in grey(9)]
+    rows = [r | {"image": png(r["image"])} for r in gray(9)]
     write("mnist", tmp_path, {"train": rows[:6], "test": rows[6:]})
     assert len(load_few(few).train["image"]) == 6
     (after,) = entries()

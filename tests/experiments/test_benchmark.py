@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from aevae import config, data, models, networks, objectives, optim
-from experiments import benchmark, command
+from experiments import benchmark, command, products
 
 ROOT = Path(__file__).parents[2]
 D, H, Z, B = 16, 8, 3, 12
@@ -30,8 +30,7 @@ def run(objective, **hp):
 
 
 def operations(run, dataset):
-    products = benchmark.step_products(run, dataset)
-    return sum(product.operations * times for product, times in products)
+    return products.operations(products.of_step(run, dataset))
 
 
 @pytest.mark.parametrize("k", [None, 5])
@@ -52,16 +51,16 @@ def test_a_convolution_is_counted_by_its_window():
     image, kernel = np.zeros((2, 3, 8, 8)), np.zeros((5, 3, 3, 3))
     convolve = functools.partial(jax.lax.conv, window_strides=(2, 2), padding="SAME")
     traced = jax.make_jaxpr(convolve)(image, kernel)
-    ((equation, times),) = benchmark.equations(traced.jaxpr)
+    ((equation, times),) = products.equations(traced.jaxpr)
     assert times == 1
-    assert benchmark.of(equation).operations == 2 * (2 * 5 * 4 * 4) * (3 * 3 * 3)
+    assert products.Product(equation).operations == 2 * (2 * 5 * 4 * 4) * (3 * 3 * 3)
 
 
 def test_a_scan_repeats_what_is_in_it():
     def four(x):
         return jax.lax.scan(lambda x, _: (x @ x, None), x, length=4)[0]
 
-    ((_, times),) = benchmark.equations(jax.make_jaxpr(four)(np.eye(3)).jaxpr)
+    ((_, times),) = products.equations(jax.make_jaxpr(four)(np.eye(3)).jaxpr)
     assert times == 4
 
 
@@ -74,14 +73,14 @@ def measure(path, *arguments):
         f"--out={path}",
     ]
     given += ["--config.encoder.widths=8", "--config.batch=400", *arguments]
-    told = subprocess.run(
+    done = subprocess.run(
         [sys.executable, "-m", "experiments.benchmark", *given],
         cwd=ROOT,
         capture_output=True,
         text=True,
         check=True,
     )
-    return told.stdout, json.loads(path.read_text())
+    return done.stdout, json.loads(path.read_text())
 
 
 def test_it_writes_what_it_prints(tmp_path):

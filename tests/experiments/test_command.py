@@ -122,6 +122,12 @@ def test_a_fault_is_one_line_before_any_work(arguments, says, tmp_path, capfd):
     assert not workdir.exists()
 
 
+def test_values_are_shown_as_mean_and_standard_deviation():
+    assert command.spread([]) == ""
+    assert command.spread([1.0]) == "1.00"
+    assert command.spread([1.0, 3.0], 3) == "2.000 ±1.414"
+
+
 def test_figures_needs_a_run_folder(tmp_path, capsys):
     assert draw() == draw(f"--workdir={tmp_path}") == 2
     lines = capsys.readouterr().err.splitlines()

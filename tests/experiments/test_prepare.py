@@ -180,10 +180,10 @@ def start(code, tmp_path):
 
 def test_processes_that_prepare_at_once_do_no_harm(cache, tmp_path):
     processes = [start(LOAD, tmp_path) for _ in range(3)]
-    told = [process.communicate() for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], told
-    assert len({out for out, _ in told}) == 1
-    assert told[0][0].strip() == data.load(*GAUSSIAN).digest
+    found = [process.communicate() for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], found
+    assert len({out for out, _ in found}) == 1
+    assert found[0][0].strip() == data.load(*GAUSSIAN).digest
 
 
 DIES = """
@@ -200,22 +200,22 @@ def dying(f):
     return shorter
 
 """
-MOMENTS = {
+TIMES = {
     "preparing": "c = gaussian.Gaussian; c._generate_examples = dying(c._generate_examples)",
     "caching": "c = prepared.Prepared; c.examples = dying(c.examples)",
 }
 
 
-@pytest.mark.parametrize("snapshot", MOMENTS)
-def test_what_a_killed_process_left_is_not_taken_for_whole(snapshot, cache, tmp_path):
-    process = start(f"{DIES}{MOMENTS[snapshot]}\n{LOAD}", tmp_path)
+@pytest.mark.parametrize("when", TIMES)
+def test_what_a_killed_process_left_is_not_taken_for_whole(when, cache, tmp_path):
+    process = start(f"{DIES}{TIMES[when]}\n{LOAD}", tmp_path)
     process.communicate()
     assert process.returncode == -9
     left = {"preparing": "tfds/gaussian/incomplete*", "caching": "arrays/*.partial"}
-    assert list(cache_dir().glob(left[snapshot]))
+    assert list(cache_dir().glob(left[when]))
     found = data.load(*GAUSSIAN)
     assert len(found.train["image"]) == 10_000
-    assert not list(cache_dir().glob(left[snapshot]))
+    assert not list(cache_dir().glob(left[when]))
 
 
 # Disks that refuse

@@ -2,15 +2,18 @@
 
 import math
 import shutil
+import sys
+from pathlib import Path
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 
 from aevae import InputError, config, data, figures, models
-from aevae.figures import codes, sheet
-from aevae.figures import curves as planes
+from aevae.figures import codes, contract, planes, sheet, views
 from aevae.models import distributions
 from aevae.runs import study, tables, trained
 from experiments import command
@@ -47,16 +50,23 @@ def run(folder):
 
 @pytest.fixture(scope="module")
 def rows(run, digits):
-    return codes.held(run, digits, None, {})
+    return views.held(run, digits, None, {})
 
 
 @pytest.fixture(scope="module")
 def view(run, rows):
-    return codes.view(run, rows)
+    return views.View(run, rows, ["latent"])
 
 
-def drawn(folder, *given, **options):
-    paths = figures.draw(folder, *given, **options)
+@pytest.fixture(scope="module")
+def grid(folder):
+    """What figures of tables look at."""
+    curves = tables.read(folder / "curves.csv")
+    return contract.Tables(tables.results(folder), curves, ["latent", "beta"])
+
+
+def drawn(folder, **options):
+    paths = figures.draw(folder, **options)
     for path in paths:
         assert path.read_bytes()[:4] == b"\x89PNG"
         assert path.with_name(f"{path.stem}.pdf").read_bytes()[:4] == b"%PDF"
@@ -107,7 +117,7 @@ def test_without_the_data_codes_are_left_out(copy, monkeypatch, digits):
     shown = {}
     monkeypatch.setattr(data, "of", missing)
     monkeypatch.setattr(
-        figures, "save", lambda figure, path: shown.update({path.stem: figure}) or path
+        sheet, "save", lambda figure, path: shown.update({path.stem: figure}) or path
     )
     names = {path.stem for path in figures.draw(copy, data_dir="there")}
     assert names == TABLES | RUNS | PLANE - {"codes"}
@@ -118,15 +128,15 @@ def test_without_the_data_codes_are_left_out(copy, monkeypatch, digits):
 
 
 def test_only_the_runs_own_data_are_taken(run, digits, tiny, monkeypatch):
-    rows = codes.held(run, digits, None, {})
+    rows = views.held(run, digits, None, {})
     np.testing.assert_array_equal(rows["image"][:10], run.examples["image"])
     np.testing.assert_array_equal(rows["label"], digits.test["label"])
     other = digits._replace(test=digits.validation)
-    assert codes.held(run, other, None, {}) is None
-    assert codes.held(run, tiny, None, {}) is None
+    assert views.held(run, other, None, {}) is None
+    assert views.held(run, tiny, None, {}) is None
     for name, value in (("ROWS", 250), ("BLOCK", 100)):
-        monkeypatch.setattr(codes, name, value)
-    assert len(codes.held(run, digits, None, {})["image"]) == 200
+        monkeypatch.setattr(views, name, value)
+    assert len(views.held(run, digits, None, {})["image"]) == 200
 
 
 def test_the_flag_for_data_is_passed_on(copy, monkeypatch):
@@ -134,7 +144,7 @@ def test_the_flag_for_data_is_passed_on(copy, monkeypatch):
     monkeypatch.setattr(figures, "draw", lambda *a, **k: given.append((a, k)) or [])
     arguments = [f"--workdir={copy}", "--data_dir=there"]
     command.execute(figures_command.define, figures_command.main, arguments)
-    assert given == [((str(copy),), {"data_dir": "there"})]
+    assert given == [((str(copy), None), {"data_dir": "there"})]
 
 
 def test_rates_are_the_latents_own_and_sorted(run, rows, view):
@@ -142,39 +152,40 @@ def test_rates_are_the_latents_own_and_sorted(run, rows, view):
     q = run.encode(rows)
     mean, std = np.asarray(q.mean), np.asarray(q.std)
     by_hand = 0.5 * (std**2 + mean**2 - 1 - 2 * np.log(std)).mean(0)
-    np.testing.assert_allclose(view["rates"], by_hand, rtol=1e-4)
-    assert (np.diff(view["rates"][view["order"]]) <= 0).all()
-    assert view["rates"].sum() == pytest.approx(run.row["rate"], rel=1e-3)
-    np.testing.assert_allclose(view["code"], mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(view.rates, by_hand, rtol=1e-4)
+    assert (np.diff(view.rates[view.order]) <= 0).all()
+    assert view.rates.sum() == pytest.approx(run.row["rate"], rel=1e-3)
+    np.testing.assert_allclose(view.code, mean, rtol=1e-5, atol=1e-6)
 
 
 def test_blocks_change_nothing(run, rows, view, monkeypatch):
-    monkeypatch.setattr(codes, "BLOCK", 100)
-    again = codes.view(run, rows)
-    for name in ("code", "rates", "label"):
-        np.testing.assert_allclose(again[name], view[name], rtol=1e-4, atol=1e-6)
+    monkeypatch.setattr(views, "BLOCK", 100)
+    again = views.View(run, rows)
+    for name in ("code", "rates", "labels"):
+        ours, theirs = getattr(again, name), getattr(view, name)
+        np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_traversals_go_by_rate_through_the_prior(run, view):
     """Row i moves the latent of the i-th greatest rate from -3 to 3, and no other."""
-    moved = view["images"]["traversals"].reshape(2, codes.MOVES, 8, 8, 1)
+    moved = view.images["traversals"].reshape(2, views.MOVES, 8, 8, 1)
     start = np.asarray(run.encode(run.examples).mean)[:1]
-    for strip, latent in zip(moved, view["order"]):
+    for strip, latent in zip(moved, view.order):
         for place, value in ((0, -3), (5, 0), (10, 3)):
             z = start.copy()
             z[0, latent] = value
             ours = run.decode(z).mean[0]
             np.testing.assert_allclose(strip[place], ours, rtol=1e-4, atol=1e-6)
-    labels = texts(codes.traversals([view], ["latent"]))
-    rates = [f"z{i + 1}, {view['rates'][i]:.2f} nats" for i in view["order"]]
+    labels = texts(codes.traversals([view]))
+    rates = [f"z{i + 1}, {view.rates[i]:.2f} nats" for i in view.order]
     assert [text for text in labels if text in rates] == rates
 
 
 def test_traversals_are_of_ten_latents_at_most():
     order = np.arange(30)[::-1]
     prior = standard(30)
-    found, beside = codes.moves(np.zeros(30, np.float32), order, prior)
-    found = found.reshape(10, codes.MOVES, 30)
+    found, beside = views.moves(np.zeros(30, np.float32), order, prior)
+    found = found.reshape(10, views.MOVES, 30)
     assert [int(np.ptp(row, axis=0).argmax()) for row in found] == list(order[:10])
     assert ((found != 0).any(1).sum(1) == 1).all() and not beside.any()
 
@@ -191,26 +202,26 @@ def test_interpolations_end_at_the_reconstructions(run, view):
         np.testing.assert_array_equal(strip[[0, -1]], ends)
         near = again[2 * pair : 2 * pair + 2]
         np.testing.assert_allclose(strip[[1, -2]], near, rtol=1e-4, atol=1e-6)
-    assert found.shape == (3, codes.STEPS + 2, 8, 8, 1)
-    z, near = codes.lines(np.array([[0.0, 9.0], [9.0, 0.0]]))
+    assert found.shape == (3, views.STEPS + 2, 8, 8, 1)
+    z, near = views.lines(np.array([[0.0, 9.0], [9.0, 0.0]]))
     np.testing.assert_allclose(z, [[i, 9 - i] for i in range(10)], atol=1e-12)
     assert list(near) == 5 * [0] + 5 * [1]
 
 
 def test_the_manifold_is_at_the_priors_quantiles(run, view):
-    z = codes.quantiles(standard(2), codes.GRID)
-    z = z.reshape(codes.GRID, codes.GRID, 2)
+    z = views.quantiles(standard(2), views.GRID)
+    z = z.reshape(views.GRID, views.GRID, 2)
     shares = [0.5 * (1 + math.erf(x / math.sqrt(2))) for x in z[0, :, 0]]
-    even = (np.arange(codes.GRID) + 0.5) / codes.GRID
+    even = (np.arange(views.GRID) + 0.5) / views.GRID
     np.testing.assert_allclose(shares, even, atol=1e-6)
     np.testing.assert_allclose(z[::-1, 0, 1], z[0, :, 0])  # the second one upwards
-    tiles = view["images"]["manifold"].reshape(codes.GRID, codes.GRID, 8, 8, 1)
+    tiles = view.images["manifold"].reshape(views.GRID, views.GRID, 8, 8, 1)
     ours = run.decode(z[[0, 3], [-1, 2]]).mean
     np.testing.assert_allclose(tiles[[0, 3], [-1, 2]], ours, rtol=1e-4, atol=1e-6)
 
 
-def test_cells_are_means_over_seeds(folder):
-    rows = tables.results(folder)
+def test_cells_are_means_over_seeds(grid):
+    rows = grid.results
     for name in ("elbo", "active_units"):
         table = planes.cells(rows, "latent", "beta", name)
         for (i, j), value in np.ndenumerate(table):
@@ -218,22 +229,20 @@ def test_cells_are_means_over_seeds(folder):
             own = [r[name] for r in rows if (r["latent"], r["beta"]) == point]
             assert len(own) == 2 and value == pytest.approx(sum(own) / 2)
     table = planes.cells(rows, "latent", "beta", "elbo")
-    figure = planes.heat_map(rows, ["latent", "beta"], "elbo")
+    figure = planes.heat_map(grid)
     written = texts(figure)
     assert {f"{value:.2f}".replace("-", "−") for value in table.flat} <= {*written}
     assert "mean over seeds\ndigits, stochastic binarization" in written
 
 
-def test_cells_without_a_run_are_empty(folder):
-    rows = tables.results(folder)
-    rows = [r for r in rows if (r["latent"], r["beta"]) != (1, 4)]
+def test_cells_without_a_run_are_empty(grid):
+    rows = [r for r in grid.results if (r["latent"], r["beta"]) != (1, 4)]
     assert np.isnan(planes.cells(rows, "latent", "beta", "elbo")[0, 1])
-    assert "–" in texts(planes.heat_map(rows, ["latent", "beta"], "elbo"))
+    assert "–" in texts(planes.heat_map(grid._replace(results=rows)))
 
 
-def test_equal_elbo_is_written_inside_of_the_frame(folder):
-    rows = tables.results(folder)
-    figure = planes.rate_distortion(rows, ["latent", "beta"])
+def test_equal_elbo_is_written_inside_of_the_frame(grid):
+    figure = planes.rate_distortion(grid)
     figure.draw_without_rendering()
     (panel,) = figure.axes
     frame = panel.get_window_extent()
@@ -299,7 +308,7 @@ def test_vectors_are_drawn_and_have_no_manifold(tmp_path):
         base = config.replace(base, name, value)
     grid = {"latent": (2, 3), "seed": (0,)}
     study.run(base, tmp_path / "run", overrides={"epochs": 1}, grid=grid)
-    found = drawn(tmp_path / "run", base)
+    found = drawn(tmp_path / "run", base=base)
     assert found == {"elbo_by_latent", "rate_distortion", "codes"} | RUNS
 
 
@@ -319,3 +328,190 @@ def test_draws_of_side_by_side_are_the_priors(run, digits):
     strips = codes._strips_of(run, data.none(None, digits.test))
     ours = run.sample(jax.random.key(0), 10)
     np.testing.assert_allclose(strips["samples"][0], ours, rtol=1e-4, atol=1e-6)
+
+
+def ask(folder, *arguments):
+    """The exit code of experiments.figures."""
+    arguments = [f"--workdir={folder}", *arguments]
+    return command.execute(figures_command.define, figures_command.main, arguments)
+
+
+OUTSIDE = """
+from aevae.figures import contract, sheet
+
+@contract.of_runs(contract.VECTORS, contract.TWO_LATENTS)
+def spread(views):
+    figure, ((panel,),) = sheet.canvas(1, 1, 3, 3)
+    panel.bar(*zip(*enumerate(views[0].code.std(0))))
+    assert [len(view.code.T) for view in views] == [2]
+    return figure
+
+@contract.of_tables(contract.TWO_AXES, files=lambda columns: ["seconds", "hours"])
+def pace(tables):
+    figure, _ = sheet.canvas(1, 1, 3, 3)
+    return {"seconds": figure, "hours": figure}
+
+@contract.of_runs()
+def heat_map(views):
+    raise AssertionError("never drawn")
+
+def plain(views):
+    raise AssertionError("never drawn")
+"""
+
+
+@pytest.fixture
+def outside(tmp_path, monkeypatch):
+    """The name of a module that is not in the package."""
+    (tmp_path / "figures_of_mine.py").write_text(OUTSIDE)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield "figures_of_mine"
+    sys.modules.pop("figures_of_mine", None)
+
+
+def test_some_are_drawn_and_one_from_outside_in_one_file(copy, outside, capsys):
+    """What else is in the folder stays, and the folder's figures are not all drawn by that."""
+    (copy / "figures").mkdir(exist_ok=True)
+    (copy / "figures" / ".drawn").unlink(missing_ok=True)
+    (copy / "figures" / "distortion.png").write_bytes(b"of another grid")
+    names = f"rates,{outside}:spread,{outside}:pace"
+    assert ask(copy, f"--figures={names}") is None
+    paths = [Path(line) for line in capsys.readouterr().out.split()]
+    assert [path.stem for path in paths] == ["rates", "spread", "seconds", "hours"]
+    for path in paths:
+        assert path.read_bytes()[:4] == b"\x89PNG"
+    assert not figures.current(copy)
+    assert (copy / "figures" / "distortion.png").is_file()
+
+
+@pytest.mark.parametrize(
+    "name, says",
+    [
+        ("rate", "no figure is named 'rate': there are curves, rate_distortion, "),
+        ("figures_of_mine:nothing", "cannot import the figure figures_of_mine:nothing"),
+        ("figures_of_nobody:x", "No module named 'figures_of_nobody'"),
+        ("figures_of_mine:plain", "figures_of_mine:plain is not a figure: decorate it"),
+        ("figures_of_mine:heat_map", "would be saved as heat_map, as a figure of aev"),
+    ],
+)
+def test_what_is_no_figure_is_one_line(name, says, copy, outside, capsys):
+    assert ask(copy, f"--figures={name}") == 2
+    error = capsys.readouterr().err
+    assert says in error and error.count("\n") == 1
+
+
+def test_what_is_asked_for_and_has_no_meaning_is_one_line(copy, monkeypatch, capsys):
+    """And nothing is drawn."""
+
+    def missing(config, data_dir, dataset):
+        raise InputError("not here")
+
+    monkeypatch.setattr(data, "of", missing)
+    shutil.rmtree(copy / "figures", ignore_errors=True)
+    assert ask(copy, "--figures=samples,codes") == 2
+    error = capsys.readouterr().err
+    says = "the runs' test data are not at hand: --data_dir says where they are"
+    assert error == f"error: {copy}: cannot draw codes: {says}\n"
+    assert not (copy / "figures").exists()
+
+
+class Laplace(NamedTuple):
+    """Independent Laplace distributions, written as a user would."""
+
+    mean: jax.Array
+    scale: jax.Array
+
+    @property
+    def std(self):
+        return math.sqrt(2) * self.scale
+
+    def sample(self, key, count=None):
+        shape = (count or len(self.mean), *self.mean.shape[1:])
+        if key is None:
+            return jnp.broadcast_to(self.mean, shape)
+        return self.mean + self.scale * jax.random.laplace(key, shape)
+
+    def draw(self, key):
+        z = self.sample(key)
+        return z, self.log_prob(z)
+
+    def log_prob_each(self, z):
+        return -abs(z - self.mean) / self.scale - jnp.log(2 * self.scale)
+
+    def log_prob(self, z):
+        return self.log_prob_each(z).sum(-1)
+
+    def quantile(self, u):
+        side = jnp.sign(u - 0.5)
+        return self.mean - self.scale * side * jnp.log1p(-2 * abs(u - 0.5))
+
+    def kl_each(self, p):
+        if not isinstance(p, Laplace):
+            return None
+        d, s = abs(self.mean - p.mean), self.scale
+        return (s * jnp.exp(-d / s) + d) / p.scale - 1 - jnp.log(s / p.scale)
+
+
+class LaplaceVAE(models.VAE):
+    """Posterior and prior are Laplace distributions."""
+
+    def encode(self, batch):
+        return Laplace(*super().encode(batch))
+
+    def prior(self, batch):
+        return Laplace(*super().prior(batch))
+
+
+@pytest.fixture(scope="module")
+def laplace(tmp_path_factory):
+    """A trained run folder, and its base."""
+    base = config.load("configs/digits.py")
+    fields = {f: getattr(base.model, f) for f in base.model.__dataclass_fields__}
+    fields = {f: v for f, v in fields.items() if f not in ("parent", "name")}
+    base = config.replace(base, "model", LaplaceVAE(**fields))
+    workdir = tmp_path_factory.mktemp("laplace") / "run"
+    study.run(base, workdir, overrides=SMALL, grid={"latent": (2,), "seed": (0,)})
+    return workdir, base
+
+
+def test_a_posterior_and_prior_from_outside_have_every_figure(laplace, digits):
+    """Traversals go by its standard deviation, the manifold by its quantiles."""
+    workdir, base = laplace
+    named = {"elbo", "rate_distortion"} | RUNS | PLANE
+    assert drawn(workdir, base=base, dataset=digits) == named
+    run = trained.load(workdir, base)
+    shown = views.View(run, views.held(run, digits, None, {}))
+    assert shown.rates.sum() == pytest.approx(run.row["rate"], rel=1e-3)
+    found, _ = views.moves(np.zeros(2, np.float32), shown.order, shown.prior)
+    assert found.max() == pytest.approx(
+        3 * math.sqrt(2) * float(shown.prior.scale[0, 0])
+    )
+    z = views.quantiles(shown.prior, 3)
+    far = float(shown.prior.scale[0, 0]) * math.log(3)  # ½ exp(-far) = 1/6
+    np.testing.assert_allclose(
+        z[[0, 4, 8]], [[-far, far], [0, 0], [far, -far]], rtol=1e-5, atol=1e-6
+    )
+
+
+class Bare(NamedTuple):
+    """A prior that can be drawn from, and no more."""
+
+    mean: jax.Array
+
+    def sample(self, key, count):
+        return self.mean + jax.random.laplace(key, (count, self.mean.shape[1]))
+
+
+def test_what_a_prior_lacks_is_said(run):
+    """Each figure that needs a method names it."""
+    shown = views.View(run)
+    given = shown.prior
+    lacks = {
+        codes.traversals: "the prior has no mean and std",
+        codes.manifold: "the prior has no method quantile",
+    }
+    for figure, says in lacks.items():
+        assert contract.missing(figure.contract.needs, shown) is None
+        shown.prior = Bare(given.mean)
+        assert contract.missing(figure.contract.needs, shown) == says
+        shown.prior = given

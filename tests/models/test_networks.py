@@ -29,7 +29,7 @@ DECODERS = {
 
 
 def begin(network, *args):
-    """First parameters; op by op, strict modes crawl."""
+    """Initial parameters; op by op, strict modes crawl."""
     static = range(2, len(args) + 1)  # a decoder's shape
     return jax.jit(network.init, static_argnums=[*static])(jax.random.key(1), *args)
 
@@ -43,7 +43,7 @@ def test_every_pixel_reaches_the_features(name, shape):
     encoder = ENCODERS[name]
     x = jax.random.uniform(jax.random.key(0), (2, *shape))
     params = begin(encoder, x)
-    # ReLUs may be dead at 0; a little more than the first weights wakes them.
+    # ReLUs may be dead at 0; a little more than the initialization wakes them.
     params = jax.tree.map(lambda v: 1.5 * v + 0.05, params)
 
     @jax.jit

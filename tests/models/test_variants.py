@@ -55,7 +55,7 @@ def test_a_vampprior_of_all_data_is_the_aggregate_posterior(batch):
 
 
 def test_pythae_the_vampprior_is_sampled_as_it_was_trained(batch):
-    """Any pseudo-input, not the first ones, and its own deviation."""
+    """Any pseudo-input, not the first ones, and its own standard deviation."""
     made, params = begun(models.VampPrior, batch, pseudo=24)
     prior = jax.jit(functools.partial(made.apply, method="prior"))(params, {})
     z = np.float64(prior.sample(jax.random.key(0), 50_000))
@@ -189,7 +189,7 @@ def test_labels_change_code_and_image(batch):
     np.testing.assert_allclose(draw_of(made, params, batch).rate, kl, rtol=1e-5)
 
 
-# Quantised codes
+# Quantized codes
 
 
 def test_vq_codes_are_the_nearest_codewords_and_the_rate_is_their_count(batch):

@@ -1,5 +1,4 @@
-"""A sweep that is interrupted, damaged, extended or asked for twice: the bits are those of one
-that never was."""
+"""A sweep that is interrupted, damaged, extended or repeated has the bits of one that is not."""
 
 import dataclasses
 import functools
@@ -22,6 +21,8 @@ from aevae import InputError, Interrupted, WriteError, config, objectives
 from aevae.runs import checkpoints, record, study, tables, trained
 from aevae.system import files, machine
 from aevae.training import layout
+
+pytestmark = pytest.mark.bits
 
 CONFIG = "configs/digits.py"
 ROOT = Path(__file__).parents[2]
@@ -111,6 +112,14 @@ def stopped(tmp_path_factory):
     names = [p.name for p in checkpoints.find(path / "checkpoints" / "0000")]
     assert names == ["1-1", "1-0"]
     return path
+
+
+def test_the_same_command_elsewhere_gives_the_same_bytes(straight, tmp_path):
+    train(tmp_path / "again", interval=study.INTERVAL)
+    assert_same(tmp_path / "again", straight)
+    for name in ("config.json", "config.py", "environment.json"):
+        again = (tmp_path / "again" / name).read_bytes()
+        assert again == (straight / name).read_bytes(), f"{name} differs"
 
 
 def test_killed_again_and_again(straight, tmp_path, monkeypatch, capsys):
@@ -296,7 +305,10 @@ def test_a_new_axis_is_a_new_column(straight, tmp_path):
         ),
         ({"lr": 1e-2}, "it was trained with lr 0.003, and now lr is 0.01"),
         ({"epochs": 2}, "it was trained for 3 epochs: epochs may be more, not 2"),
-        ({"binarization": "threshold"}, "binarization aevae.data.binarization:stochastic, and now"),
+        (
+            {"binarization": "threshold"},
+            "binarization aevae.data.binarization:stochastic, and now",
+        ),
         ({"encoder.widths": "(8,)"}, r"widths \[16\], and now widths is \[8\]"),
     ],
 )
@@ -383,7 +395,9 @@ def test_what_cannot_be_written_down_is_refused_before_training(tmp_path):
 def test_new_points_on_other_data_are_refused(straight, monkeypatch):
     load = study.data.of
     monkeypatch.setattr(
-        study.data, "of", lambda *args, **how: load(*args, **how)._replace(digest="0" * 64)
+        study.data,
+        "of",
+        lambda *args, **how: load(*args, **how)._replace(digest="0" * 64),
     )
     with pytest.raises(InputError, match="trained on other data"):
         train(straight, {"latent": (2,), "seed": (7,)})
@@ -393,7 +407,9 @@ def test_damage_to_what_a_folder_says_of_itself(straight, tmp_path, capsys):
     shutil.copytree(straight, tmp_path / "run")
     (tmp_path / "run" / "environment.json").write_text("[{")
     train(tmp_path / "run", epochs=4)
-    assert "environment.json was damaged, and is started anew" in capsys.readouterr().err
+    assert (
+        "environment.json was damaged, and is started anew" in capsys.readouterr().err
+    )
     for damage in (b"def", b"\xff", None):
         path = tmp_path / "run" / "config.py"
         path.unlink() if damage is None else path.write_bytes(damage)
@@ -412,7 +428,10 @@ def test_fresh_starts_over_and_keeps_the_old(straight, tmp_path, capsys, monkeyp
     shutil.copytree(straight, tmp_path / "run")
     asked = {"overrides": SMALL | {"batch": 300}, "grid": {"latent": (2,)}}
     study.run(CONFIG, tmp_path / "run", **asked, fresh=True)
-    assert f"the folder that was there is now {tmp_path / 'run.1'}" in capsys.readouterr().err
+    assert (
+        f"the folder that was there is now {tmp_path / 'run.1'}"
+        in capsys.readouterr().err
+    )
     assert_same(tmp_path / "run.1", straight)
     assert len(tables.results(tmp_path / "run")) == 1
     (tmp_path / "link").symlink_to(tmp_path / "run")
@@ -428,7 +447,7 @@ def test_fresh_starts_over_and_keeps_the_old(straight, tmp_path, capsys, monkeyp
         study.run(CONFIG, tmp_path / "mine", **asked, fresh=True)
 
 
-def test_a_full_disk_ends_the_sweep_in_a_line_and_it_goes_on(
+def test_a_full_disk_ends_the_sweep_in_a_line_and_it_resumes(
     straight, tmp_path, monkeypatch
 ):
     sync, left = os.fsync, [12]
@@ -475,7 +494,7 @@ def test_the_best_parameters_are_those_of_the_best_epoch(tmp_path):
     assert max(jax.tree.leaves(gap)) > 0
 
 
-def test_patience_ends_a_run_and_not_its_neighbours(tmp_path, monkeypatch):
+def test_patience_ends_a_run_and_not_its_neighbors(tmp_path, monkeypatch):
     grid = {"latent": (2,), "lr": (0.3, 1e-4), "seed": (0,)}
     quick = {"epochs": 5, "patience": 1, "keep": "best"}
     train(tmp_path / "run", grid, **quick)
@@ -496,7 +515,7 @@ def test_patience_ends_a_run_and_not_its_neighbours(tmp_path, monkeypatch):
         stopped.params,
         alone.params,
     )
-    # Killed and gone on with, it is the same.
+    # Killed and resumed, it is the same.
     monkeypatch.setattr(layout, "SPAN", 0.0)
     for saves in (6, 9):
         with monkeypatch.context() as patch:

@@ -55,30 +55,9 @@ def test_results_have_a_row_a_run_in_the_grids_terms(folder):
     for row in rows:
         assert row["elbo"] == pytest.approx(-row["distortion"] - row["rate"], rel=1e-5)
         assert row["iwae"] > row["elbo"]
-        assert 0 <= row["active_units"] <= row["latent"]
         assert row["validation_elbo"] < 0 and row["diverged"] is None
         assert (row["objective"], row["dataset"]) == ("beta_vae", "digits")
         assert row["binarization"] == "stochastic"
-
-
-def test_the_same_again_gives_the_same_bytes(folder, tmp_path):
-    study.run(CONFIG, tmp_path / "again", overrides=SMALL, grid=GRID)
-    for name in (
-        "curves.csv",
-        "results.csv",
-        "config.json",
-        "config.py",
-        "environment.json",
-    ):
-        assert (folder / name).read_bytes() == (tmp_path / "again" / name).read_bytes()
-    for path in sorted((folder / "params").iterdir()):
-        with (
-            np.load(path) as ours,
-            np.load(tmp_path / "again/params" / path.name) as theirs,
-        ):
-            assert sorted(ours) == sorted(theirs)
-            for name in ours:
-                np.testing.assert_array_equal(ours[name], theirs[name])
 
 
 def test_a_folder_says_what_made_it(folder, digits):
@@ -113,7 +92,7 @@ def test_tables_are_blank_where_a_run_has_no_such_thing(tmp_path):
                 float(row["cross_entropy"])
             )
             assert float(row["squared_error"]) > 0
-    names = {path.name for path in figures.draw(tmp_path / "ae", ae)}
+    names = {path.name for path in figures.draw(tmp_path / "ae", base=ae)}
     assert names == {"distortion.png", "reconstructions.png", "interpolations.png"}
     with pytest.raises(InputError, match="trained from a Config"):
         trained.load(tmp_path / "ae", seed=0)
@@ -133,10 +112,13 @@ def test_a_loaded_run_is_the_run_that_was_trained(folder, digits):
     x = run.decode(q.mean)
     np.testing.assert_allclose(run.reconstruct(digits.test["image"]), x.mean, rtol=1e-6)
     assert x.mean.shape == batch["image"].shape and 0 < float(x.mean.min()) < 1
-    # Its own evaluation again, from the parameters on disk and the same binarised images.
+    # Its own evaluation again, from the parameters on disk and the same binarized images.
     ours = jax.jit(data.stochastic)
     held = ours(data.evaluation_key("test", "binarization"), digits.test)
     np.testing.assert_array_equal(held["image"][:10], run.examples["image"])
+    variance = np.asarray(run.encode(held).mean, np.float64).var(0)
+    assert abs(variance - bounds.ACTIVE).min() > 1e-4  # none is in doubt
+    assert run.row["active_units"] == (variance > bounds.ACTIVE).sum()
     state = State(run.params, None, np.int32(9))
     terms = jax.jit(
         lambda p, rows, key: bounds.of_split(

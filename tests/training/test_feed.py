@@ -14,19 +14,21 @@ from aevae.training.layout import lay_out
 from aevae.training.loop import snapshots
 from aevae.training.population import Population
 
+pytestmark = pytest.mark.bits
+
 ROW = 16 + 1  # bytes of an image and its label
 HELD = 40 * ROW
 
 
 @pytest.fixture(scope="module")
-def labelled():
-    """52 + 20 + 20 grey images of 4x4 pixels, with labels of a byte."""
+def labeled():
+    """52 + 20 + 20 gray images of 4x4 pixels, with labels of a byte."""
     images = np.random.default_rng(7).integers(0, 256, (92, 4, 4, 1)).astype(np.uint8)
     rows = {"image": images, "label": np.arange(92, dtype=np.uint8)}
     parts = [
         {k: v[a:b] for k, v in rows.items()} for a, b in ((0, 52), (52, 72), (72, 92))
     ]
-    return data.arrays(*parts, name="labelled")
+    return data.arrays(*parts, name="labeled")
 
 
 def runs(binarization=data.stochastic):
@@ -79,11 +81,11 @@ def told(population, snapshot, length=None):
     [(data.stochastic, 1, 2), (data.stochastic, 3, 4), (data.fixed, 1, 4)],
 )
 def test_a_fed_epoch_has_the_bits_of_a_resident_one(
-    binarization, devices, length, labelled
+    binarization, devices, length, labeled
 ):
     """6 steps in windows of 2, of 4 (a short one last) and all at once."""
     mine = runs(binarization)
-    dataset = data.binarized(labelled, binarization)
+    dataset = data.binarized(labeled, binarization)
     whole = population(mine, dataset, devices)
     assert whole.feed.resident
     straight = trained(whole)
@@ -93,13 +95,13 @@ def test_a_fed_epoch_has_the_bits_of_a_resident_one(
     assert trained(fed, length=length - 1) == straight  # wherever the host looks
 
 
-def test_what_was_saved_before_an_evaluation_goes_on_fed(labelled):
+def test_what_was_saved_before_an_evaluation_resumes_fed(labeled):
     """After the last step of an epoch no window is left, and the epoch is not over."""
     mine = runs(data.none)[:2]
-    whole = population(mine, labelled, 1)
+    whole = population(mine, labeled, 1)
     straight = trained(whole)
-    fed = population(mine, labelled, 1)
-    fed.feed = feed.Feed(labelled.train, 8, [3], fed.everywhere, 2)
+    fed = population(mine, labeled, 1)
+    fed.feed = feed.Feed(labeled.train, 8, [3], fed.everywhere, 2)
     for snapshot in snapshots(fed, length=1):
         if snapshot.step == 6:
             break
@@ -109,11 +111,11 @@ def test_what_was_saved_before_an_evaluation_goes_on_fed(labelled):
     assert told(fed, snapshot) == straight
 
 
-def test_windows_hold_the_rows_of_the_order_and_no_more(labelled):
+def test_windows_hold_the_rows_of_the_order_and_no_more(labeled):
     where = jax.devices()[0]
     seeds = [3, 4]
-    whole = feed.Feed(labelled.train, 8, seeds, where, 6)
-    fed = feed.Feed(labelled.train, 8, seeds, where, 2)
+    whole = feed.Feed(labeled.train, 8, seeds, where, 6)
+    fed = feed.Feed(labeled.train, 8, seeds, where, 2)
     assert whole.resident and not fed.resident
     (epoch,) = whole.windows(5)
     order = np.asarray(epoch.order)
@@ -124,20 +126,20 @@ def test_windows_hold_the_rows_of_the_order_and_no_more(labelled):
         for t in range(int(window.first), fed.end(window)):
             at = np.asarray(window.order)[:, t - int(window.first)]
             seen.append(np.asarray(window.stored["label"])[at])
-    np.testing.assert_array_equal(np.stack(seen, 1), labelled.train["label"][order])
+    np.testing.assert_array_equal(np.stack(seen, 1), labeled.train["label"][order])
     # In mid-epoch: from the window that has the step.
     assert [int(w.first) for w in fed.windows(5, step=3)] == [2, 4]
     assert not list(fed.windows(5, step=6))  # only its evaluation is left
 
 
-def test_as_many_steps_as_fit_are_on_a_device(labelled):
+def test_as_many_steps_as_fit_are_on_a_device(labeled):
     def fit(allowed, seeds=2):
-        return feed.fit(labelled.train, 8, seeds, HELD, allowed)
+        return feed.fit(labeled.train, 8, seeds, HELD, allowed)
 
     assert fit(HELD + 52 * ROW) == 6  # all of them
     three = 3 * 2 * 8 * ROW  # windows of a step of two seeds
     for allowed, steps in ((HELD + 2 * three, 2), (HELD + 4 * three, 4)):
-        longer = {k: np.repeat(v, 20, 0) for k, v in labelled.train.items()}
+        longer = {k: np.repeat(v, 20, 0) for k, v in labeled.train.items()}
         assert feed.fit(longer, 8, 2, HELD, allowed) == steps
     with pytest.raises(InputError, match="held-out .* raise --data_gb, or take a sm"):
         fit(HELD + 52 * ROW - 1, seeds=9)
@@ -146,7 +148,7 @@ def test_as_many_steps_as_fit_are_on_a_device(labelled):
     assert 0 < feed.budget() < 2**50
 
 
-def test_a_fed_sweep_writes_the_bytes_of_a_resident_one_and_goes_on(
+def test_a_fed_sweep_writes_the_bytes_of_a_resident_one_and_resumes(
     tmp_path, capfd, monkeypatch
 ):
     """Digits of 64 bytes and a label of 4: 1,200 rows beside 597 of which a bit a pixel is kept."""

@@ -9,6 +9,8 @@ import pytest
 from aevae import InputError, config, data, objectives, training
 from aevae.runs import study, tables, trained
 
+pytestmark = pytest.mark.bits
+
 GRID = {"latent": (2, 3), "beta": (1.0, 4.0)}
 SMALL = {"epochs": 2, "batch": 400, "encoder.widths": (8,), "decoder.widths": (8,)}
 
@@ -73,10 +75,10 @@ def test_images_are_enough(base):
     small = dataclasses.replace(base, batch=10, epochs=1, grid=None)
     (run,) = training.fit(small, images)
     assert run.examples["image"].shape == (6, 4, 4, 1)
-    labelled = {"image": images, "label": np.arange(60) % 3}
-    dataset = data.load(labelled)
+    labeled = {"image": images, "label": np.arange(60) % 3}
+    dataset = data.load(labeled)
     assert len(dataset.train["image"]) == 48 and set(dataset.test["label"]) <= {0, 1, 2}
-    (again,) = training.fit(small, labelled)
+    (again,) = training.fit(small, labeled)
     jax.tree.map(np.testing.assert_array_equal, run.params, again.params)
 
 

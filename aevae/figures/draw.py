@@ -1,0 +1,124 @@
+"""Draws the figures of a run folder, as PNG and PDF into its `figures/`."""
+
+from pathlib import Path
+
+import numpy as np
+
+from aevae import InputError
+from aevae.figures import codes, contract, curves, planes, sheet, views
+from aevae.runs import record, tables, trained
+from aevae.system import files
+from aevae.training import bounds
+
+FIGURES = (
+    *(curves.curves, planes.rate_distortion, planes.heat_map),
+    *(codes.reconstructions, codes.samples, codes.interpolations, codes.traversals),
+    *(codes.rates, codes.manifold, codes.codes),
+)
+DRAWN = ".drawn"  # a file that says when the figures were last all drawn
+AVERAGED = ("seed", "run")  # columns that tell runs apart and are never an axis
+
+
+def draw(workdir, names=None, base=None, dataset=None, data_dir=None):
+    """Draws every figure that has a meaning for a run folder; returns the paths of the PNGs.
+
+    Of the tables: curves by each swept value, the rate-distortion plane, and heat maps where two
+    axes are swept. Of the best run of each latent size (by the validation ELBO, or distortion where
+    there is none): reconstructions, samples from the prior, interpolations, traversals and rates of
+    the latents; where it has two latents their codes and the manifold. Figures of earlier grids
+    that no longer apply are removed.
+
+    Args:
+      workdir: a run folder.
+      names: the figures to draw, instead of all: names of functions in `FIGURES`,
+        "module:function", or functions that carry a `contract`. One that has no meaning for the
+        folder is an InputError, with the reason.
+      base: as in `trained.load`.
+      dataset: the runs' `data.DataSet`; by default the one that their config names, where it is at
+        hand. Without it, codes are not shown and rates are those of the ten examples that are kept.
+      data_dir: where TFDS has prepared data sets.
+    """
+    columns, rows = record.read(workdir)["columns"], tables.results(workdir)
+    asked = FIGURES if names is None else contract.find(names, FIGURES, columns)
+    axes = [name for name in columns if name not in AVERAGED]
+    axes = [name for name in axes if len(sheet.values(rows, name)) > 1]
+    of_tables = contract.Tables(rows, tables.read(Path(workdir) / "curves.csv"), axes)
+    of_runs = []
+    if any(function.contract.looks_at == "runs" for function in asked):
+        of_runs = _views(workdir, rows, axes, base, dataset, data_dir)
+    found, reasons = [], []
+    for function in asked:
+        shown, reason = _shown(function.contract, of_tables, of_runs)
+        if reason is None:
+            found.append((function, shown))
+        else:
+            reasons.append(f"cannot draw {function.__name__}: {reason}")
+    if reasons and names is not None:
+        raise InputError(f"{workdir}: {'; '.join(reasons)}")
+    return _write(Path(workdir) / "figures", found, columns, names is None)
+
+
+def _views(workdir, rows, axes, base, dataset, data_dir):
+    """The best run of each latent size, as the figures look at it."""
+    names = [*dict.fromkeys(("latent", "beta", *axes)), "seed"]
+    names = [name for name in names if name in rows[0]]
+    best, known, found = best_of_each(rows, "latent"), {}, []
+    configs = record.declared(workdir, base) if best else None
+    for row in best:
+        run = trained.open_run(workdir, row, configs=configs)
+        held = views.held(run, dataset, data_dir, known)
+        found.append(views.View(run, held, names))
+    return found
+
+
+def _shown(own, of_tables, of_runs):
+    """What a figure is given, and None; or what it lacks, as a sentence."""
+    if own.looks_at == "tables":
+        return of_tables, contract.missing(own.needs, of_tables)
+    lacking = [contract.missing(own.needs, view) for view in of_runs]
+    shown = [view for view, reason in zip(of_runs, lacking) if reason is None]
+    if shown:
+        return shown, None
+    sentences = [
+        need.otherwise for need in own.needs
+    ]  # of the view that lacks the least
+    return shown, max(lacking, key=sentences.index, default="all runs diverged")
+
+
+def _write(folder, found, columns, everything):
+    """Makes the figures and saves them; with `everything`, removes what was not made."""
+    with files.writing(folder):
+        folder.mkdir(exist_ok=True)
+    paths = []
+    for function, shown in found:
+        made = function(shown)
+        made = made if isinstance(made, dict) else {function.__name__: made}
+        paths += [sheet.save(figure, folder / f"{n}.png") for n, figure in made.items()]
+    if everything:
+        names = {path.stem for path in paths}
+        with files.writing(folder):
+            for function in FIGURES:
+                for name in {*function.contract.files(columns)} - names:
+                    for kind in ("png", "pdf"):
+                        (folder / f"{name}.{kind}").unlink(missing_ok=True)
+            (folder / DRAWN).write_bytes(b"")
+    return paths
+
+
+def current(workdir):
+    """Says whether all figures were drawn since the tables were last written."""
+    drawn = Path(workdir) / "figures" / DRAWN
+    written = (Path(workdir) / f"{name}.csv" for name in ("curves", "results"))
+    return drawn.is_file() and all(
+        drawn.stat().st_mtime_ns >= table.stat().st_mtime_ns for table in written
+    )
+
+
+def best_of_each(rows, name):
+    """Picks the best row for each value of a column: by validation ELBO, or else distortion."""
+    found = {}
+    for row in rows:
+        value = bounds.score(row)
+        if np.isfinite(value) and value > found.get(row.get(name), (-np.inf,))[0]:
+            found[row.get(name)] = value, row
+    return [row for _, row in found.values()]
