@@ -97,7 +97,7 @@ def _revision(place, name):
 
 
 def _train(side, job, data_dir):
-    """Trains a job, unless it is done; `experiments.sweep` goes on with half of one."""
+    """Trains a job, unless it is done; `experiments.sweep` resumes half of one."""
     folder = side / "runs" / job
     python = side / "environment" / "bin" / "python"
     given = [f"--data_dir={data_dir}"] if data_dir and job == "mnist" else []
