@@ -92,7 +92,7 @@ SHOWN = {  # what a command's output has
     "experiments.compare": "autoencoder",
     "experiments.evaluate": "results.csv",
     "experiments.figures": ".png",
-    "experiments.frontier": "distortion + rate is least at beta = 1",
+    "experiments.frontier": "slope to the next",
     "experiments.prepare": "10,000 examples",
     "experiments.reproduce": "aevb_figure2|published",
     "experiments.sweep": "Test split, nats",
