@@ -2,7 +2,8 @@
 
 The way of a batch, from config to figure:
 
-    config/run.py               declares one run, and the grid around it
+    config/run.py               declares one run
+    config/grid.py              expands the grid, and groups the runs that share one program
     data/dataset.py             loads and binarizes its data set
     training/feed.py            brings training rows to the devices, in the order of (seed, epoch)
     training/step.py            takes a step on a batch: the objective's gradient, the optimizer's update
@@ -10,8 +11,7 @@ The way of a batch, from config to figure:
     models/vae.py               encodes, draws and decodes the batch, which gives that `Draw`
     training/population.py      does so for all runs of a group, in one program
     runs/study.py               saves what is trained into a run folder, and writes its tables
-    evaluation/evaluate.py      measures the trained runs of a folder
-    figures/draw.py             draws them
+    figures/draw.py             draws what is in the folder
 
 Letters in names and docstrings: B batch, H W C image height, width and channels,
 F features, Z latents, K importance samples, M members of a group (runs trained together),

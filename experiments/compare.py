@@ -29,7 +29,7 @@ from aevae import InputError, config, data, figures, objectives
 from aevae.evaluation import evaluate, representation
 from aevae.runs import study, tables, trained
 from aevae.runs.tables import Table
-from aevae.training.trained import EXAMPLES
+from aevae.training.trained_run import EXAMPLES
 from experiments import command
 
 SHOWN = ("squared_error", "denoised_error", "probe_accuracy", "knn_accuracy")

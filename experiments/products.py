@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aevae import data
-from aevae.training.check import shaped
+from aevae.training.check import with_image_shape
 from aevae.training.step import init_state, train_step
 
 
@@ -73,7 +73,7 @@ def operations(products):
 
 def of_step(run, dataset):
     """The products of one training step of a run, and how often each is done: [(Product, times)]."""
-    run = shaped(run, dataset)
+    run = with_image_shape(run, dataset)
     hp = {name: jnp.float32(value) for name, value in run.hparams.items()}
     key, rows = jax.random.key(0), data.rows(dataset.train, slice(9))
 

@@ -56,7 +56,7 @@ def main(args):
     file, part = config.split(args["config"].value)
     name = f"{file.stem}_{part}" if part else file.stem
     workdir = args["workdir"].value or f"runs/{name}"
-    rows, trained = study.run(
+    rows, groups = study.run(
         args["config"].value,
         workdir,
         overrides=command.overrides(args),
@@ -68,7 +68,7 @@ def main(args):
         memory=memory and memory * 1e9,
     )
     folder = Path(workdir)
-    if trained or not figures.current(workdir):
+    if groups or not figures.current(workdir):
         figures.draw(workdir, data_dir=args["data_dir"].value)
     drawn = sorted((folder / "figures").glob("*.png"))
     print(tables.summary(workdir))

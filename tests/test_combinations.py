@@ -169,4 +169,4 @@ def test_a_likelihood_gets_the_numbers_a_pixel_that_it_needs(
     fields = {"likelihood": likelihood, "outputs": outputs}
     with jax.numpy_rank_promotion("allow"), pytest.raises(InputError) as e:
         check("autoencoder", models.VAE, *MLPS, small, **fields)
-    assert "another number of the model's outputs" in str(e.value)
+    assert "set the model's outputs to the number" in str(e.value)

@@ -12,7 +12,7 @@ import pytest
 
 from aevae import InputError, config, data
 from aevae.runs import study, tables, trained
-from aevae.training.check import check_run, shaped
+from aevae.training.check import check_run, with_image_shape
 from aevae.training.layout import lay_out
 from aevae.training.loop import snapshots
 from aevae.training.population import Population
@@ -70,7 +70,7 @@ def test_what_is_between_examples_needs_two_of_them(method, digits):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_are_finite_at_extreme_images(method, digits):
-    base = shaped(base_of(method), digits)
+    base = with_image_shape(base_of(method), digits)
     hp = {name: jnp.float32(value) for name, value in base.hparams.items()}
     state = jax.jit(functools.partial(init_state, base))(
         initial_batch(digits.train), 0, hp

@@ -139,7 +139,7 @@ def test_autoencoder_is_deterministic_distortion(batch, params):
     assert loss == again == terms["distortion"]
     assert not {"elbo", "rate", "iwae"} & set(terms)
     x = jax.jit(vae().apply)(params, batch, None, HP).x
-    found = bounds.errors(x, batch["image"])
+    found = bounds.reconstruction_errors(x, batch["image"])
     squared = ((x.mean - batch["image"]) ** 2).sum((1, 2, 3)).mean()
     np.testing.assert_allclose(found["squared_error"].mean(), squared, rtol=1e-6)
     np.testing.assert_allclose(found["cross_entropy"].mean(), loss, rtol=1e-6)
@@ -150,7 +150,7 @@ def test_autoencoder_under_a_gaussian_is_squared_error(batch, params):
     of = compiled(objectives.autoencoder, model)
     loss, _ = of(params, batch, jax.random.key(0), HP)
     x = jax.jit(model.apply)(params, batch, None, HP).x
-    found = bounds.errors(x, batch["image"])
+    found = bounds.reconstruction_errors(x, batch["image"])
     constant = 16 * 0.5 * np.log(np.pi)
     np.testing.assert_allclose(
         loss, found["squared_error"].mean() + constant, rtol=1e-5

@@ -2,7 +2,7 @@
 
     tree    the values of a config by path: found, replaced, parsed from text, written as JSON
     run     the dataclass `Config`, and config files
-    grid    a grid expanded into runs, divided into groups, and joined to the runs of a folder
+    grid    a grid expanded into runs, grouped by program, and joined to the runs of a folder
 
 Each file imports only from those above it.
 """
@@ -13,7 +13,7 @@ from aevae.config.grid import (
     differences,
     expand,
     grid_names,
-    groups,
+    groups_of_one_program,
     identity,
     join,
     settle,
@@ -48,7 +48,7 @@ __all__ = [
     "find",
     "get",
     "grid_names",
-    "groups",
+    "groups_of_one_program",
     "help_of",
     "identity",
     "join",

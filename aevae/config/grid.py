@@ -147,7 +147,7 @@ def _cell(run, path):
     return describe(run.values[path]) if path in run.values else ""
 
 
-def groups(runs):
+def groups_of_one_program(runs):
     """The groups of runs that share a program, as lists of indices.
 
     The runs of a group differ only in hyperparameters and seed.
@@ -199,8 +199,8 @@ def join(runs, more, names):
 def differences(old, new, axes=(), defaults=()):
     """Yields (name, old value, new value) where two canonical configs differ outside `axes`.
 
-    What the old one lacks is no difference at the paths `defaults`: so a field that a later
-    version adds refuses no folder of an earlier one.
+    A path of `defaults` that only the new config has is ignored, so that folders from before a
+    field was added can still be resumed.
     """
     old, new = dict(facts(old)), dict(facts(new))
     for path in dict.fromkeys([*old, *new]):

@@ -10,7 +10,7 @@ import numpy as np
 from aevae import objectives
 from aevae.evaluation.codes import put
 from aevae.evaluation.contract import bound, independent, measure, moments, rates
-from aevae.evaluation.work import error
+from aevae.evaluation.work import standard_error
 from aevae.models import Draw
 
 CODES = 2_000  # that the aggregate posterior is evaluated at
@@ -57,16 +57,16 @@ def latents(
         log_q, log_each = (np.float64(found[n][i]) for n in ("log_q", "log_each"))
         information = log_qz - log_q
         rate_of = codes["rate"][i].astype(np.float64)
-        rate, deviation = rate_of.sum(1).mean(), error(information) or 0.0
+        rate, error = rate_of.sum(1).mean(), standard_error(information) or 0.0
         most = math.log(len(mean[i]))
         _must(information.max() <= most + 1e-3, "mutual information above log N")
         _must(
-            information.mean() <= rate_of.sum(1)[:CODES].mean() + 5 * deviation + 1e-3,
+            information.mean() <= rate_of.sum(1)[:CODES].mean() + 5 * error + 1e-3,
             "mutual information above the rate",
         )
         values = {
             "mutual_information": information.mean(),
-            "mutual_information_error": deviation,
+            "mutual_information_error": error,
             "total_correlation": (log_q - log_each).mean(),
             "dimension_kl": (log_each - log_pz).mean(),
             "rate_per_latent": rate / rate_of.shape[1],

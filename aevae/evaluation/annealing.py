@@ -9,7 +9,7 @@ import numpy as np
 
 from aevae.evaluation.codes import block_of, put, rows_of
 from aevae.evaluation.contract import at_least, bound, continuous, measure
-from aevae.evaluation.work import error
+from aevae.evaluation.work import standard_error
 from aevae.models.distributions import log_mean_exp, per_example
 
 LEAPFROGS = 10
@@ -44,7 +44,7 @@ def ais(
     for i in range(len(work.group.runs)):
         lower = found[False, "lower"][i].astype(np.float64)
         gap = np.float64(found[True, "upper"][i]) - found[True, "lower"][i]
-        values = {"ais": lower.mean(), "ais_error": error(lower)}
+        values = {"ais": lower.mean(), "ais_error": standard_error(lower)}
         yield values | {"bdmc_gap": gap.mean(), "ais_examples": len(lower)}
 
 

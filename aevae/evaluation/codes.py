@@ -1,4 +1,4 @@
-"""Codes of every example of a split, and what lies between code and image: in units of work.
+"""Encodes a split block by block, so that the work can be resumed.
 
 Functions that a measure runs on the devices have the form `f(carry, given, shared)` of one run,
 as `layout.Members.work` calls it: they do units `start` to `stop` (traced), where `given` is
@@ -42,7 +42,7 @@ def put(values, part, first):
 
 
 def encode(config, key, carry, given, shared):
-    """Finds of every example its code, and what is between code and image; a unit is a block.
+    """Encodes every example: its code, posterior, rates and reconstruction errors; by blocks.
 
     `code` is the code without noise. Where q is a distribution of each latent by itself, `q` is
     that of each example, [N, Z], and `z` a draw with its `log_qz` and `log_pz`. `rate` is each
@@ -63,7 +63,7 @@ def encode(config, key, carry, given, shared):
 def _codes(config, params, step, hp, batch, key):
     hp = config.schedule(hp, step)
     still = config.model.apply(params, batch, None, hp)
-    found = bounds.errors(still.x, batch["image"])
+    found = bounds.reconstruction_errors(still.x, batch["image"])
     if isinstance(still.z, jax.Array):
         found["code"] = still.z
     if hasattr(still.q, "log_prob_each") or hasattr(still.q, "std"):
@@ -74,8 +74,8 @@ def _codes(config, params, step, hp, batch, key):
     return found if each is None else found | {"rate": each}
 
 
-def shapes(config, key, held):
-    """A function of what a run is given to the shapes of `encode`'s carry, and its units."""
+def carry_shapes(config, key, held):
+    """A function of one run's inputs to the shapes of `encode`'s carry, and the number of blocks."""
     rows, blocks = rows_of(held)
 
     def of(given):

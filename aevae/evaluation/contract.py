@@ -1,8 +1,8 @@
-"""What a measure is: a function that carries what it needs, its options, and what it looks at.
+"""Measures: functions decorated with what they need, their options, and what they look at.
 
     @measure(bound, labels)
     def accuracy(work, *, neighbors: Annotated[int, "that vote", at_least(1)] = 5):
-        \"""How often the label is told from the code.\"""
+        \"""The accuracy of predicting the label from the code.\"""
         ...
         yield {"accuracy": value}
 
@@ -58,17 +58,15 @@ class Facts(NamedTuple):
     posterior: frozenset[str]
     prior: frozenset[str]
     likelihood: frozenset[str]
-    levels: (
-        int | None
-    )  # how many values a pixel can have, where the likelihood is of so many
+    levels: int | None  # the number of values that a pixel can take, where limited
 
 
 def measure(*needs, across=False, default=lambda facts: True):
     """Makes a function a measure, which carries its `Contract`.
 
     Args:
-      needs: each a function of `Facts` that gives what is missing as a sentence, or None; as those
-        below.
+      needs: requirements, such as `labels`: each maps `Facts` to None where it is met, or else to
+        a sentence that says what is missing.
       across: whether it is given the works of all groups, not of one.
       default: a function of `Facts`: whether it is measured where no measure is asked for.
     """
@@ -122,7 +120,9 @@ def find(names, known, attribute="contract"):
                 f"{name} has no {attribute}: decorate it as those of aevae.evaluation are"
             )
         if function not in known and function.__name__ in ours:
-            raise InputError(f"{name} has the name of one of aevae's: rename it")
+            raise InputError(
+                f"{name} has the name of one that aevae has: rename the function"
+            )
     return found
 
 
@@ -167,7 +167,7 @@ def _digest(text):
 
 
 def at_least(least):
-    """A check: whole numbers from `least` on."""
+    """A check of an option: whole numbers from `least` on."""
 
     def check(value, facts):
         del facts
@@ -181,28 +181,28 @@ def at_least(least):
 
 
 def bound(facts):
-    """A bound: ELBO, rate and distortion."""
+    """Requires a bound: ELBO, rate and distortion."""
     return None if facts.bounded else "the objective has no bound"
 
 
 def vector(facts):
-    """A code that is one vector."""
+    """Requires a code that is one vector."""
     return None if facts.vector else "the code is not one vector"
 
 
 def labels(facts):
-    """A label of each example."""
+    """Requires a label for each example."""
     there = "label" in facts.dataset.train and "label" in facts.dataset.test
     return None if there else f"{facts.dataset.name} has no labels"
 
 
 def factors(facts):
-    """Ground-truth factors of each example."""
+    """Requires ground-truth factors for each example."""
     return None if facts.dataset.factors else f"{facts.dataset.name} has no factors"
 
 
 def rates(facts):
-    """A rate of each latent, in closed form."""
+    """Requires a rate of each latent in closed form."""
     if facts.rates:
         return None
     kinds = f"{facts.names['posterior']} to {facts.names['prior']}"
@@ -210,23 +210,23 @@ def rates(facts):
 
 
 def moments(facts):
-    """A posterior with mean and standard deviation."""
+    """Requires a posterior with mean and standard deviation."""
     return _of(facts, "posterior", ("mean", "std"))
 
 
 def independent(facts):
-    """A posterior whose log-density is a sum over latents."""
+    """Requires a posterior whose log-density is a sum over latents."""
     return _of(facts, "posterior", ("log_prob_each",))
 
 
 def continuous(facts):
-    """A code of real numbers."""
+    """Requires a code of real numbers."""
     discrete = "discrete" in facts.posterior
     return "the code is discrete" if discrete else None
 
 
 def several_seeds(facts):
-    """Two runs that differ in their seed alone."""
+    """Requires two runs that differ in their seed alone."""
     return None if facts.seeds else "no two runs differ in their seed alone"
 
 

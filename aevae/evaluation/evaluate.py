@@ -15,7 +15,7 @@ from aevae.evaluation import (
     likelihood,
     representation,
 )
-from aevae.evaluation.work import Group, Work, facts_of
+from aevae.evaluation.work import TrainedGroup, Work, facts_of
 from aevae.runs import evaluated, record, tables, trained
 from aevae.runs.progress import say
 from aevae.runs.tables import Table
@@ -114,7 +114,9 @@ def _groups(workdir, base):
             opened = [trained.open_run(workdir, rows[n], configs=configs) for n in own]
             states = [(run.params, run.step) for run in opened]
             found.append(
-                Group(own, [rows[n] for n in own], [configs[n] for n in own], states)
+                TrainedGroup(
+                    own, [rows[n] for n in own], [configs[n] for n in own], states
+                )
             )
     return found
 
@@ -132,7 +134,7 @@ def _facts(workdir, groups, dataset, data_dir):
 
 
 def _check_data(workdir, found):
-    """An InputError where the folder was trained on other data: it knows their sha256."""
+    """Raises InputError if the folder was trained on other data: it knows their sha256."""
     try:
         made = json.loads((Path(workdir) / "environment.json").read_text())
     except (OSError, ValueError):
@@ -156,7 +158,7 @@ def _planned(asked, groups, facts, options, by_name):
             own = contract.check_options(measure, options, its)
             reason = contract.missing(measure, its)
             if reason and by_name:
-                raise InputError(f"{measure.__name__} has no meaning here: {reason}")
+                raise InputError(f"{measure.__name__} cannot be measured: {reason}")
             if reason is None and (by_name or measure.contract.default(its)):
                 works.setdefault(measure, ([], own))[0].append((group, its))
     for group in groups:
@@ -213,7 +215,7 @@ def _evaluate(workdir, measure, groups, options, facts, signals):
 
 
 def _written(values):
-    """In the digits of a float32."""
+    """Rounded to 7 significant digits."""
     if isinstance(values, dict):
         return {name: _written(v) for name, v in values.items()}
     if isinstance(values, (list, tuple, np.ndarray)):

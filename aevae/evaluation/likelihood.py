@@ -10,7 +10,7 @@ import numpy as np
 from aevae import InputError
 from aevae.evaluation.codes import block_of, put, rows_of
 from aevae.evaluation.contract import at_least, bound, measure
-from aevae.evaluation.work import error
+from aevae.evaluation.work import standard_error
 
 DRAWS = 20  # codes of each example at a time
 SAMPLES = Annotated[int, "samples of the importance-weighted bound", at_least(1)]
@@ -25,7 +25,7 @@ def likelihood(work, *, k: SAMPLES = 5000):
     """
     held = work.held("test")
     for own in _bounds(work, k, held, 0):
-        values = {f"iwae_{k}": own.mean(), f"iwae_{k}_error": error(own)}
+        values = {f"iwae_{k}": own.mean(), f"iwae_{k}_error": standard_error(own)}
         if work.facts.levels == 256:
             pixels = math.prod(held["image"].shape[1:])
             values["bits_per_dimension"] = -own.mean() / pixels / math.log(2)
@@ -37,7 +37,10 @@ def train_likelihood(work, *, k: SAMPLES = 5000):
     """Measures the same bound on the first training examples, as many as there are test examples."""
     held = work.held("train", len(work.held("test")["image"]))
     for own in _bounds(work, k, held, 8):
-        yield {f"train_iwae_{k}": own.mean(), f"train_iwae_{k}_error": error(own)}
+        yield {
+            f"train_iwae_{k}": own.mean(),
+            f"train_iwae_{k}_error": standard_error(own),
+        }
 
 
 def _bounds(work, k, held, use):

@@ -25,7 +25,7 @@ ASKED_OF = (  # methods and attributes of distributions that measures may need
 )
 
 
-class Group(NamedTuple):
+class TrainedGroup(NamedTuple):
     """Finished runs of one network shape, their rows, and what was trained of them."""
 
     numbers: list[int]
@@ -112,7 +112,7 @@ class Work:
 
     def encoded(self, held, use):
         """What `codes.encode` finds of every run, [M, N, ...], as NumPy arrays."""
-        of, blocks = codes.shapes(self.config, self.key(use), held)
+        of, blocks = codes.carry_shapes(self.config, self.key(use), held)
 
         def f(carry, given, shared):
             return codes.encode(self.config, self.key(use), carry, given, shared)
@@ -125,7 +125,7 @@ class Work:
         Progress is shown; unfinished work is kept from time to time, and when a signal comes.
         """
         turn, self._turn = self._turn, self._turn + 1
-        run = self.members.everyone(f, donate_argnums=0)
+        run = self.members.map_over_runs(f, donate_argnums=0)
         first, carry = self._resumed(turn, shapes)
         shared = jax.device_put(shared, self.members.everywhere)
         pace, saved = Pace(), time.perf_counter()
@@ -199,6 +199,6 @@ class Work:
         self._place.unlink(missing_ok=True)
 
 
-def error(values):
+def standard_error(values):
     """The standard error of a mean over examples; None of one example."""
     return values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else None

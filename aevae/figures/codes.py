@@ -20,7 +20,7 @@ from aevae.figures.views import (
     quantiles,
 )
 from aevae.training import bounds
-from aevae.training.trained import EXAMPLES, Trained
+from aevae.training.trained_run import EXAMPLES, Trained
 
 STRIPS = 24  # rows of traversals and of interpolations in a figure at most
 
@@ -94,7 +94,7 @@ def traversals(views):
     All runs are shown, or the best one alone where they would be too much for a page.
     """
     if sum(min(len(view.rates), LATENTS) for view in views) > STRIPS:
-        views = [max(views, key=lambda view: bounds.score(view.run.row))]
+        views = [max(views, key=lambda view: bounds.criterion(view.run.row))]
     rows, heads = [], {}
     for view in views:
         images = view.images["traversals"]

@@ -118,7 +118,7 @@ def best_of_each(rows, name):
     """Picks the best row for each value of a column: by validation ELBO, or else distortion."""
     found = {}
     for row in rows:
-        value = bounds.score(row)
+        value = bounds.criterion(row)
         if np.isfinite(value) and value > found.get(row.get(name), (-np.inf,))[0]:
             found[row.get(name)] = value, row
     return [row for _, row in found.values()]

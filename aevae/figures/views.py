@@ -8,7 +8,7 @@ import numpy as np
 from aevae import InputError, data
 from aevae.figures import contract
 from aevae.models.distributions import kl_each
-from aevae.training.trained import EXAMPLES
+from aevae.training.trained_run import EXAMPLES
 
 ROWS, BLOCK = 5_000, 500  # test examples at most, and of them encoded at a time
 PAIRS, STEPS = 3, 10  # of interpolations, ends included

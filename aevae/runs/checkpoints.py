@@ -1,4 +1,4 @@
-"""Checkpoints: folders of arrays that are there whole or not at all, and checked when read."""
+"""Checkpoints: folders of arrays, there whole or not at all; `system.files.verify` checks them."""
 
 import shutil
 

@@ -13,10 +13,10 @@ def path(workdir, number):
 
 
 def of(workdir, number):
-    """What measures found of the parameters that a run has now: {measure: entry}; {} if nothing.
+    """The stored results of a run's present parameters, {measure: entry}; {} if there are none.
 
-    An entry has `values` {column: value}, perhaps `latents` {name: [Z]}, and what they are kept
-    under: `code`, `options`, and of a measure across runs `runs`.
+    An entry has `values` {column: value}, perhaps `latents` {name: [Z]}, and what they depend on
+    beside the parameters: `code`, `options`, and of a measure across runs `runs`.
     """
     try:
         known = json.loads(path(workdir, number).read_text())

@@ -25,6 +25,7 @@ class Events:
                 file.write_bytes(head)
 
     def add(self, member, step, scalars):
+        """Appends the scalars of a run at a step."""
         event = self._event(wall_time=time.time(), step=step)
         for tag, value in scalars.items():
             event.summary.value.add(tag=tag, simple_value=value)

@@ -10,7 +10,7 @@ from aevae.runs import checkpoints, history, record, trained
 from aevae.runs.progress import say
 from aevae.runs.reports import Reports, check_columns
 from aevae.system import files, machine
-from aevae.training.trained import EXAMPLES
+from aevae.training.trained_run import EXAMPLES
 
 HARMLESS = (".lock", "config.json.partial", "config.py", "config.py.partial")
 
@@ -66,7 +66,7 @@ class Folder:
             if text is None:
                 sweep["base"] = config.canonical(base)
             _check_written(base, sweep, overrides, grid)
-            new = config.groups(runs[len(before) :])
+            new = config.groups_of_one_program(runs[len(before) :])
             indices = indices + [[n + len(before) for n in own] for own in new]
             self._record = self._record | {
                 "sweeps": [*self._record["sweeps"], sweep],
@@ -92,7 +92,11 @@ class Folder:
     def _check_code(self, base, text):
         sweeps = self._record["sweeps"]
         if (text is None) != (sweeps[0]["file"] is None):
-            raise InputError("one came from a config file, the other from a Config")
+            kinds = "a config file", "a Config object"
+            was, given = kinds if text is None else kinds[::-1]
+            raise InputError(
+                f"it was trained from {was}, and this command gives {given}"
+            )
         if text is None:
             now = json.loads(json.dumps(config.canonical(base)))
             stored, defaults = sweeps[0]["base"], tuple(config.at_default(base))
@@ -135,12 +139,12 @@ class Folder:
             )
         )
 
-    def claim(self, metrics, held, sets):
+    def claim(self, metrics, held_out_metrics, sets):
         """Takes the folder for this command: writes its declaration, and the tables so far.
 
         Args:
-          metrics, held: names that the groups still to be trained report, in training and in
-            evaluation.
+          metrics, held_out_metrics: names of what the groups still to be trained report, in training
+            and in evaluation.
           sets: their data sets.
         """
         if self._fresh and self._lock:
@@ -155,7 +159,7 @@ class Folder:
             files.replace_text(self.path / name, text)
         files.write_json(self.path / "config.json", self._record)
         self._add_environment(sets)
-        self.report(metrics, held)
+        self.report(metrics, held_out_metrics)
 
     def _move_aside(self):
         whole, number = self.path.resolve(), 1
@@ -197,10 +201,10 @@ class Folder:
         if now not in known:
             files.write_json(path, [*known, now])
 
-    def report(self, metrics=(), held=()):
-        """Writes the tables anew from the histories, where they are not as they must be."""
+    def report(self, metrics=(), held_out_metrics=()):
+        """Writes anew every table that differs from the histories."""
         known = self.groups, self.histories, self.finished, self._record["columns"]
-        self.reports = Reports(self.path, *known, metrics, held)
+        self.reports = Reports(self.path, *known, metrics, held_out_metrics)
         self.reports.write()
 
     def begin(self, group, population, dataset):
@@ -239,7 +243,7 @@ class Folder:
         return None
 
     def check_data(self, group, dataset):
-        """An InputError where another group of the same splits was trained on other data."""
+        """Raises InputError if another group of the same splits was trained on other data."""
         for other in self.groups:
             known = self.histories.get(other.number)
             same = all(
@@ -264,7 +268,7 @@ class Folder:
         with files.writing(self.path):
             (self.path / "params").mkdir(exist_ok=True)
         judged = zip(
-            group.numbers, population.judged(snapshot), population.states(snapshot)
+            group.numbers, population.selected(snapshot), population.states(snapshot)
         )
         for number, state, last in judged:
             trained.save(record.params_path(self.path, number), state, examples)
@@ -279,7 +283,7 @@ class Folder:
 
 
 def _check_written(base, sweep, overrides, grid):
-    """An InputError where what config.json has of a command is not the command again."""
+    """Raises InputError if what config.json has of a command is not the command again."""
     written = json.loads(json.dumps([sweep["overrides"], sweep["grid"]]))
     runs = config.settle(base, overrides, grid)
     try:
@@ -296,7 +300,7 @@ def _check_written(base, sweep, overrides, grid):
 
 
 def _check_unused(path):
-    """An InputError where a new run folder cannot be made, before the data are read."""
+    """Raises InputError if a new run folder cannot be made, before the data are read."""
     if path.is_dir() and any(p.name not in HARMLESS for p in path.iterdir()):
         raise InputError(
             f"{path} is neither empty nor a run folder: name another --workdir"

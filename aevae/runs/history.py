@@ -110,7 +110,9 @@ class History:
                 )
         if not changed:
             return ""
-        return f" ({'; '.join(changed)}: equal to rounding, not in every bit)"
+        return (
+            f" ({'; '.join(changed)}: results will agree to rounding, not bit for bit)"
+        )
 
     def points(self, group, since=0):
         """Yields (member, epoch, metrics) of every epoch after `since` that a run took part in."""
@@ -139,7 +141,7 @@ class History:
             row = {k.removeprefix("test_"): v[member] for k, v in self.results.items()}
             row |= {name: config.describe(getattr(run, name)) for name in ABOUT}
             row["binarization"] += _options(run.binarization)
-            row |= {"parameters": run.keep, "epochs": epochs}
+            row |= {"kept": run.keep, "epochs": epochs}
             row |= {"epoch": status.best if run.keep == "best" else epochs}
             yield row | {"diverged": status.diverged or None} | names
 

@@ -41,7 +41,7 @@ class Progress:
         self._show("compiling")
 
     def resume(self, snapshot):
-        """Leaves what was trained before out of the work to do."""
+        """Subtracts what was trained before the resume from the work to do."""
         self._bar.total -= self._seen(snapshot)
         self._before -= self._seen(snapshot)
 
@@ -83,6 +83,7 @@ class Progress:
             self._printed = now
 
     def close(self):
+        """Closes the bar."""
         self._bar.close()
 
 
@@ -93,7 +94,7 @@ def _images(task):
 
 
 def _best(snapshot):
-    values = bounds.score(snapshot.metrics)
+    values = bounds.criterion(snapshot.metrics)
     best = np.max(values, initial=-np.inf, where=np.isfinite(values))
     if "validation_elbo" in snapshot.metrics:
         return f"best ELBO {best:.2f}"

@@ -42,7 +42,7 @@ def declared(workdir, base=None):
 
 
 def params_path(workdir, number, last=False):
-    """The file of a run's parameters: those that its row describes, or beside them the last."""
+    """The file of a run's reported parameters; with `last`, of those of its last epoch."""
     return Path(workdir) / "params" / f"{number:04d}{'.last' if last else ''}.npz"
 
 

@@ -7,15 +7,15 @@ from aevae.runs.progress import say
 from aevae.runs.tables import Table
 
 TERMS = ("elbo", "distortion", "rate")  # first in every table
-MEASURES = (*TERMS, "iwae", "active_units")
+RESULTS = (*TERMS, "iwae", "active_units")
 ERRORS = ("squared_error", "cross_entropy")
 TAIL = (
     *("validation_elbo", "validation_distortion"),
-    *("parameters", "epoch", "epochs", "diverged"),
+    *("kept", "epoch", "epochs", "diverged"),
     *history.ABOUT,
 )
 TIMING = ("group", "runs", "devices", "chunk", "seconds", "images_per_second")
-TAKEN = {*MEASURES, "run", "epoch", "step", "samples", "diverged", "parameters"}
+TAKEN = {*RESULTS, "run", "epoch", "step", "samples", "diverged", "kept"}
 
 
 class Reports:
@@ -27,28 +27,35 @@ class Reports:
       histories: {number of a group: its `History`}, of those that have begun; read at each call.
       finished: group -> whether there is nothing left to do for it.
       columns: those that tell runs apart.
-      metrics, held: names that groups without a history will report, in training and in
-        evaluation.
+      metrics, held_out_metrics: names of what groups without a history will report, in training
+        and in evaluation.
     """
 
-    def __init__(self, path, groups, histories, finished, columns, metrics, held):
+    def __init__(
+        self, path, groups, histories, finished, columns, metrics, held_out_metrics
+    ):
         self._path, self._groups, self._histories = path, groups, histories
         self._finished = finished
         names = [name for known in histories.values() for name in known.curves]
         train = [n.removeprefix("train_") for n in names if n.startswith("train_")]
         test = [n.removeprefix("test_") for n in names if n.startswith("test_")]
-        train, held = _ordered([*train, *metrics]), _ordered([*test, *held])
+        train, held_out_metrics = (
+            _ordered([*train, *metrics]),
+            _ordered([*test, *held_out_metrics]),
+        )
         curves = [*columns, "epoch", "step", "samples"]
         curves += [f"train_{name}" for name in train]
-        curves += [f"{part}_{name}" for part in data.PARTS[1:] for name in held]
-        errors = [name for name in held if name in ERRORS]
-        self._head = [*dict.fromkeys([*columns, *MEASURES, *errors, *TAIL])]
+        curves += [
+            f"{part}_{name}" for part in data.PARTS[1:] for name in held_out_metrics
+        ]
+        errors = [name for name in held_out_metrics if name in ERRORS]
+        self._result_columns = [*dict.fromkeys([*columns, *RESULTS, *errors, *TAIL])]
         self._curves = Table(path / "curves.csv", [*curves, "diverged"])
-        self._results = Table(path / "results.csv", self._head)
+        self._results = Table(path / "results.csv", self._result_columns)
         self._timing = Table(path / "timing.csv", TIMING)
 
     def write(self):
-        """Writes all tables anew from the histories, where they are not as they must be."""
+        """Writes anew every table that differs from the histories."""
         for table in (self._curves, self._results, self._timing):
             path = table.path
             if path.is_file() and not path.read_bytes().endswith(b"\n"):
@@ -97,7 +104,7 @@ class Reports:
         known = [(group, self._histories[group.number]) for group in done]
         rows = [row for group, its in known for row in its.result_rows(group)]
         table = self._results
-        table.columns, rows = tables.merged(self._path, self._head, rows)
+        table.columns, rows = tables.merged(self._path, self._result_columns, rows)
         table.write(rows)
         self._timing.write([its.timing_row(group) for group, its in known])
 
@@ -109,7 +116,7 @@ class Reports:
 
 
 def check_columns(paths):
-    """An InputError where a value that tells runs apart has the name of another column."""
+    """Raises InputError if a value that tells runs apart has the name of a built-in column."""
     taken = set(paths) & TAKEN
     if taken:
         raise InputError(

@@ -27,10 +27,10 @@ class Task(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """The outcome of a command: the rows of the folder's results, and how many groups it trained."""
+    """What `run` returns: the rows of results.csv, and how many groups the call trained."""
 
     rows: list[dict]
-    trained: int
+    groups: int
 
 
 def run(
@@ -99,7 +99,7 @@ def run(
 
 
 def _tasks(folder, dataset, data_dir, memory):
-    """Reads the data and traces one step of every open group: what is wrong shows here."""
+    """Loads the data and traces a step of each unfinished group, so that faults show before training."""
     known, tasks = {}, []
     for group in folder.groups:
         if folder.finished(group):
@@ -111,7 +111,7 @@ def _tasks(folder, dataset, data_dir, memory):
         held = (stored.validation, stored.test)
         taken = sum(data.held_bytes(first.binarization, split) for split in held)
         seeds = len({run.seed for run in group.runs})
-        feed.fit(stored.train, first.batch, seeds, taken, memory)
+        feed.window_length(stored.train, first.batch, seeds, taken, memory)
         tasks.append(Task(group, stored, checked))
     return tasks
 

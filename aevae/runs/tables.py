@@ -37,7 +37,7 @@ class Table:
 
 
 def _cell(value):
-    """Numbers in the fewest digits that give the float32 back."""
+    """The text of a cell: None is blank; an np.float32 has the fewest digits that identify it."""
     return "" if value is None else str(value)
 
 
@@ -61,7 +61,7 @@ def _number(text):
 
 
 def merged(workdir, columns, rows):
-    """Columns and rows of results.csv with those of evaluations, before the validation's."""
+    """Columns and rows of results.csv with those of evaluations, before `validation_elbo`."""
     found = []
     for row in rows:
         own = evaluated.of(workdir, int(row["run"])).values()
@@ -94,8 +94,8 @@ def results(workdir):
 def summary(workdir, only=None):
     """Results as a table of text: mean ± standard deviation over the seeds of each grid point.
 
-    The standard deviation is that of the runs, with n - 1; diverged runs are left out. With
-    `only`, these columns of what evaluations found; without, what the sweep itself found.
+    The standard deviation is that of the runs (ddof = 1); diverged runs are left out. `only`: the
+    columns of evaluations to show; by default those of the sweep itself.
     """
     rows, names = results(workdir), record.read(workdir)["columns"]
     if only is None:

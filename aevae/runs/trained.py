@@ -11,7 +11,7 @@ import numpy as np
 from aevae import InputError, config
 from aevae.runs import record, tables
 from aevae.system import files
-from aevae.training.trained import Trained
+from aevae.training.trained_run import Trained
 
 
 def save(path, state, examples):

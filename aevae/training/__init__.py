@@ -1,6 +1,6 @@
 """Training: one run (`step`), and all runs of a group in one program (`layout`, `population`).
 
-`feed` brings the data, `check` tells what is wrong before any work, `bounds` evaluates during
+`feed` brings the data, `check` checks the input before any work, `bounds` evaluates during
 training, `loop` yields snapshots of a group while it trains, and `fitting` does all of it in
 memory.
 """
@@ -8,6 +8,6 @@ memory.
 from aevae.training.fitting import fit
 from aevae.training.loop import Snapshot, snapshots
 from aevae.training.population import Population, populate
-from aevae.training.trained import Trained
+from aevae.training.trained_run import Trained
 
 __all__ = ["Population", "Snapshot", "Trained", "fit", "populate", "snapshots"]

@@ -1,6 +1,6 @@
 """Evaluation during training: means of an objective's terms and of bounds over a whole split.
 
-Nothing here knows that runs are batched.
+This file is for one run; `layout` runs it for all.
 """
 
 import math
@@ -21,18 +21,18 @@ ACTIVE = 0.01  # variance of an active unit's mean: Burda et al. (2016), section
 def terms(config, state, batch, key, hp):
     """The objective's own metrics on a batch, `loss` among them.
 
-    Where the objective has no bound, the `errors` of the reconstruction stand beside its terms.
+    Where the objective has no bound, the `reconstruction_errors` stand beside its terms.
     """
     loss, terms = config.objective(config.model, state.params, batch, key, hp)
     if "elbo" not in terms:
         draw = config.model.apply(state.params, batch, None, hp)
-        found = errors(draw.x, batch["image"])
+        found = reconstruction_errors(draw.x, batch["image"])
         terms |= {name: each.mean() for name, each in found.items()}
     return terms | {"loss": loss}
 
 
 def final(config, state, batch, key, hp):
-    """The bounds that the results have of a batch, for an objective with a bound; nats.
+    """ELBO, rate, distortion and IWAE bound of a batch, as results.csv reports them; nats.
 
     `distortion` = E[-log p(x|z)] over 64 draws of z, `rate` = KL(q(z|x) || p(z)),
     `elbo` = -(distortion + rate), `iwae` the bound of Burda et al. (2016), eq. 8, with those
@@ -52,24 +52,29 @@ def final(config, state, batch, key, hp):
 
 
 def summary(means):
-    """The means of `final`, [..., Z] or [...], with `active_units` in place of the moments.
-
-    Active units are the latents whose posterior mean has a variance above 0.01 over the data
-    (Burda et al., 2016, section 5.2).
-    """
+    """The means of `final`, [..., Z] or [...], with `active_units` in place of the moments."""
     means = dict(means)
     if "posterior_mean" in means:
-        variance = means.pop("posterior_square") - means.pop("posterior_mean") ** 2
-        means["active_units"] = (variance > ACTIVE).sum(-1)
+        moments = means.pop("posterior_mean"), means.pop("posterior_square")
+        means["active_units"] = active_units(*moments)
     return means
 
 
-def blocks(held, most):
-    """How a split is cut: the number of whole blocks, their rows, and those of a last smaller one.
+def active_units(mean, square):
+    """The number of latents whose posterior mean has a variance above 0.01 over the data.
 
-    Into equal blocks if there are some of at most `most` and at least half as many rows, since a
-    remainder is compiled apart. Else so that the remainder is large: some terms, as those of a
-    total correlation, are between the rows of a block.
+    Burda et al. (2016), section 5.2. `mean` and `square` [..., Z] are the means over the data of
+    the posterior mean and of its square.
+    """
+    return (square - mean**2 > ACTIVE).sum(-1)
+
+
+def blocks(held, most):
+    """Cuts a split into blocks: the number of whole ones, their rows, and those of a last one.
+
+    A block has between most/2 and `most` rows: a number that divides the split if there is one,
+    since a remainder needs a second compiled program; otherwise the one of the largest remainder,
+    since some terms, such as a total correlation, need many rows.
     """
     count = len(held["image"])
     if count <= most:
@@ -89,8 +94,8 @@ def count_blocks(held, most):
 def span(measure, most, config, state, held, sums, key, hp, start, stop):
     """Adds blocks `start` to `stop` (traced) of a split to `sums`, the means so far.
 
-    `measure(config, state, batch, key, hp)` is `terms` or `final`, a mean over its batch, at the
-    schedule's present point. `held` is what `data.held_out` gives. Cutting a split into spans
+    `measure(config, state, batch, key, hp)` is `terms` or `final`, a mean over its batch, with hyperparameters as
+    scheduled at state.step. `held` is what `data.held_out` gives. Cutting a split into spans
     changes no bit. All runs and epochs are given one `key`, and so meet the same noise.
     """
     hp = config.schedule(hp, state.step)
@@ -140,10 +145,10 @@ def of_split(config, state, held, key, hp):
     return summary(means(final, ROWS_BOUND, config, state, held, key, hp))
 
 
-def score(measured):
-    """What makes a run or an epoch better than another: its validation ELBO.
+def criterion(measured):
+    """The value by which epochs and runs are selected, higher is better: the validation ELBO.
 
-    Where an objective has no bound, a smaller distortion; where it has neither, a smaller loss.
+    Without a bound -distortion, and without that -loss.
     """
     for name, sign in (("elbo", 1), ("distortion", -1), ("loss", -1)):
         value = measured.get(f"validation_{name}")
@@ -152,7 +157,7 @@ def score(measured):
     return -math.inf
 
 
-def errors(x, image):
+def reconstruction_errors(x, image):
     """Squared error and cross-entropy of the mean reconstruction, summed over pixels, [B] each.
 
     The cross-entropy has a meaning for images in [0, 1]. A mean that can leave (0, 1), as a

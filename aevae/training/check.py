@@ -26,7 +26,7 @@ def check_run(config, dataset):
         raise InputError(
             f"batch {config.batch} is larger than the {size} training examples of {dataset.name}"
         )
-    config = shaped(config, dataset)
+    config = with_image_shape(config, dataset)
     hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
     names = f"{_name(config.objective)} with {_name(config.model)}"
 
@@ -45,8 +45,8 @@ def check_run(config, dataset):
     except Exception as error:
         if isinstance(error, KeyError):
             raise InputError(
-                f"{names}: there is no {error}; hparams has {', '.join(hp) or 'nothing'}, "
-                f"a batch {', '.join(dataset.train)}, size"
+                f"{names}: {error} is neither a hyperparameter ({', '.join(hp) or 'none'}) nor "
+                f"a field of the batch ({', '.join(dataset.train)}, size)"
             ) from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{names} fails: {reason}") from error
@@ -72,7 +72,7 @@ def _smallest_block(dataset):
     return min(found, key=lambda batch: len(batch["image"]))
 
 
-def shaped(config, dataset):
+def with_image_shape(config, dataset):
     """The config with the data's image shape in its model."""
     if getattr(config.model, "shape", dataset.shape) not in ((), dataset.shape):
         raise InputError(

@@ -11,7 +11,7 @@ from aevae import InputError
 from aevae.training.step import Window
 
 SHARE = 0.5  # of a device's memory, for data
-WINDOWS = 3  # at a time at most: one is trained on, one travels, one is freed
+WINDOWS = 3  # at a time at most: one in use, one in transfer, one being freed
 SHORTEST = 2  # steps: a loop of one step is compiled differently, to other last bits
 LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of Linux's control groups
 
@@ -31,8 +31,8 @@ def budget():
     return int(SHARE * min(host) / jax.local_device_count())
 
 
-def fit(stored, batch, seeds, held, allowed=None):
-    """The number of steps whose rows are on the devices at a time: an epoch's, if the data fit.
+def window_length(stored, batch, seeds, held, allowed=None):
+    """The number of steps in a window: all of an epoch's, if the data fit on the devices.
 
     Args:
       stored: the training data.
@@ -46,7 +46,7 @@ def fit(stored, batch, seeds, held, allowed=None):
     if held > allowed / 2:
         raise InputError(
             f"validation and test data take {held / 1e9:.2g} GB {limit}, and at most half is "
-            "theirs: take smaller slices, or raise --data_gb"
+            "theirs: take smaller slices, or raise memory (--data_gb)"
         )
     count, steps = len(stored["image"]), len(stored["image"]) // batch
     if bytes_of(stored) <= allowed - held:
@@ -56,7 +56,7 @@ def fit(stored, batch, seeds, held, allowed=None):
     if length < SHORTEST:
         raise InputError(
             f"windows of {SHORTEST} steps of {seeds} seeds take {SHORTEST * step / 1e9:.2g} GB "
-            f"{limit}, and held-out data {held / 1e9:.2g} GB: raise --data_gb, or take a smaller "
+            f"{limit}, and held-out data {held / 1e9:.2g} GB: raise memory (--data_gb), or take a smaller "
             "batch"
         )
     return min(length, steps)

@@ -9,11 +9,11 @@ from aevae.system import machine
 from aevae.training.check import check_run
 from aevae.training.loop import snapshots
 from aevae.training.population import populate
-from aevae.training.trained import EXAMPLES, Trained
+from aevae.training.trained_run import EXAMPLES, Trained
 
 
 def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
-    """Trains runs without a folder; a list of `Trained`, in the order of the runs.
+    """Trains runs in memory and returns a list of `Trained`, in the order of the runs.
 
     Runs of one network shape are trained together by one program, as a study trains them.
 
@@ -37,7 +37,7 @@ def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
         raise InputError("there is no run to train: configs is empty")
     paths, known, found = config.swept(runs[0], runs), {}, [None] * len(runs)
     tasks = []
-    for group in config.groups(runs):
+    for group in config.groups_of_one_program(runs):
         own = [runs[n] for n in group]
         stored = data.of(own[0], data_dir, dataset=dataset, known=known)
         tasks.append((group, own, stored, check_run(own[0], stored)))
@@ -56,7 +56,7 @@ def _trained(runs, population, paths):
         for name, values in (snapshot.metrics or {}).items():
             history.setdefault(name, []).append(values)
     examples, status = population.examples(EXAMPLES), snapshot.status
-    for member, (run, state) in enumerate(zip(runs, population.judged(snapshot))):
+    for member, (run, state) in enumerate(zip(runs, population.selected(snapshot))):
         ended = int(status.stopped[member]) or snapshot.epoch
         curves = {k: np.array(v)[:ended, member] for k, v in history.items()}
         row = {name: run.values.get(path) for name, path in paths.items()}

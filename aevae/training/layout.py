@@ -1,4 +1,4 @@
-"""How the runs of a group lie: along one axis, over the devices, so many on each at a time."""
+"""How the runs of a group are distributed: over the devices, and in chunks on each."""
 
 import time
 from typing import NamedTuple
@@ -8,7 +8,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
-from aevae.training.check import shaped
+from aevae.training.check import with_image_shape
 
 SPAN = 1.0  # seconds: how long the host waits for the devices at most, about
 SMALL = 30_000  # parameters: below it, a CPU trains several members at a time ...
@@ -24,18 +24,19 @@ class Layout(NamedTuple):
 
     @property
     def padded(self):
+        """The number of members, with those that fill the last chunks."""
         return (
             -(-self.members // (self.devices * self.chunk)) * self.devices * self.chunk
         )
 
 
 def lay_out(members, parameters, devices=None, chunk=None):
-    """The `Layout` of a group of `members` runs with so many `parameters` each.
+    """Chooses devices and chunk for `members` runs of `parameters` parameters each.
 
     A group smaller than the device count uses only as many devices as it has members. On a CPU,
-    large networks are trained one at a time, so that their state stays in the cache, and small
-    ones `CHUNK` at a time; an accelerator trains all at once. The bits of a run depend on the
-    chunk.
+    networks of 30,000 parameters or more are trained one at a time, so that their state stays in
+    the cache, and smaller ones 8 at a time; an accelerator trains all at once. The bits of a run
+    depend on the chunk.
     """
     devices = min(members, devices or jax.device_count())
     each = -(-members // devices)
@@ -55,7 +56,7 @@ class Members:
 
     def __init__(self, runs, dataset, layout):
         self.runs, self.layout = runs, layout
-        self.config = shaped(runs[0], dataset)
+        self.config = with_image_shape(runs[0], dataset)
         devices = jax.devices()[: layout.devices]
         self._mesh = jax.make_mesh(
             (len(devices),), ("M",), (AxisType.Auto,), devices=devices
@@ -69,9 +70,9 @@ class Members:
             for name in self.config.hparams
         }
 
-    def everyone(self, f, **options):
-        """`f(own, given, shared)` of one run, compiled for all of them: see `everyone`."""
-        return everyone(self._mesh, self.layout.chunk, f, **options)
+    def map_over_runs(self, f, **options):
+        """Compiles `f(carry, given, shared)` of one run for all members: see `map_over_runs`."""
+        return map_over_runs(self._mesh, self.layout.chunk, f, **options)
 
     def spread(self, values):
         """Values of the members, [M, ...], padded and placed as the members are."""
@@ -88,8 +89,8 @@ class Members:
     def work(self, run, carry, given, shared, start, units, pace):
         """Does units of work up to `units`, and yields (units done, carry) about every second.
 
-        `run(carry, given, (*shared, start, stop))` is what `everyone` compiled of a function that
-        does units `start` to `stop`. The carry that was yielded before is spent.
+        `run(carry, given, (*shared, start, stop))` is what `map_over_runs` compiled of a function that
+        does units `start` to `stop`. The carry that was yielded before is donated.
         """
         while start < units:
             stop = pace.begin(start, units)
@@ -119,11 +120,11 @@ class Pace:
         return self._stop
 
 
-def everyone(mesh, chunk, f, **options):
-    """Compiles `f(own, given, shared)` of one run for all runs: over the devices, then in chunks.
+def map_over_runs(mesh, chunk, f, **options):
+    """Compiles `f(carry, given, shared)` of one run for all runs: over devices, in chunks.
 
-    `own` and `given` have an axis of members, `shared` has none. Where there is an `own`, what
-    `f` returns takes its place, without a copy of the whole.
+    `carry` and `given` have a leading axis of members, `shared` has none. With a carry, the output
+    of `f` overwrites it in place; without, it is returned.
     """
 
     def of_all(own, given, shared):

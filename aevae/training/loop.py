@@ -9,9 +9,9 @@ from aevae.training.layout import Pace
 
 
 class Status(NamedTuple):
-    """What is known of each run at the end of an epoch, [M] each; epoch 0 is the start.
+    """What is known of each run at the end of an epoch, [M] each; epochs count from 1, and 0 is none yet.
 
-    `score` is the best so far of what `bounds.score` gives.
+    `score` is the best `bounds.criterion` so far.
     """
 
     score: np.ndarray
@@ -21,7 +21,7 @@ class Status(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A group of runs after `step` steps of epoch `epoch`, both counted from 0.
+    """A group of runs after `epoch` whole epochs and `step` steps of the next.
 
     `carry` is (State, sums of the epoch's metrics) and `best` the State of the best epoch without
     its optimizer's part, or None if the config keeps the last; every leaf is [M + padding, ...].
@@ -41,8 +41,8 @@ class Snapshot(NamedTuple):
 def snapshots(population, start=None, length=None):
     """Trains a population, and yields a `Snapshot` about every second until the results are there.
 
-    There is one at each epoch's end. The one that was yielded before is spent: its arrays now
-    hold the next.
+    There is one at each epoch's end. The arrays of a snapshot are donated to the next step:
+    copy what is needed before advancing.
 
     Args:
       population: a `Population`.
@@ -62,7 +62,7 @@ def snapshots(population, start=None, length=None):
                 step = pace.end(carry)
                 if step < population.steps:
                     yield Snapshot(epoch, step, carry, best, status)
-        for held in population.measure(population.terms, carry[0], length):
+        for held in population.evaluate(population.terms, carry[0], length):
             if held is None:  # not yet done
                 yield Snapshot(epoch, step, carry, best, status)
         sums = {f"train_{name}": np.asarray(v) for name, v in carry[1].items()}
@@ -79,7 +79,7 @@ def snapshots(population, start=None, length=None):
             )
         yield Snapshot(epoch, step, carry, best, status, metrics)
     judged = carry[0] if best is None else best
-    for held in population.measure(population.final, judged, length):
+    for held in population.evaluate(population.final, judged, length):
         if held is not None:
             held = {k: v for k, v in held.items() if not k.endswith("_loss")}
             status = _mark(status, held, epoch)
@@ -89,7 +89,7 @@ def snapshots(population, start=None, length=None):
 def _judge(population, epoch, metrics, status):
     """Which runs are at their best so far, and the new status of all."""
     running = status.stopped == 0
-    score = bounds.score(metrics)
+    score = bounds.criterion(metrics)
     better = running & np.isfinite(score) & (score > status.score)
     best = np.where(better, epoch, status.best).astype(np.int32)
     late = running & (epoch - best >= population.config.patience)

@@ -14,8 +14,8 @@ from aevae.training.layout import Members, Pace, lay_out
 from aevae.training.loop import Snapshot, Status
 from aevae.training.step import INIT_ROWS, init_state, initial_batch, train_span
 
-TERMS = bounds.terms, bounds.ROWS
-BOUNDS = bounds.final, bounds.ROWS_BOUND
+TERMS = bounds.terms, bounds.ROWS  # after each epoch
+BOUNDS = bounds.final, bounds.ROWS_BOUND  # after training
 USES = {bounds.terms: "terms", bounds.final: "bounds"}  # of evaluation keys
 
 
@@ -29,7 +29,7 @@ class Population(Members):
 
     def __init__(self, runs, dataset, layout, metrics, memory=None):
         super().__init__(runs, dataset, layout)
-        config, everyone = self.config, self.everyone
+        config, map_over_runs = self.config, self.map_over_runs
         self._distinct, which = np.unique(self.seeds, return_inverse=True)
         given = which.astype(np.int32), self.seeds, self.hp
         self._given = jax.device_put(given, self.along)
@@ -41,23 +41,23 @@ class Population(Members):
         self._first = {k: v[:INIT_ROWS] for k, v in dataset.train.items()}
         taken = sum(map(feed.bytes_of, held.values()))
         visited = dataset.train, config.batch
-        length = feed.fit(*visited, len(self._distinct), taken, memory)
+        length = feed.window_length(*visited, len(self._distinct), taken, memory)
         self.feed = feed.Feed(*visited, self._distinct, self.everywhere, length)
         self._held = jax.device_put(held, self.everywhere)
 
         # It runs once: half the compile time is worth more than faster code.
         quick = {"xla_backend_optimization_level": 1}
         start = functools.partial(_start, config, metrics, len(dataset.train["image"]))
-        self._start = everyone(start, compiler_options=quick)
-        self._run = everyone(functools.partial(_run, config), donate_argnums=0)
+        self._start = map_over_runs(start, compiler_options=quick)
+        self._run = map_over_runs(functools.partial(_run, config), donate_argnums=0)
         self.better = jax.jit(_better, donate_argnums=0)
         self._held_runs = {
-            (measure, most): everyone(
+            (measure, most): map_over_runs(
                 functools.partial(_held, measure, most, config), donate_argnums=0
             )
             for measure, most in (TERMS, BOUNDS)
         }
-        self.terms = TERMS  # measured at each epoch's end, and at the end of all
+        self.terms = TERMS
         self.final = BOUNDS if "elbo" in metrics else TERMS
         self._paces, self._sums = {}, {}
 
@@ -92,7 +92,7 @@ class Population(Members):
         if set(names) != set(arrays):
             odd = ", ".join(sorted(set(names) ^ set(arrays))[:3])
             raise InputError(
-                f"a checkpoint is of another state than this code's: {odd}"
+                f"the checkpoint does not match this code; arrays that only one of them has: {odd}"
             )
         count, padded = len(self.runs), self.layout.padded
         spread = [*range(count), *[count - 1] * (padded - count)]
@@ -103,7 +103,7 @@ class Population(Members):
         placed = jax.device_put(jax.tree.unflatten(structure, placed), self.along)
         return Snapshot(epoch, step, *placed, status)
 
-    def measure(self, which, state, length):
+    def evaluate(self, which, state, length):
         """Evaluates all members: yields None until it is done, and then {part_name: [M]}."""
         (measure, most), run = which, self._held_runs[which]
         pace = self._paces.setdefault((which, length), Pace(length))
@@ -112,7 +112,7 @@ class Population(Members):
         if which not in self._sums:
             self._sums[which] = self._zeros(measure, most, state)
         sums, given = self._sums[which], (*self._given, state)
-        # What is in the sums before the first unit is not counted.
+        # `bounds.span` resets the sums at its first block, so the old buffer serves again.
         for done, new in self.work(run, sums, given, (self._held,), 0, blocks, pace):
             self._sums[which] = sums = new
             if done < blocks:
@@ -132,7 +132,7 @@ class Population(Members):
         return self.zeros(jax.eval_shape(of_one, *one, self._held))
 
     def span(self, carry, window, start, stop, running=None):
-        """Takes steps `start` to `stop` of an epoch, within a window of it; `carry` is spent."""
+        """Takes steps `start` to `stop` of an epoch, within a window of it; `carry` is donated."""
         return self._run(carry, *self._inputs(window, start, stop, running))
 
     def _inputs(self, window, start, stop, running):
@@ -149,8 +149,8 @@ class Population(Members):
         """The state of every member after its last step, as NumPy arrays."""
         return self._apart(snapshot.carry[0])
 
-    def judged(self, snapshot):
-        """The state of every member that the results are of."""
+    def selected(self, snapshot):
+        """The state of every member that is reported: of its best epoch, or its last."""
         return self._apart(
             snapshot.carry[0] if snapshot.best is None else snapshot.best
         )

@@ -1,4 +1,4 @@
-"""One run: its state, a train step, and a span of steps. Nothing here knows that runs are batched."""
+"""One run: its state, a train step, and a span of steps. This file is for one run."""
 
 from typing import Any, NamedTuple
 

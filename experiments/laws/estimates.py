@@ -10,8 +10,9 @@ import numpy as np
 
 from aevae import data, models, networks, objectives, optim
 from aevae.config import Config
-from aevae.evaluation import disentanglement, likelihood
+from aevae.evaluation import aggregate, annealing, disentanglement, likelihood, scores
 from aevae.models import distributions
+from aevae.models.distributions import Normal
 from experiments.laws.law import Law, above
 
 SIGMA = 0.6
@@ -76,11 +77,9 @@ def bounds(count=2000, steps=1000):
         margin = gap.mean() / (gap.std(ddof=1) / math.sqrt(count))
         rows.append(above(f"{low} <= {high}: margin in standard errors", margin, 4.0))
     some = {"image": held["image"][:200]}
-    of, units = likelihood.annealing(config, 16, steps, False, some)
+    of, units = annealing.annealing(config, 16, steps, False, some)
     run = jax.jit(
-        functools.partial(
-            likelihood.anneal, config, 16, steps, False, jax.random.key(1)
-        )
+        functools.partial(annealing.anneal, config, 16, steps, False, jax.random.key(1))
     )
     carry = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), of(given))
     low = np.float64(run(carry, given, (some, 0, units))["lower"])
@@ -127,9 +126,9 @@ def ceilings(count=10_000):
         Law("beta-VAE score of a perfect code", 1.0, best["beta_vae_score"], 0.005),
     ]
     kept = {
-        "MIG": disentanglement.mig(turned, factors) / best["mig"],
-        "FactorVAE score": disentanglement.factor_vae_score(turned, factors),
-        "beta-VAE score": disentanglement.beta_vae_score(turned, factors),
+        "MIG": scores.mig(turned, factors) / best["mig"],
+        "FactorVAE score": scores.factor_vae_score(turned, factors),
+        "beta-VAE score": scores.beta_vae_score(turned, factors),
     }
     rows.append(Law("MIG that a rotation keeps, at most ½", 0.0, kept["MIG"], 0.5))
     for name in ("FactorVAE score", "beta-VAE score"):
@@ -158,10 +157,10 @@ def information(count=10_000):
     }
     mean = random.normal(size=(count, latent)) @ a.T
     z = mean + noise * random.normal(size=mean.shape)
-    own = jnp.float32(mean), jnp.full(mean.shape, noise, jnp.float32), jnp.float32(z)
+    q = Normal(jnp.float32(mean), jnp.full(mean.shape, noise, jnp.float32))
     zeros = {name: jnp.zeros(count) for name in ("log_q", "log_each")}
-    units = likelihood.aggregate_units(mean, z)
-    found = jax.jit(likelihood.aggregate)(zeros, own, (0, units))
+    units = aggregate.aggregate_units(q, z)
+    found = jax.jit(aggregate.aggregate)(zeros, (q, jnp.float32(z)), (0, units))
     log_q, log_each = (np.float64(found[name]) for name in ("log_q", "log_each"))
     log_qz = -0.5 * (((z - mean) / noise) ** 2).sum(1) - latent * (
         math.log(noise) + 0.5 * math.log(2 * math.pi)

@@ -7,7 +7,7 @@ from aevae import data
 from aevae.evaluation import representation
 from aevae.figures import sheet
 from aevae.runs import trained
-from aevae.training.trained import EXAMPLES
+from aevae.training.trained_run import EXAMPLES
 from experiments.published.job import Fact, Outcome, Part, Row
 
 FULL, IMAGES = 100, 60_000

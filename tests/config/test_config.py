@@ -59,7 +59,7 @@ def test_a_product_has_its_first_name_slowest():
         (3, 1),
         (3, 4),
     ]
-    assert config.groups(runs) == [[0, 1], [2, 3]]
+    assert config.groups_of_one_program(runs) == [[0, 1], [2, 3]]
 
 
 def test_a_list_is_a_union_in_which_weights_move_together():
@@ -69,14 +69,14 @@ def test_a_list_is_a_union_in_which_weights_move_together():
         (1, 1e-3),
         (4, 1e-4),
     ]
-    assert config.groups(runs) == [[0, 1]]
+    assert config.groups_of_one_program(runs) == [[0, 1]]
 
 
 def test_what_changes_a_shape_makes_a_group():
     grid = [{"k": (1, 5), "seed": (0, 1), "encoder.widths": ((8,), (8, 8))}]
     runs = config.expand(base(), grid)
-    assert sorted(map(len, config.groups(runs))) == [2, 2, 2, 2]
-    for group in config.groups(runs):
+    assert sorted(map(len, config.groups_of_one_program(runs))) == [2, 2, 2, 2]
+    for group in config.groups_of_one_program(runs):
         assert (
             len(
                 {

@@ -232,7 +232,7 @@ def test_an_autoencoder_has_no_bound(tmp_path):
     found = evaluate.run(tmp_path / "ae", k=3)
     assert "probe_accuracy" in found and "iwae_3" not in found
     with pytest.raises(
-        InputError, match="likelihood has no meaning here: the objective"
+        InputError, match="likelihood cannot be measured: the objective"
     ):
         evaluate.run(tmp_path / "ae", ["likelihood"], k=3)
 

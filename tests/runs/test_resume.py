@@ -185,7 +185,7 @@ def test_damaged_tables_are_mended_from_the_checkpoints(straight, tmp_path, caps
         path.write_bytes(path.read_bytes()[:-7])
     (tmp_path / "run" / "timing.csv").unlink()
     assert len(tables.read(tmp_path / "run" / "curves.csv")) == 2 * 2 * 3 - 1
-    assert train(tmp_path / "run").trained == 0
+    assert train(tmp_path / "run").groups == 0
     lines = capsys.readouterr().err
     for name in ("curves.csv", "results.csv"):
         assert f"{name}: its last row was cut short; the table is written anew" in lines
@@ -202,7 +202,7 @@ def test_missing_parameters_are_written_again(straight, tmp_path):
     with pytest.raises(InputError, match=r"0002.npz is damaged: delete it"):
         trained.load(tmp_path / "run", latent=3, seed=0)
     path.unlink()
-    assert train(tmp_path / "run").trained == 1
+    assert train(tmp_path / "run").groups == 1
     assert_same(tmp_path / "run", straight)
 
 
@@ -234,7 +234,7 @@ def test_another_number_of_devices_is_said_and_close(
 def test_a_finished_command_does_nothing(straight, capsys):
     before = {p: p.stat().st_mtime_ns for p in straight.rglob("*") if p.name != ".lock"}
     outcome = train(straight)
-    assert outcome.trained == 0 and len(outcome.rows) == 4
+    assert outcome.groups == 0 and len(outcome.rows) == 4
     assert "is finished: nothing to do" in capsys.readouterr().err
     after = {p: p.stat().st_mtime_ns for p in straight.rglob("*") if p.name != ".lock"}
     assert after == before
@@ -251,7 +251,7 @@ def test_more_epochs_continue_the_runs(straight, tmp_path):
 def test_new_points_and_seeds_are_new_groups(straight, tmp_path):
     shutil.copytree(straight, tmp_path / "run")
     grid = {"latent": (2,), "seed": (1, 2, 3)}
-    assert train(tmp_path / "run", grid).trained == 1
+    assert train(tmp_path / "run", grid).groups == 1
     rows = tables.results(tmp_path / "run")
     known = [(0, 2, 0), (1, 2, 1), (2, 3, 0), (3, 3, 1)]
     new = [(4, 2, 2), (5, 2, 3)]
@@ -265,7 +265,7 @@ def test_new_points_and_seeds_are_new_groups(straight, tmp_path):
     assert [grid["seed"] for grid in asked] == [[0, 1], [1, 2, 3]]
     assert record["groups"] == [[0, 1], [2, 3], [4, 5]]
     # And the first command again finds all of its runs there.
-    assert train(tmp_path / "run").trained == 0
+    assert train(tmp_path / "run").groups == 0
 
 
 def test_a_new_axis_is_a_new_column(straight, tmp_path):
@@ -314,7 +314,7 @@ def test_other_code_and_other_data_are_refused(straight, tmp_path, monkeypatch):
     asked = {"overrides": SMALL, "grid": GRID}
     same = tmp_path / "same.py"
     same.write_text(text.replace('"""The main', '"""Our') + "\n# the same\n")
-    assert study.run(same, straight, **asked).trained == 0
+    assert study.run(same, straight, **asked).groups == 0
     other = tmp_path / "other.py"
     other.write_text("LIMIT = 3\n" + text)
     with pytest.raises(InputError, match="the config file's code is not that of"):
@@ -356,7 +356,7 @@ def test_a_class_and_a_function_within_are_code_too(straight, tmp_path):
 def test_a_folder_of_a_config_guards_itself_too(tmp_path):
     base = dataclasses.replace(config.load(CONFIG), grid=None)
     asked = {"overrides": SMALL | {"latent": 2}}
-    assert study.run(base, tmp_path / "run", **asked).trained == 1
+    assert study.run(base, tmp_path / "run", **asked).groups == 1
     other = config.replace(base, "hparams", {"beta": 1.0, "lr": 0.01})
     says = (
         "lr of its Config was 0.003, and now is 0.01: what changes goes into overrides"
@@ -364,10 +364,10 @@ def test_a_folder_of_a_config_guards_itself_too(tmp_path):
     with pytest.raises(InputError, match=says):
         study.run(other, tmp_path / "run", **asked)
     more = dataclasses.replace(base, grid={"seed": (0, 1)})
-    assert study.run(more, tmp_path / "run", **asked).trained == 1
+    assert study.run(more, tmp_path / "run", **asked).groups == 1
     assert [row["seed"] for row in tables.results(tmp_path / "run")] == [0, 1]
     more = asked["overrides"] | {"epochs": 4}
-    assert study.run(base, tmp_path / "run", overrides=more).trained == 2
+    assert study.run(base, tmp_path / "run", overrides=more).groups == 2
     assert trained.load(tmp_path / "run", base, seed=1).config.epochs == 4
 
 
@@ -466,14 +466,14 @@ def test_the_best_parameters_are_those_of_the_best_epoch(tmp_path):
     for row in rows:
         elbos = [r["validation_elbo"] for r in curves if r["run"] == row["run"]]
         assert row["epoch"] == 1 + int(np.argmax(elbos))
-        assert (row["parameters"], row["epochs"]) == ("best", 6)
+        assert (row["kept"], row["epochs"]) == ("best", 6)
     assert rows[0]["epoch"] < 6 and rows[1]["epoch"] == 6
     quick |= {"epochs": rows[0]["epoch"], "keep": "last"}
     train(tmp_path / "until", grid, **quick)
     best = trained.load(tmp_path / "run", lr=1.0)
     until = trained.load(tmp_path / "until", lr=1.0)
     jax.tree.map(np.testing.assert_array_equal, best.params, until.params)
-    assert best.row["elbo"] == until.row["elbo"] and until.row["parameters"] == "last"
+    assert best.row["elbo"] == until.row["elbo"] and until.row["kept"] == "last"
     last = trained.load(tmp_path / "run", lr=1.0, last=True)
     params = contents(tmp_path / "run")
     record.params_path(tmp_path / "run", 1, last=True).unlink()

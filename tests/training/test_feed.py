@@ -72,7 +72,7 @@ def told(population, snapshot, length=None):
             told += [(k, np.asarray(v).tobytes()) for k, v in (found or {}).items()]
     told += [leaf.tobytes() for leaf in jax.tree.leaves(population.states(snapshot))]
     return told + [
-        leaf.tobytes() for leaf in jax.tree.leaves(population.judged(snapshot))
+        leaf.tobytes() for leaf in jax.tree.leaves(population.selected(snapshot))
     ]
 
 
@@ -134,13 +134,13 @@ def test_windows_hold_the_rows_of_the_order_and_no_more(labeled):
 
 def test_as_many_steps_as_fit_are_on_a_device(labeled):
     def fit(allowed, seeds=2):
-        return feed.fit(labeled.train, 8, seeds, HELD, allowed)
+        return feed.window_length(labeled.train, 8, seeds, HELD, allowed)
 
     assert fit(HELD + 52 * ROW) == 6  # all of them
     three = 3 * 2 * 8 * ROW  # windows of a step of two seeds
     for allowed, steps in ((HELD + 2 * three, 2), (HELD + 4 * three, 4)):
         longer = {k: np.repeat(v, 20, 0) for k, v in labeled.train.items()}
-        assert feed.fit(longer, 8, 2, HELD, allowed) == steps
+        assert feed.window_length(longer, 8, 2, HELD, allowed) == steps
     with pytest.raises(InputError, match="held-out .* raise --data_gb, or take a sm"):
         fit(HELD + 52 * ROW - 1, seeds=9)
     with pytest.raises(InputError, match="take smaller slices, or raise --data_gb"):

@@ -11,7 +11,7 @@ from aevae import InputError, data, models, networks, objectives, optim
 from aevae.config import Config
 from aevae.models import distributions
 from aevae.training import bounds
-from aevae.training.check import check_run, shaped
+from aevae.training.check import check_run, with_image_shape
 from aevae.training.layout import lay_out
 from aevae.training.loop import _judge, _mark, snapshots
 from aevae.training.population import Population
@@ -79,7 +79,7 @@ def test_a_member_equals_the_run_alone(name, tiny):
     """The run alone is plain jit of `train`: no group, no vmap, no devices."""
     runs = [run(name, seed=s, lr=lr) for s in (0, 1) for lr in (1e-3, 3e-3)]
     states, curves, _ = together(runs, tiny, devices=2)
-    config = shaped(runs[3], tiny)
+    config = with_image_shape(runs[3], tiny)
     hp = {k: jnp.float32(v) for k, v in config.hparams.items()}
     start = jax.jit(functools.partial(init_state, config))
     state = start(data.none(None, data.rows(tiny.train, slice(None))), 1, hp)
@@ -238,7 +238,7 @@ def test_results_are_the_bounds(tiny):
     assert (results["test_iwae"] > results["test_elbo"]).all()
     # One draw a point against 64 of them.
     np.testing.assert_allclose(results["test_elbo"], curves[-1]["test_elbo"], rtol=0.03)
-    config = shaped(runs[0], tiny)
+    config = with_image_shape(runs[0], tiny)
     binarize = jax.jit(config.binarization)
     batch = binarize(data.evaluation_key("test", "binarization"), tiny.test)
     q = jax.jit(functools.partial(config.model.apply, method="encode"))(
@@ -251,7 +251,7 @@ def test_results_are_the_bounds(tiny):
 
 def test_active_units_are_counted_by_the_variance_of_the_mean(tiny):
     """Against float64 NumPy, with one latent cut off by hand."""
-    config = shaped(run(), tiny)
+    config = with_image_shape(run(), tiny)
     rows = data.threshold(None, {"image": tiny.test["image"]})
     hp = {"beta": jnp.float32(1), "lr": jnp.float32(1)}
     state = jax.jit(functools.partial(init_state, config))(

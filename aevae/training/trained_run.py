@@ -46,7 +46,7 @@ class Trained:
         return self._apply("decode", z, batch or {}, self.hp)
 
     def prior(self, batch=None):
-        """p(z), [1, Z]."""
+        """The prior p(z), [1, Z]."""
         return self._apply("prior", batch or {})
 
     def reconstruct(self, images):
@@ -55,11 +55,11 @@ class Trained:
         return self.decode(self.encode(batch).sample(None), batch).mean
 
     def sample(self, key, count, batch=None):
-        """Mean images of `count` codes drawn from the prior, [count, H, W, C].
+        """Generates images: the mean of p(x|z) at `count` codes drawn from the prior, [count, H, W, C].
 
         `batch` has what the model reads beside the image: the labels of a conditional VAE.
         """
-        return self.decode(self.prior().sample(key, count), batch).mean
+        return self.decode(self.prior(batch).sample(key, count), batch).mean
 
     def _batch(self, images):
         batch = images if isinstance(images, dict) else {"image": images}
