@@ -12,9 +12,9 @@ prove nothing. Where a module-scoped fixture trains what is compared, mark the m
 that a test starts compile as a user's do, at the full level.
 
 The checks of keys and tracers trace every function anew at each call, which is half of a test's
-time. A module marked `retraced` is without them: it trains and opens runs by functions that
-other modules of the default suite trace under both checks (test_population and test_feed those
-that train, test_figures and test_evaluate those of an opened run).
+time. What is marked `retraced` is without them: it trains, opens and evaluates runs by functions
+that other tests of the default suite trace under both checks (test_feed those that train,
+test_figures those of an opened run, test_evaluate's first test those of measures).
 
 A test marked `slow` runs with `-m slow`, or when it is named: `pytest tests/x.py::test_y`.
 """

@@ -26,6 +26,8 @@ from experiments import (
     verify,
 )
 
+pytestmark = pytest.mark.retraced
+
 ROOT = Path(__file__).parents[1]
 GUIDES = (
     *("README.md", "configs/README.md", "aevae/data/README.md"),

@@ -65,6 +65,7 @@ def test_it_adds_columns_and_changes_no_other(folder):
     assert active == rows[0]["active_units"]
 
 
+@pytest.mark.retraced
 def test_the_aggregate_posterior_is_of_all_codes_whatever_the_blocks(
     folder, tmp_path, monkeypatch
 ):
@@ -81,6 +82,7 @@ def test_the_aggregate_posterior_is_of_all_codes_whatever_the_blocks(
     np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.retraced
 def test_a_schedule_is_followed(tmp_path):
     """What is evaluated is at the hyperparameters of the last step: here no weight matters to it."""
     path = tmp_path / "ramp"
@@ -94,6 +96,7 @@ def test_a_schedule_is_followed(tmp_path):
         evaluate.run(path, ["udr"])
 
 
+@pytest.mark.retraced
 def test_training_images_are_scored_as_test_images_are(tmp_path):
     """Where the two are the same images, the same bound to sampling noise; and the first of them."""
     path = tmp_path / "same"
@@ -181,6 +184,7 @@ def test_more_epochs_make_what_was_found_stale(folder, tmp_path):
     assert old["pca_squared_error"] > 0 and new["pca_squared_error"] is None
 
 
+@pytest.mark.retraced
 def test_diverged_runs_are_left_out_and_said_to_be(tmp_path, capfd):
     ask = {"overrides": SMALL, "grid": {"lr": (1e-3, 1e30)}}
     study.run("configs/digits.py", tmp_path / "runs", **ask)
@@ -225,9 +229,13 @@ def test_a_folder_without_finished_runs_is_refused(tmp_path, folder):
         evaluate.run(tmp_path)
 
 
+@pytest.mark.retraced
 def test_an_autoencoder_has_no_bound(tmp_path):
     study.run(
-        "configs/methods.py:autoencoder", tmp_path / "ae", overrides={"epochs": 2}
+        "configs/methods.py:autoencoder",
+        tmp_path / "ae",
+        overrides={"epochs": 2},
+        grid={"latent": (2,)},
     )
     found = evaluate.run(tmp_path / "ae", k=3)
     assert "probe_accuracy" in found and "iwae_3" not in found
@@ -330,6 +338,7 @@ def outside(tmp_path, monkeypatch):
     sys.modules.pop("mine", None)
 
 
+@pytest.mark.retraced
 def test_a_measure_from_outside_is_one_function(folder, outside, tmp_path):
     path = tmp_path / "runs"
     shutil.copytree(folder, path)
@@ -357,6 +366,7 @@ def test_a_measure_from_outside_is_one_function(folder, outside, tmp_path):
         np.testing.assert_allclose(again, np.multiply(once, factor), rtol=1e-5)
 
 
+@pytest.mark.retraced
 def test_fresh_measures_again_and_comments_do_not(folder, outside, monkeypatch):
     import mine
 
@@ -383,6 +393,7 @@ def test_a_function_of_a_notebook_is_kept_under_its_code():
     assert codes[0] == codes[2] != codes[1]
 
 
+@pytest.mark.retraced
 def test_what_seeds_agree_on_is_of_the_whole_folder(tmp_path, digits):
     """A seed that is added is a group of its own, and counts for those that were there."""
     path, ask = tmp_path / "grown", {"overrides": SMALL}
@@ -405,6 +416,7 @@ def test_what_seeds_agree_on_is_of_the_whole_folder(tmp_path, digits):
     assert len(set(found)) > 1
 
 
+@pytest.mark.retraced
 def test_a_score_from_outside_has_a_column_and_a_ceiling(factored, outside):
     found = evaluate.run(
         factored, ["disentanglement"], metrics=["mig", "mine:first_factor"]
@@ -415,6 +427,7 @@ def test_a_score_from_outside_has_a_column_and_a_ceiling(factored, outside):
         assert 0 <= row["first_factor"] < 1
 
 
+@pytest.mark.retraced
 def test_a_posterior_from_outside_has_the_parts_of_its_rate(tmp_path, digits):
     """Against float64: q(z) by all posteriors of the test split, at the same codes."""
     base = run_of(
@@ -447,6 +460,7 @@ def test_a_posterior_from_outside_has_the_parts_of_its_rate(tmp_path, digits):
     np.testing.assert_allclose(variance, mean.var(0), rtol=1e-4)
 
 
+@pytest.mark.retraced
 def test_a_missing_method_is_named(tmp_path):
     study.run(
         "configs/methods.py:iaf", tmp_path / "run", overrides={"epochs": 1}, grid={}

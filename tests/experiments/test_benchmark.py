@@ -83,6 +83,7 @@ def measure(path, *arguments):
     return done.stdout, json.loads(path.read_text())
 
 
+@pytest.mark.retraced
 def test_it_writes_what_it_prints(tmp_path):
     text, found = measure(tmp_path / "new" / "b.json", "--nolaunch")
     assert found["overrides"] == {"encoder.widths": "8", "batch": "400"}

@@ -12,6 +12,8 @@ from experiments import command
 from experiments import figures as figures_command
 from experiments import sweep as sweep_command
 
+pytestmark = pytest.mark.retraced
+
 QUICK = [
     "--config.epochs=1",
     "--config.batch=600",

@@ -11,6 +11,8 @@ from aevae.runs import study, tables
 from aevae.runs.tables import Table
 from experiments import command, compare, frontier
 
+pytestmark = pytest.mark.retraced
+
 SMALL = ["--config.epochs=2", "--config.encoder.widths=8", "--config.decoder.widths=8"]
 
 

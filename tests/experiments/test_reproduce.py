@@ -98,6 +98,7 @@ def test_every_config_is_one_and_is_as_the_paper_says():
     assert iwae.FULL == sum(3**i for i in range(8))
 
 
+@pytest.mark.retraced
 def test_a_budget_is_spent_once_and_a_larger_one_trains_further(tmp_path, monkeypatch):
     """And what two calls have trained has the bits of one."""
     monkeypatch.chdir(ROOT)

@@ -17,7 +17,7 @@ from aevae.training.loop import _judge, _mark, snapshots
 from aevae.training.population import Population
 from aevae.training.step import State, Window, init_state, train_span
 
-pytestmark = pytest.mark.bits
+pytestmark = [pytest.mark.bits, pytest.mark.retraced]
 
 OBJECTIVES = {
     "autoencoder": (objectives.autoencoder, {"sigma": 0.7}),
