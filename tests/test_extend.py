@@ -150,7 +150,7 @@ def test_a_network_a_likelihood_and_an_objective(digits):
     loss = trained.history["test_loss"]
     terms = [trained.history[f"test_{name}"] for name in ("distortion", "rate")]
     np.testing.assert_allclose(loss, terms[0] + np.maximum(terms[1], 5.0), rtol=1e-5)
-    with pytest.raises(InputError, match="there is no 'limit'"):
+    with pytest.raises(InputError, match="'limit' is neither a hyperparameter"):
         check_run(
             dataclasses.replace(run, hparams={"lr": 1e-3, "freedom": 4.0}), digits
         )

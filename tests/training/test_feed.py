@@ -141,9 +141,13 @@ def test_as_many_steps_as_fit_are_on_a_device(labeled):
     for allowed, steps in ((HELD + 2 * three, 2), (HELD + 4 * three, 4)):
         longer = {k: np.repeat(v, 20, 0) for k, v in labeled.train.items()}
         assert feed.window_length(longer, 8, 2, HELD, allowed) == steps
-    with pytest.raises(InputError, match="held-out .* raise --data_gb, or take a sm"):
+    with pytest.raises(
+        InputError, match="held-out .* raise memory \(--data_gb\), or take"
+    ):
         fit(HELD + 52 * ROW - 1, seeds=9)
-    with pytest.raises(InputError, match="take smaller slices, or raise --data_gb"):
+    with pytest.raises(
+        InputError, match="take smaller slices, or raise memory \(--data_gb\)"
+    ):
         fit(2 * HELD - 1)
     assert 0 < feed.budget() < 2**50
 

@@ -304,7 +304,7 @@ def test_layout_wastes_little(runs, devices, chunk, expected):
             {"hparams": {"beta": 1.0, "lr": 1e-3, "gama": 2.0}},
             "nothing reads .* gama; it reads",
         ),
-        ({"hparams": {"lr": 1e-3}}, "no 'beta'; hparams has lr"),
+        ({"hparams": {"lr": 1e-3}}, r"'beta' is neither a hyperparameter \(lr\) nor"),
         ({"batch": 49}, "batch 49 is larger than the 48"),
         ({"objective": lambda *a: 1 / 0}, "fails: division by zero"),
     ],
