@@ -142,11 +142,11 @@ def test_as_many_steps_as_fit_are_on_a_device(labeled):
         longer = {k: np.repeat(v, 20, 0) for k, v in labeled.train.items()}
         assert feed.window_length(longer, 8, 2, HELD, allowed) == steps
     with pytest.raises(
-        InputError, match="held-out .* raise memory \(--data_gb\), or take"
+        InputError, match=r"held-out .* raise memory \(--data_gb\), or take"
     ):
         fit(HELD + 52 * ROW - 1, seeds=9)
     with pytest.raises(
-        InputError, match="take smaller slices, or raise memory \(--data_gb\)"
+        InputError, match=r"take smaller slices, or raise memory \(--data_gb\)"
     ):
         fit(2 * HELD - 1)
     assert 0 < feed.budget() < 2**50
