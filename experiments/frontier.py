@@ -14,7 +14,7 @@ import numpy as np
 from absl import flags
 
 from aevae import InputError
-from aevae.runs import tables
+from aevae.runs import record, tables
 from experiments import command
 
 
@@ -24,6 +24,7 @@ def define():
 
 def table(workdir):
     """The table of a run folder, as lines of cells, and [(fact, whether it holds)] of the three facts."""
+    record.read(workdir)
     rows = [row for row in tables.results(workdir) if row["diverged"] is None]
     if "beta" not in rows[0] or rows[0]["elbo"] is None:
         raise InputError(

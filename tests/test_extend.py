@@ -15,6 +15,8 @@ from aevae import InputError, data, models, objectives
 from aevae.training import fit
 from aevae.training.check import check_run
 
+pytestmark = pytest.mark.retraced
+
 
 class Wide(nn.Module):
     """A network of one's own: features of an image."""

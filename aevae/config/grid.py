@@ -159,8 +159,14 @@ def groups_of_one_program(runs):
             for path, fact in run.facts.items()
             if path != "seed"
         )
-        found.setdefault(static, []).append(index)
+        things = (getattr(v, "func", v) for v in run.values.values() if not _plain(v))
+        found.setdefault((static, *map(id, things)), []).append(index)
     return list(found.values())
+
+
+def _plain(value):
+    """Whether a value is equal to another if their texts are; functions of one name may differ."""
+    return isinstance(value, (bool, int, float, str, tuple, list, type(None)))
 
 
 def join(runs, more, names):

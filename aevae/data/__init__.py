@@ -21,7 +21,16 @@ from aevae.data.binarization import (
     stochastic,
     threshold,
 )
-from aevae.data.dataset import PARTS, DataSet, arrays, load, name_of, of, rows
+from aevae.data.dataset import (
+    PARTS,
+    DataSet,
+    arrays,
+    check_given,
+    load,
+    name_of,
+    of,
+    rows,
+)
 
 __all__ = [
     "EVALUATION_SEED",
@@ -30,6 +39,7 @@ __all__ = [
     "DataSet",
     "arrays",
     "binarized",
+    "check_given",
     "draw_held_out",
     "evaluation_key",
     "fixed",

@@ -75,6 +75,20 @@ def name_of(dataset):
     return dataset.name if isinstance(dataset, DataSet) else user_arrays.NAME
 
 
+def check_given(dataset, configs):
+    """Raises InputError if configs are swept over data or splits that a given data set ignores."""
+    names = () if dataset is None else ("dataset",)
+    if isinstance(dataset, DataSet):
+        names = "dataset", *PARTS
+    for name in names:
+        found = list(dict.fromkeys(getattr(config, name) for config in configs))
+        if len(found) > 1:
+            raise InputError(
+                f"the runs differ in {name} ({', '.join(found)}), which the data set that is given "
+                "takes the place of: leave one out"
+            )
+
+
 def load(
     name, train="train", validation="validation", test="test", data_dir=None
 ) -> DataSet:
@@ -96,6 +110,10 @@ def load(
         return name
     if not isinstance(name, str):
         source = user_arrays.given(name)
+    elif name == user_arrays.NAME:
+        raise InputError(
+            "the data set 'arrays' was given in memory: give it again, as dataset=..."
+        )
     elif user_arrays.is_file(name):
         source = user_arrays.load(name)
     else:

@@ -9,8 +9,9 @@
 A measure is given the `work.Work` of a group and yields, run by run in their order, {column:
 value}, perhaps with {name: [Z]} of the latents beside it. With `across=True` it is given the works
 of all groups of a folder, and yields for all of their runs. Its keyword-only parameters are its
-options: from them follow the flags and the help of `experiments.evaluate`, whose
-`--measures=module:function` takes a measure that is not in the package.
+options: from those of the package's measures follow the flags and the help of
+`experiments.evaluate`. `--measures=module:function` takes a measure that is not in the package,
+with the defaults of its options; from Python they are arguments of `evaluate.run`.
 """
 
 import ast
@@ -18,8 +19,10 @@ import hashlib
 import importlib
 import inspect
 import sys
+import textwrap
 import typing
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from aevae import InputError
@@ -28,10 +31,11 @@ from aevae import InputError
 class Option(NamedTuple):
     """An option of a measure: what its values depend on beside the run."""
 
-    kind: type  # int, or list of names
+    kind: type  # int, float, str, or list of names
     default: Any
     help: str
     check: Callable  # (value, facts) -> what is wrong, as a sentence, or None
+    functions: Callable  # value -> the functions that it names, whose code counts
 
 
 class Contract(NamedTuple):
@@ -82,11 +86,21 @@ def _options(function):
     hints = typing.get_type_hints(function, include_extras=True)
     found = {}
     for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind == parameter.KEYWORD_ONLY:
-            kind, text, *check = typing.get_args(hints[name])
-            check = check[0] if check else lambda value, facts: None
-            found[name] = Option(kind, parameter.default, text, check)
+        if parameter.kind != parameter.KEYWORD_ONLY:
+            continue
+        kind, *more = typing.get_args(hints.get(name)) or (None,)
+        if kind not in KINDS or not more or parameter.default is parameter.empty:
+            raise InputError(
+                f"the option {name} of {function.__name__} needs a default and an annotation "
+                "Annotated[kind, help], kind one of int, float, str, list"
+            )
+        text, check, functions = (*more, *NO_MORE[len(more) - 1 :])
+        found[name] = Option(kind, parameter.default, text, check, functions)
     return found
+
+
+KINDS = int, float, str, list
+NO_MORE = (lambda value, facts: None, lambda value: ())  # no check, no functions
 
 
 def missing(function, facts):
@@ -101,6 +115,9 @@ def check_options(function, given, facts):
     for name, option in function.contract.options.items():
         value = given.get(name, option.default)
         fault = option.check(value, facts)
+        listed = option.kind is list and isinstance(value, (tuple, list))
+        if not (fault or listed or type(value) is option.kind):
+            fault = f"must be of type {option.kind.__name__}"
         if fault:
             raise InputError(f"{name} {fault}, not {value!r}")
         found[name] = value
@@ -110,10 +127,15 @@ def check_options(function, given, facts):
 def find(names, known, attribute="contract"):
     """Functions by name: of the known ones, `module:function`, or functions themselves.
 
-    An InputError for a name that is none, or a function that carries no `attribute`.
+    Raises InputError for a name that is none, a function that carries no `attribute`, and several
+    functions of one name.
     """
     ours = {function.__name__: function for function in known}
-    found = [ours.get(n) or (n if callable(n) else _imported(n, ours)) for n in names]
+    names = [names] if isinstance(names, str) or callable(names) else [*names]
+    found = [n if callable(n) else ours.get(n) or _imported(n, ours) for n in names]
+    if not found:
+        raise InputError(f"no name is given; there are {', '.join(ours)}")
+    by_name = {}
     for name, function in zip(names, found):
         if not hasattr(function, attribute):
             raise InputError(
@@ -122,6 +144,10 @@ def find(names, known, attribute="contract"):
         if function not in known and function.__name__ in ours:
             raise InputError(
                 f"{name} has the name of one that aevae has: rename the function"
+            )
+        if by_name.setdefault(function.__name__, function) is not function:
+            raise InputError(
+                f"several functions are named {function.__name__}: rename one"
             )
     return found
 
@@ -134,29 +160,52 @@ def _imported(name, ours):
         )
     try:
         return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"cannot import {name}: {error}") from None
+    except Exception as error:  # noqa: BLE001, whatever the module does
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(f"cannot import {name}: {reason}") from None
 
 
 def code_of(function):
     """A digest of a function's code, under which its values are kept.
 
-    Of the syntax tree of the module that defines it, or in a notebook of the function alone,
-    without comments and docstrings; where there is no source, of its bytecode.
+    Of the syntax trees of the module that defines it and of the modules in the same folder that
+    it imports, directly or through one another; in a notebook of the function alone. Comments and
+    docstrings do not count. Where there is no source, the digest is of the bytecode.
     """
     module = sys.modules.get(function.__module__)
-    own = function.__module__ == "__main__"
     try:
-        tree = ast.parse(inspect.getsource(function if own else module).lstrip())
+        if module is None or not hasattr(module, "__file__"):
+            texts = [textwrap.dedent(inspect.getsource(function))]
+        else:
+            texts = [inspect.getsource(part) for part in _beside(module)]
+        return _digest("\n".join(map(_without_docstrings, texts)))
     except (OSError, TypeError, SyntaxError):
         code = function.__code__
         return _digest(repr((code.co_code, code.co_consts, code.co_names)))
+
+
+def _beside(module):
+    """A module, and those in its folder that it imports, in the order of their names."""
+    folder, found, open_ones = Path(module.__file__).parent, {}, [module]
+    while open_ones:
+        part = open_ones.pop()
+        found[part.__name__] = part
+        for value in vars(part).values():
+            name = value.__name__ if inspect.ismodule(value) else None
+            other = sys.modules.get(name or getattr(value, "__module__", None) or "")
+            file = getattr(other, "__file__", None)
+            if file and Path(file).parent == folder and other.__name__ not in found:
+                open_ones.append(other)
+    return [found[name] for name in sorted(found)]
+
+
+def _without_docstrings(text):
+    tree = ast.parse(text)
     for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        first = body[0] if isinstance(body, list) and body else None
-        if isinstance(getattr(first, "value", None), ast.Constant):
-            node.body = body[1:] or [ast.Pass()]
-    return _digest(ast.unparse(tree))
+        kinds = ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
+        if isinstance(node, kinds) and ast.get_docstring(node) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
 
 
 def _digest(text):

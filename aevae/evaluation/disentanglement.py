@@ -21,10 +21,15 @@ FACTORED = 50_000  # examples at most that disentanglement is measured on
 EXACT = 1e-3  # standard deviation of a code without noise
 
 
+def _chosen(value):
+    """The scores that are named; all of the package's where none is."""
+    return contract.find(value or scores.SCORES, scores.SCORES, "score")
+
+
 def _known(value, facts):
     """A check: names of scores, or module:function."""
     del facts
-    contract.find(value, scores.SCORES, "score")
+    _chosen(value)
 
 
 @measure(factors, vector)
@@ -36,13 +41,14 @@ def disentanglement(
         "disentanglement scores, by default all: some of "
         f"{', '.join(s.__name__ for s in scores.SCORES)}, or module:function",
         _known,
+        lambda value: _chosen(value),
     ] = (),
 ):
     """Measures disentanglement scores, and beside each its ceiling: that of a perfect code.
 
     Of the mean codes of the whole set, of 50,000 examples at most. See `scores` for each.
     """
-    chosen = contract.find(metrics or scores.SCORES, scores.SCORES, "score")
+    chosen = _chosen(metrics)
     whole = _whole(work)
     codes = work.encoded(whole, 5)
     best = ceilings(whole["factors"], codes["code"].shape[-1], chosen)

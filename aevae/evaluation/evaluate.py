@@ -4,9 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-import numpy as np
-
-from aevae import InputError, data
+from aevae import InputError, WriteError, data
 from aevae.evaluation import (
     aggregate,
     annealing,
@@ -16,7 +14,7 @@ from aevae.evaluation import (
     representation,
 )
 from aevae.evaluation.work import TrainedGroup, Work, facts_of
-from aevae.runs import evaluated, record, tables, trained
+from aevae.runs import evaluated, record, reports, tables, trained
 from aevae.runs.progress import say
 from aevae.runs.tables import Table
 from aevae.system import files, machine
@@ -43,7 +41,7 @@ def run(
     """Evaluates every finished run of a folder that has not diverged; the columns that were found.
 
     What was found before is kept, if it is of the same parameters, by the same code of the measure
-    and with the same options. results.csv has the values beside the sweep's own, latents.csv those
+    (see `contract.code_of`) and with the same options. results.csv has the values beside the sweep's own, latents.csv those
     of each latent.
 
     Args:
@@ -61,13 +59,13 @@ def run(
       Interrupted: SIGTERM or Ctrl-C. What was found is kept, and so is the work so far.
     """
     machine.prepare()
-    asked = contract.find(measures, MEASURES) if measures else MEASURES
+    asked = MEASURES if measures is None else contract.find(measures, MEASURES)
     _check_names(asked, options)
     record.read(workdir)
     with files.lock(workdir):
         groups = _groups(workdir, base)
         facts = _facts(workdir, groups, dataset, data_dir)
-        work = list(_planned(asked, groups, facts, options, bool(measures)))
+        work = list(_planned(asked, groups, facts, options, measures is not None))
         with Signals() as signals:
             for measure, own, chosen in work:
                 if fresh or not _is_known(workdir, measure, own, chosen):
@@ -178,15 +176,21 @@ def _numbers(groups):
 
 def _key(workdir, measure, groups, options):
     """Under which a value is kept, beside the parameters of its run."""
+    declared = measure.contract.options
+    named = [f for name in options for f in declared[name].functions(options[name])]
     key = {
-        "code": contract.code_of(measure),
-        "options": json.loads(json.dumps(options)),
+        "code": " ".join(map(contract.code_of, [measure, *named])),
+        "options": json.loads(json.dumps(options, default=_reference)),
     }
     if measure.contract.across:
         paths = (record.params_path(workdir, n) for n in sorted(_numbers(groups)))
         looked_at = " ".join(map(files.digest, paths))
         key["runs"] = hashlib.sha256(looked_at.encode()).hexdigest()[:16]
     return key
+
+
+def _reference(function):
+    return f"{function.__module__}:{function.__qualname__}"
 
 
 def _is_known(workdir, measure, groups, options):
@@ -203,24 +207,58 @@ def _evaluate(workdir, measure, groups, options, facts, signals):
         for group in groups
     ]
     key = _key(workdir, measure, groups, options)
-    found = measure(works if measure.contract.across else works[0], **options)
-    for number, item in zip(_numbers(groups), found, strict=True):
-        values, latents = item if isinstance(item, tuple) else (item, {})
-        entry = key | {"values": _written(values)}
-        if latents:
-            entry["latents"] = _written(latents)
+    given = works if measure.contract.across else works[0]
+    try:
+        found = list(measure(given, **options))
+    except Exception as error:
+        if measure in MEASURES or isinstance(error, (InputError, WriteError)):
+            raise
+        reason = (str(error).splitlines() or [""])[0]
+        told = f"{_reference(measure)} fails: {type(error).__name__}: {reason}"
+        raise InputError(told) from error
+    numbers = _numbers(groups)
+    if len(found) != len(numbers):
+        raise InputError(
+            f"{_reference(measure)} gave {len(found)} rows for {len(numbers)} runs: it yields one "
+            "for each"
+        )
+    entries = [key | _checked(workdir, measure, *row) for row in zip(numbers, found)]
+    for number, entry in zip(numbers, entries):
         evaluated.keep(workdir, number, name, entry)
     for work in works:
         work.done()
 
 
-def _written(values):
-    """Rounded to 7 significant digits."""
-    if isinstance(values, dict):
-        return {name: _written(v) for name, v in values.items()}
-    if isinstance(values, (list, tuple, np.ndarray)):
-        return [_written(v) for v in values]
-    return None if values is None else float(f"{float(values):.7g}")
+def _checked(workdir, measure, number, item):
+    """The values, and those of latents, that a measure gave of a run, as they are kept."""
+    values, latents = item if isinstance(item, tuple) and len(item) == 2 else (item, {})
+    columns = {*record.read(workdir)["columns"], *reports.OWN}
+    others = {
+        column
+        for name, entry in evaluated.of(workdir, number).items()
+        for column in entry["values"]
+        if name != measure.__name__
+    }
+    try:
+        found = {"values": {str(name): _written(v) for name, v in values.items()}}
+        of_latents = {str(name): [*map(_written, v)] for name, v in latents.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise InputError(
+            f"{_reference(measure)} must yield {{column: number}}, or that and {{name: numbers of "
+            f"latents}}, not {item!r}"
+        ) from None
+    taken = [name for name in found["values"] if name in columns | others]
+    if taken:
+        raise InputError(
+            f"{_reference(measure)} gives {', '.join(taken)}, which is another column of "
+            "results.csv: give it another name"
+        )
+    return found | ({"latents": of_latents} if of_latents else {})
+
+
+def _written(value):
+    """A number rounded to 7 significant digits."""
+    return None if value is None else float(f"{float(value):.7g}")
 
 
 def _report(workdir):

@@ -27,6 +27,8 @@ class Folder:
         self._record = {"format": record.FORMAT, "aevae": __version__}
         self._record |= {"sweeps": [], "groups": []}
         if (self.path / "config.json").is_file():
+            if not fresh:
+                record.read(self.path)  # before anything is touched
             self._lock = files.lock(self.path)
             if not fresh:
                 self._record = record.read(self.path)

@@ -13,16 +13,17 @@ def read(workdir):
     path = existing(workdir, "config.json")
     try:
         record = json.loads(path.read_text())
-        record["sweeps"]
-    except (ValueError, KeyError, TypeError):
+        form = record.get("format", 1)
+    except (ValueError, AttributeError):
         raise InputError(f"{path} is damaged: it is not what was written") from None
-    form = record.get("format", 1)
     if form != FORMAT:
         made = record.get("aevae", "0.1.0")
         raise InputError(
-            f"{workdir} has format {form}, which aevae {made} wrote and reads; this is aevae "
+            f"{workdir} has format {form!r}, which aevae {made} wrote and reads; this is aevae "
             f"{__version__}, which reads format {FORMAT}: take another --workdir, or that version"
         )
+    if not all(record.get(name) for name in ("sweeps", "groups", "columns")):
+        raise InputError(f"{path} is damaged: it lacks sweeps, groups or columns")
     return record
 
 

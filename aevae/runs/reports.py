@@ -15,6 +15,7 @@ TAIL = (
     *history.ABOUT,
 )
 TIMING = ("group", "runs", "devices", "chunk", "seconds", "images_per_second")
+OWN = (*RESULTS, *TAIL)  # columns of results.csv that a sweep writes
 TAKEN = {*RESULTS, "run", "epoch", "step", "samples", "diverged", "kept"}
 
 

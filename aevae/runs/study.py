@@ -72,9 +72,13 @@ def run(
     """
     machine.prepare()
     if dataset is not None:
+        if "dataset" in (overrides or {}):
+            raise InputError(
+                "dataset is given, and in the overrides as well: leave one out"
+            )
         overrides = (overrides or {}) | {"dataset": data.name_of(dataset)}
-    if chunk is not None and chunk < 1:
-        raise InputError(f"chunk must be a whole number of at least 1, not {chunk}")
+    if chunk is not None and (type(chunk) is not int or chunk < 1):
+        raise InputError(f"chunk must be a whole number of at least 1, not {chunk!r}")
     if memory is not None and not memory > 0:
         raise InputError(f"memory for data must be above 0 bytes, not {memory}")
     if not 0 <= interval < math.inf:
@@ -101,6 +105,7 @@ def run(
 def _tasks(folder, dataset, data_dir, memory):
     """Loads the data and traces a step of each unfinished group, so that faults show before training."""
     known, tasks = {}, []
+    data.check_given(dataset, [group.runs[0] for group in folder.groups])
     for group in folder.groups:
         if folder.finished(group):
             continue

@@ -44,7 +44,7 @@ def final(config, state, batch, key, hp):
     )
     iwae = log_mean_exp(draws.log_px + draws.log_pz - draws.log_qz)
     found = bound_terms(draws) | {"iwae": iwae.mean()}
-    if hasattr(draws.q, "std"):  # a code without noise has none
+    if hasattr(draws.q, "mean") and hasattr(draws.q, "std"):  # a code has no std
         mean_BxZ = draws.q.mean[0]
         found |= {"posterior_mean": mean_BxZ.mean(0)}
         found |= {"posterior_square": (mean_BxZ**2).mean(0)}

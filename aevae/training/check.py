@@ -51,6 +51,13 @@ def check_run(config, dataset):
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{names} fails: {reason}") from error
     trained, params, metrics, held, x = shapes
+    for name, value in (metrics | held).items():
+        if getattr(value, "shape", None) != () or value.dtype != jnp.float32:
+            raise InputError(
+                f"{names}: the metric {name} must be a float32 scalar, the mean over a batch, not "
+                f"{getattr(value, 'dtype', type(value).__name__)} of shape "
+                f"{getattr(value, 'shape', '')}"
+            )
     used = _read(jaxpr, len(jax.tree.leaves(trained)))
     unread = [name for name, read in zip(sorted(hp), used) if not read]
     if unread:

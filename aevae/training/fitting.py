@@ -1,6 +1,7 @@
 """Training in memory: configs and a data set in, trained runs out."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 
@@ -18,7 +19,8 @@ def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
     Runs of one network shape are trained together by one program, as a study trains them.
 
     Args:
-      configs: a `Config`, of which the grid is trained, or a list of them.
+      configs: a `Config`, or the path of a config file, of which the grid is trained; or a list
+        of such.
       dataset: a name, a `data.DataSet`, or arrays as `data.load` takes them; by default the one
         that each config names.
       data_dir: where TFDS has prepared data sets.
@@ -28,9 +30,12 @@ def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
       InputError: whatever is wrong with the input, before any training.
     """
     machine.prepare()
-    configs = [configs] if isinstance(configs, config.Config) else list(configs)
+    if isinstance(configs, (config.Config, str, Path)):
+        configs = [configs]
+    configs = [c if isinstance(c, config.Config) else config.load(c) for c in configs]
     runs = [run for base in configs for run in config.settle(base)]
     if dataset is not None:
+        data.check_given(dataset, runs)
         name = data.name_of(dataset)
         runs = [dataclasses.replace(run, dataset=name) for run in runs]
     if not runs:
@@ -59,11 +64,17 @@ def _trained(runs, population, paths):
     for member, (run, state) in enumerate(zip(runs, population.selected(snapshot))):
         ended = int(status.stopped[member]) or snapshot.epoch
         curves = {k: np.array(v)[:ended, member] for k, v in history.items()}
-        row = {name: run.values.get(path) for name, path in paths.items()}
-        row |= {
+        row = {
             name.removeprefix("test_"): float(values[member])
             for name, values in snapshot.results.items()
         }
         row |= {"diverged": int(status.diverged[member]) or None, "epochs": ended}
+        row |= {name: _cell(run.values.get(path)) for name, path in paths.items()}
         run = dataclasses.replace(run, model=population.config.model)
         yield Trained(run, state.params, state.step, row, examples, curves)
+
+
+def _cell(value):
+    """A value as a row has it: numbers and texts as they are, functions by their name."""
+    plain = value is None or isinstance(value, (bool, int, float, str))
+    return value if plain else config.describe(value)

@@ -8,6 +8,7 @@ import numpy as np
 from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
+from aevae import InputError
 from aevae.training.check import with_image_shape
 
 SPAN = 1.0  # seconds: how long the host waits for the devices at most, about
@@ -38,6 +39,8 @@ def lay_out(members, parameters, devices=None, chunk=None):
     the cache, and smaller ones 8 at a time; an accelerator trains all at once. The bits of a run
     depend on the chunk.
     """
+    if chunk is not None and (type(chunk) is not int or chunk < 1):
+        raise InputError(f"chunk must be a whole number of at least 1, not {chunk!r}")
     devices = min(members, devices or jax.device_count())
     each = -(-members // devices)
     if chunk is None:

@@ -393,6 +393,92 @@ def test_a_function_of_a_notebook_is_kept_under_its_code():
     assert codes[0] == codes[2] != codes[1]
 
 
+CODES = {  # of a measure's module: what changes a value
+    "def f():\n    power = 2\n    return power": "def f():\n    power = 3\n    return power",
+    "def f():\n    return 5": "def f():\n    return 6",
+    "def f():\n    for _ in (1,):\n        x = 2": "def f():\n    for _ in (1,):\n        x = 3",
+    "def f():\n    pass\nclass P:\n    s = 2": "def f():\n    pass\nclass P:\n    s = 3",
+    "K = 1\ndef f():\n    pass": "K = 2\ndef f():\n    pass",
+    "import part\ndef f():\n    pass": None,  # what it imports from beside it
+}
+
+
+@pytest.mark.parametrize("before", CODES)
+def test_any_change_of_code_counts_and_no_docstring(before, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    after, digests = CODES[before], []
+    texts = (before, f'"""Text."""\n{before}  # text', after or before)
+    for number, text in enumerate(texts):
+        for name, own in (("part", f"X = {number // 2}"), ("whole", text)):
+            (tmp_path / f"{name}.py").write_text(own)
+            sys.modules.pop(name, None)
+        shutil.rmtree(tmp_path / "__pycache__", ignore_errors=True)
+        importlib.invalidate_caches()
+        linecache.clearcache()
+        digests.append(contract.code_of(importlib.import_module("whole").f))
+    for name in ("part", "whole"):
+        sys.modules.pop(name, None)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def yielding(*rows):
+    """A measure that yields these rows."""
+
+    @contract.measure()
+    def odd(work):
+        yield from rows
+
+    return odd
+
+
+@pytest.mark.parametrize(
+    "rows, says",
+    [
+        ([{"x": 1.0}], "odd gave 1 rows for 2 runs"),
+        ([{"elbo": 1.0}] * 2, "odd gives elbo, which is another column of results.csv"),
+        ([{"seed": 1.0}] * 2, "odd gives seed, which is another column"),
+        ([3.0] * 2, "odd must yield {column: number}"),
+        ([{"x": "abc"}] * 2, "odd must yield {column: number}"),
+        (
+            [({"x": 1.0}, {"y": 3.0})] * 2,
+            "odd must yield {column: number}, or that and",
+        ),
+    ],
+)
+def test_a_measure_that_is_wrong_leaves_nothing_behind(rows, says, folder):
+    before = contents(folder)
+    with pytest.raises(InputError, match=says):
+        evaluate.run(folder, [yielding(*rows)])
+    assert contents(folder) == before
+
+
+def test_a_measure_that_fails_is_named(folder):
+    @contract.measure()
+    def broken(work):
+        yield {"x": 1 / 0}
+
+    with pytest.raises(InputError, match="broken fails: ZeroDivisionError: division"):
+        evaluate.run(folder, [broken])
+    with pytest.raises(InputError, match="several functions are named odd"):
+        evaluate.run(folder, [yielding(), yielding()])
+
+
+@pytest.mark.parametrize("annotation", ["int", "Annotated[int]", "Annotated[set, 'x']"])
+def test_an_option_declares_its_kind_and_help(annotation):
+    space = {"measure": contract.measure}
+    text = f"from typing import Annotated\n@measure()\ndef f(work, *, k: {annotation} = 1): ..."
+    with pytest.raises((InputError, TypeError), match="option k of f|Annotated"):
+        exec(text, space)  # noqa: S102
+
+
+def contents(folder):
+    return {
+        path: path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix in (".csv", ".json")
+    }
+
+
 @pytest.mark.retraced
 def test_what_seeds_agree_on_is_of_the_whole_folder(tmp_path, digits):
     """A seed that is added is a group of its own, and counts for those that were there."""

@@ -143,6 +143,7 @@ def test_a_schedule_grows_until_the_budget_is_spent(tmp_path, monkeypatch):
     assert found["a"] == (2000, True)
 
 
+@pytest.mark.retraced
 def test_a_learning_rate_is_chosen_by_the_training_bound(tmp_path, monkeypatch):
     """Of one that is too small, one that is right, and one whose bound is not a number."""
     monkeypatch.chdir(ROOT)
@@ -467,6 +468,7 @@ def test_what_is_kept_is_whole(path):
     assert all(np.isfinite(row.ours) for row in rows)
 
 
+@pytest.mark.retraced
 def test_a_result_is_found_reported_and_kept(tmp_path, monkeypatch, capsys):
     """The whole command, with a result whose training is small."""
     monkeypatch.chdir(ROOT)

@@ -17,10 +17,12 @@ import jax
 import numpy as np
 import pytest
 
-from aevae import InputError, Interrupted, WriteError, config, objectives
+from aevae import InputError, Interrupted, WriteError, config, figures, objectives
+from aevae.evaluation import evaluate
 from aevae.runs import checkpoints, record, study, tables, trained
 from aevae.system import files, machine
 from aevae.training import layout
+from experiments import frontier
 
 pytestmark = [pytest.mark.bits, pytest.mark.retraced]
 
@@ -409,6 +411,45 @@ def test_damage_to_what_a_folder_says_of_itself(straight, tmp_path, capsys):
             train(tmp_path / "run", epochs=5)
 
 
+def test_a_folder_of_an_older_version_is_refused_untouched(straight, tmp_path):
+    old = tmp_path / "old"
+    shutil.copytree(straight, old)
+    declared = json.loads((old / "config.json").read_text())
+    del declared["format"], declared["aevae"]
+    (old / "config.json").write_text(json.dumps(declared))
+    (old / ".lock").write_text("as it was")
+    before = {path: path.read_bytes() for path in old.rglob("*") if path.is_file()}
+    for use in (
+        train,
+        tables.summary,
+        trained.load,
+        evaluate.run,
+        figures.draw,
+        frontier.table,
+    ):
+        says = "has format 1, which aevae 0.1.0 wrote and reads; this is aevae"
+        with pytest.raises(InputError, match=says):
+            use(old)
+    assert before == {p: p.read_bytes() for p in old.rglob("*") if p.is_file()}
+
+
+def test_a_field_that_a_stored_config_lacks_has_its_default(tmp_path):
+    """So that a field of a later version refuses no folder of an earlier one."""
+    base = dataclasses.replace(config.load(CONFIG), grid=None)
+    asked = {"overrides": SMALL, "grid": {"latent": (2,)}}
+    study.run(base, tmp_path / "run", **asked)
+    path = tmp_path / "run" / "config.json"
+    declared = json.loads(path.read_text())
+    stored = declared["sweeps"][0]["base"]
+    del stored["patience"], stored["model"]["outputs"]
+    path.write_text(json.dumps(declared))
+    assert study.run(base, tmp_path / "run", **asked).groups == 0
+    stored["epochs"] = 1
+    path.write_text(json.dumps(declared))
+    with pytest.raises(InputError, match="epochs of its Config was 1, and now is 200"):
+        study.run(base, tmp_path / "run", **asked)
+
+
 def test_a_second_process_is_refused(straight):
     held = files.lock(straight)
     with pytest.raises(InputError, match="is in use by another process"):
@@ -518,14 +559,14 @@ def test_patience_ends_a_run_and_not_its_neighbors(tmp_path, monkeypatch):
     assert_same(tmp_path / "again", tmp_path / "run")
 
 
-def launch(path, *arguments):
+def launch(path, *arguments, latents="2,3"):
     """The command, as a user runs it, with a checkpoint at every snapshot."""
     values = [
         f"--config.{k}={v}" for k, v in SMALL.items() if k not in ("epochs", "batch")
     ]
     return subprocess.Popen(
         [sys.executable, "-m", "experiments.sweep", f"--workdir={path}", *values]
-        + ["--checkpoint_seconds=0", "--sweep=latent=2,3", "--sweep=seed=0,1"]
+        + ["--checkpoint_seconds=0", f"--sweep=latent={latents}", "--sweep=seed=0,1"]
         + ["--config.batch=100", *arguments],
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
@@ -548,21 +589,21 @@ def wait_for(path, process):
         time.sleep(0.01)
 
 
-def kill_at_random(tmp_path, kills, dice, *arguments):
-    finish(launch(tmp_path / "straight", *arguments))
+def kill_at_random(tmp_path, kills, dice, *arguments, **groups):
+    finish(launch(tmp_path / "straight", *arguments, **groups))
     for _ in range(kills):
-        process = launch(tmp_path / "run", *arguments)
+        process = launch(tmp_path / "run", *arguments, **groups)
         wait_for(tmp_path / "run", process)
         time.sleep(dice.uniform(0, 3))
         process.kill()
         process.communicate()
-    finish(launch(tmp_path / "run", *arguments))
+    finish(launch(tmp_path / "run", *arguments, **groups))
     assert_same(tmp_path / "run", tmp_path / "straight")
 
 
 def test_killed_by_the_system_at_random_moments(tmp_path):
     arguments = ["--config.epochs=15"]
-    kill_at_random(tmp_path, 2, random.Random(1), *arguments)
+    kill_at_random(tmp_path, 2, random.Random(1), *arguments, latents="2")
 
 
 @pytest.mark.slow

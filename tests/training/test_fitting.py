@@ -100,3 +100,44 @@ def test_nothing_to_train_is_one_line(digits):
         training.fit([], digits)
     with pytest.raises(InputError, match="images must be uint8"):
         training.fit(config.load("configs/digits.py"), np.zeros((9, 4, 4), complex))
+
+
+def test_functions_of_one_name_are_programs_of_their_own(base, digits):
+    def weighed(weight):
+        def objective(model, params, batch, key, hp):
+            loss, terms = objectives.autoencoder(model, params, batch, key, hp)
+            return weight * loss, terms
+
+        return objective
+
+    plain = dataclasses.replace(base, grid=None, epochs=1, hparams={"lr": 1e-3})
+    both = [dataclasses.replace(plain, objective=weighed(w)) for w in (1.0, 3.0)]
+    first, second = training.fit(both, digits)
+    ratio = second.history["test_loss"] / second.history["test_distortion"]
+    assert ratio == pytest.approx(3.0)
+    assert first.history["test_loss"] == pytest.approx(first.history["test_distortion"])
+
+
+def test_what_a_given_set_takes_the_place_of_cannot_be_swept(base, digits, tmp_path):
+    swept = dataclasses.replace(base, grid={"dataset": ("digits", "gaussian")})
+    with pytest.raises(InputError, match="differ in dataset .digits, gaussian."):
+        training.fit(swept, np.zeros((9, 4, 4), np.uint8))
+    split = dataclasses.replace(base, grid={"train": ("train", "train[:50%]")})
+    with pytest.raises(InputError, match="the runs differ in train"):
+        training.fit(split, digits)
+    with pytest.raises(InputError, match="the runs differ in train"):
+        study.run(split, tmp_path / "run", dataset=digits)
+    with pytest.raises(InputError, match="in the overrides as well"):
+        study.run(base, tmp_path / "run", dataset=digits, overrides={"dataset": "x"})
+    with pytest.raises(InputError, match="chunk must be a whole number"):
+        training.fit(base, digits, chunk=0)
+
+
+@pytest.mark.parametrize("metric", [lambda x: x, lambda x: x.mean().astype(int)])
+def test_a_metric_is_a_mean(metric, base, digits):
+    def objective(model, params, batch, key, hp):
+        loss, terms = objectives.beta_vae(model, params, batch, key, hp)
+        return loss, terms | {"odd": metric(batch["image"])}
+
+    with pytest.raises(InputError, match="the metric odd must be a float32 scalar"):
+        training.fit(dataclasses.replace(base, objective=objective), digits)
