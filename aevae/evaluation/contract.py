@@ -169,12 +169,12 @@ def code_of(function):
     """A digest of a function's code, under which its values are kept.
 
     Of the syntax trees of the module that defines it and of the modules in the same folder that
-    it imports, directly or through one another; in a notebook of the function alone. Comments and
+    it imports, directly or through one another; in a notebook or script of the function alone. Comments and
     docstrings do not count. Where there is no source, the digest is of the bytecode.
     """
     module = sys.modules.get(function.__module__)
     try:
-        if module is None or not hasattr(module, "__file__"):
+        if function.__module__ == "__main__" or not hasattr(module, "__file__"):
             texts = [textwrap.dedent(inspect.getsource(function))]
         else:
             texts = [inspect.getsource(part) for part in _beside(module)]

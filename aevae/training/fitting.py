@@ -68,8 +68,8 @@ def _trained(runs, population, paths):
             name.removeprefix("test_"): float(values[member])
             for name, values in snapshot.results.items()
         }
-        row |= {"diverged": int(status.diverged[member]) or None, "epochs": ended}
         row |= {name: _cell(run.values.get(path)) for name, path in paths.items()}
+        row |= {"diverged": int(status.diverged[member]) or None, "epochs": ended}
         run = dataclasses.replace(run, model=population.config.model)
         yield Trained(run, state.params, state.step, row, examples, curves)
 
