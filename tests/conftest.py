@@ -32,10 +32,13 @@ import pytest
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
-# A cache for this process alone, since JAX writes a program in place and another worker could
-# read half of it: what several tests compile is compiled once, and nothing is left behind.
-_cache = tempfile.TemporaryDirectory()
-os.environ["XDG_CACHE_HOME"] = _cache.name
+# A cache for this session alone, which its workers share: what several tests compile is compiled
+# once, and nothing is left behind. JAX writes a program in place, so that a worker may read half
+# of one; it then warns, and compiles it itself.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    _cache = tempfile.TemporaryDirectory()
+    os.environ["XDG_CACHE_HOME"] = _cache.name
+HALF = "ignore:Error (reading|writing) persistent compilation cache"
 
 _level = {"quick": None}  # as the flag is; JAX does not let it be read
 
@@ -48,6 +51,7 @@ def pytest_configure(config):
 
     machine.prepare()
     config.addinivalue_line("filterwarnings", "error")
+    config.addinivalue_line("filterwarnings", HALF)
     config.addinivalue_line("markers", "slow: takes minutes; -m slow runs them")
     config.addinivalue_line(
         "markers", "retraced: other modules check its functions for leaks and keys"

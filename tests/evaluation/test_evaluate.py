@@ -18,7 +18,12 @@ from aevae.models.distributions import kl_each
 from aevae.runs import study, tables, trained
 from aevae.training import layout
 
-SMALL = {"epochs": 3, "encoder.widths": (16,), "decoder.widths": (16,)}
+SMALL = {
+    "epochs": 3,
+    "batch": 400,
+    "encoder.widths": (16,),
+    "decoder.widths": (16,),
+}
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 """The two commands that set runs beside each other: compare and frontier."""
 
 import functools
+import shutil
 
 import numpy as np
 import pytest
@@ -125,6 +126,7 @@ def test_the_frontiers_numbers_are_those_of_the_last_epoch(sweep):
 
 def test_facts_that_do_not_hold_are_said_not_to(sweep, tmp_path):
     """The same curves with their betas exchanged."""
+    shutil.copy(sweep / "config.json", tmp_path)
     for name in ("results", "curves"):
         rows = tables.read(sweep / f"{name}.csv")
         for row in rows:

@@ -601,9 +601,9 @@ def kill_at_random(tmp_path, kills, dice, *arguments, **groups):
     assert_same(tmp_path / "run", tmp_path / "straight")
 
 
-def test_killed_by_the_system_at_random_moments(tmp_path):
+def test_killed_by_the_system_at_a_random_moment(tmp_path):
     arguments = ["--config.epochs=15"]
-    kill_at_random(tmp_path, 2, random.Random(1), *arguments, latents="2")
+    kill_at_random(tmp_path, 1, random.Random(1), *arguments, latents="2")
 
 
 @pytest.mark.slow

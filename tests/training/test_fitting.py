@@ -11,8 +11,8 @@ from aevae.runs import study, tables, trained
 
 pytestmark = [pytest.mark.bits, pytest.mark.retraced]
 
-GRID = {"latent": (2, 3), "beta": (1.0, 4.0)}
-SMALL = {"epochs": 2, "batch": 400, "encoder.widths": (8,), "decoder.widths": (8,)}
+GRID = {"latent": (2, 3), "seed": (0, 1)}
+SMALL = {"epochs": 2, "batch": 400, "encoder.widths": (16,), "decoder.widths": (16,)}
 
 
 @pytest.fixture(scope="module")
