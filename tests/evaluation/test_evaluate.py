@@ -109,7 +109,8 @@ def test_training_images_are_scored_as_test_images_are(tmp_path):
         "configs/digits.py",
         path,
         overrides=SMALL
-        | {"train": "train[:200]", "test": "train[:120]", "binarization": "threshold"},
+        | {"train": "train[:200]", "test": "train[:120]", "batch": 100}
+        | {"binarization": "threshold"},
         grid={"latent": (2,)},
     )
     found = evaluate.run(path, ["likelihood", "train_likelihood"], k=200)
