@@ -2,6 +2,7 @@
 
     tree    the values of a config by path: found, replaced, parsed from text, written as JSON
     run     the dataclass `Config`, and config files
+    lookup  functions that are named on a command line
     grid    a grid expanded into runs, grouped by program, and joined to the runs of a folder
 
 Each file imports only from those above it.

@@ -16,7 +16,6 @@ with the defaults of its options; from Python they are arguments of `evaluate.ru
 
 import ast
 import hashlib
-import importlib
 import inspect
 import sys
 import textwrap
@@ -122,47 +121,6 @@ def check_options(function, given, facts):
             raise InputError(f"{name} {fault}, not {value!r}")
         found[name] = value
     return found
-
-
-def find(names, known, attribute="contract"):
-    """Functions by name: of the known ones, `module:function`, or functions themselves.
-
-    Raises InputError for a name that is none, a function that carries no `attribute`, and several
-    functions of one name.
-    """
-    ours = {function.__name__: function for function in known}
-    names = [names] if isinstance(names, str) or callable(names) else [*names]
-    found = [n if callable(n) else ours.get(n) or _imported(n, ours) for n in names]
-    if not found:
-        raise InputError(f"no name is given; there are {', '.join(ours)}")
-    by_name = {}
-    for name, function in zip(names, found):
-        if not hasattr(function, attribute):
-            raise InputError(
-                f"{name} has no {attribute}: decorate it as those of aevae.evaluation are"
-            )
-        if function not in known and function.__name__ in ours:
-            raise InputError(
-                f"{name} has the name of one that aevae has: rename the function"
-            )
-        if by_name.setdefault(function.__name__, function) is not function:
-            raise InputError(
-                f"several functions are named {function.__name__}: rename one"
-            )
-    return found
-
-
-def _imported(name, ours):
-    module, colon, attribute = str(name).partition(":")
-    if not colon:
-        raise InputError(
-            f"there is no {name!r}; there are {', '.join(ours)}, or module:function"
-        )
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # noqa: BLE001, whatever the module does
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InputError(f"cannot import {name}: {reason}") from None
 
 
 def code_of(function):

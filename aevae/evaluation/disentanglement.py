@@ -5,7 +5,8 @@ from typing import Annotated
 import numpy as np
 
 from aevae import data
-from aevae.evaluation import contract, scores
+from aevae.config.lookup import find
+from aevae.evaluation import scores
 from aevae.evaluation.contract import (
     bound,
     factors,
@@ -23,7 +24,8 @@ EXACT = 1e-3  # standard deviation of a code without noise
 
 def _chosen(value):
     """The scores that are named; all of the package's where none is."""
-    return contract.find(value or scores.SCORES, scores.SCORES, "score")
+    how = "aevae.evaluation.scores.score"
+    return find(value or scores.SCORES, scores.SCORES, "score", "score", how)
 
 
 def _known(value, facts):

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 from aevae import InputError, WriteError, data
+from aevae.config.lookup import find
 from aevae.evaluation import (
     aggregate,
     annealing,
@@ -59,7 +60,7 @@ def run(
       Interrupted: SIGTERM or Ctrl-C. What was found is kept, and so is the work so far.
     """
     machine.prepare()
-    asked = MEASURES if measures is None else contract.find(measures, MEASURES)
+    asked = MEASURES if measures is None else _find(measures)
     _check_names(asked, options)
     record.read(workdir)
     with files.lock(workdir):
@@ -82,6 +83,11 @@ def run(
             for column in evaluated.of(workdir, number)[measure.__name__]["values"]
         )
     )
+
+
+def _find(names):
+    how = "aevae.evaluation.contract.measure"
+    return find(names, MEASURES, "measure", "contract", how)
 
 
 def _check_names(asked, options):

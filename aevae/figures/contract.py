@@ -11,13 +11,13 @@ under the function's name, or {name: Figure}. `experiments.figures --figures=mod
 one that is not in the package.
 """
 
-import importlib
 from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from aevae import InputError
+from aevae.config import lookup
 from aevae.figures import sheet
 
 
@@ -97,41 +97,21 @@ def missing(needs, seen):
 
 
 def find(names, known, columns):
-    """Finds figures by name: of known functions, `module:function`, or functions themselves.
+    """Finds figures by name, as `config.lookup.find`.
 
-    Raises an InputError for a name that is none, and for one whose files are a known figure's.
+    Raises an InputError also for one whose files are a known figure's.
     """
-    return [_found(name, known, columns) for name in names]
-
-
-def _found(name, known, columns):
-    ours = {function.__name__: function for function in known}
-    if name in ours or name in known:
-        return ours.get(name, name)
-    function = name if callable(name) else _imported(name, ours)
-    if not isinstance(getattr(function, "contract", None), Contract):
-        raise InputError(
-            f"{name} is not a figure: decorate it with aevae.figures.contract.of_runs or of_tables"
-        )
+    how = "aevae.figures.contract.of_runs or of_tables"
+    found = lookup.find(names, known, "figure", "contract", how)
     taken = {file for other in known for file in other.contract.files(columns)}
-    for file in function.contract.files(columns):
-        if file in taken:
+    for function in found:
+        clash = taken.intersection(function.contract.files(columns))
+        if clash and function not in known:
             raise InputError(
-                f"{name} would be saved as {file}, as a figure of aevae is: rename the function"
+                f"{function.__name__} would be saved as {', '.join(clash)}, as a figure of aevae "
+                "is: rename the function"
             )
-    return function
-
-
-def _imported(name, ours):
-    module, _, attribute = name.partition(":")
-    if not attribute:
-        raise InputError(
-            f"no figure is named {name!r}: there are {', '.join(ours)}, or module:function"
-        )
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InputError(f"cannot import the figure {name}: {error}") from None
+    return found
 
 
 # Needs of tables.

@@ -211,11 +211,17 @@ def test_diverged_runs_are_left_out_and_said_to_be(tmp_path, capfd):
             {"chains": 3},
             "no measure has the option 'chains'; there are ais_chains, ais",
         ),
-        ({"measures": ["nll"]}, "there is no 'nll'; there are likelihood, latents, re"),
-        ({"measures": ["nowhere:f"]}, "cannot import nowhere:f: No module named"),
-        ({"measures": ["math:sqrt"]}, "math:sqrt has no contract: decorate it as"),
+        (
+            {"measures": ["nll"]},
+            "no measure is named 'nll': there are likelihood, latents",
+        ),
+        (
+            {"measures": ["nowhere:f"]},
+            "cannot import the measure nowhere:f: No module named",
+        ),
+        ({"measures": ["math:sqrt"]}, "math:sqrt is not a measure: decorate it with"),
         ({"measures": ["disentanglement"]}, "digits has no factors"),
-        ({"metrics": ["x"]}, "there is no 'x'; there are mig, sap, modularity"),
+        ({"metrics": ["x"]}, "no score is named 'x': there are mig, sap, modularity"),
     ],
 )
 def test_bad_input_is_one_line(ask, says, folder):
@@ -465,7 +471,7 @@ def test_a_measure_that_fails_is_named(folder):
 
     with pytest.raises(InputError, match="broken fails: ZeroDivisionError: division"):
         evaluate.run(folder, [broken])
-    with pytest.raises(InputError, match="several functions are named odd"):
+    with pytest.raises(InputError, match="several measures are named odd"):
         evaluate.run(folder, [yielding(), yielding()])
 
 

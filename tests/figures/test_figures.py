@@ -391,7 +391,7 @@ def test_some_are_drawn_and_one_from_outside_in_one_file(copy, outside, capsys):
         ("figures_of_mine:nothing", "cannot import the figure figures_of_mine:nothing"),
         ("figures_of_nobody:x", "No module named 'figures_of_nobody'"),
         ("figures_of_mine:plain", "figures_of_mine:plain is not a figure: decorate it"),
-        ("figures_of_mine:heat_map", "would be saved as heat_map, as a figure of aev"),
+        ("figures_of_mine:heat_map", "has the name of a figure of aevae: rename it"),
     ],
 )
 def test_what_is_no_figure_is_one_line(name, says, copy, outside, capsys):
