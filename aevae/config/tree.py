@@ -161,8 +161,8 @@ def _function(value, current, name):
         found = getattr(importlib.import_module(module or base.__module__), attribute)
         if callable(found):
             return found
-    except (ImportError, AttributeError, ValueError):
-        pass
+    except Exception:  # noqa: BLE001, whatever the module does
+        found = None
     allowed = [
         known
         for known, thing in vars(sys.modules[base.__module__]).items()
