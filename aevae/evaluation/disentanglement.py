@@ -43,7 +43,7 @@ def disentanglement(
         "disentanglement scores, by default all: some of "
         f"{', '.join(s.__name__ for s in scores.SCORES)}, or module:function",
         _known,
-        lambda value: _chosen(value),
+        _chosen,
     ] = (),
 ):
     """Measures disentanglement scores, and beside each its ceiling: that of a perfect code.
