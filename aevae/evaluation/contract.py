@@ -26,6 +26,9 @@ from typing import Any, NamedTuple
 
 from aevae import InputError
 
+KINDS = int, float, str, list  # of options
+NO_MORE = (lambda value, facts: None, lambda value: ())  # no check, no functions
+
 
 class Option(NamedTuple):
     """An option of a measure: what its values depend on beside the run."""
@@ -98,10 +101,6 @@ def _options(function):
     return found
 
 
-KINDS = int, float, str, list
-NO_MORE = (lambda value, facts: None, lambda value: ())  # no check, no functions
-
-
 def missing(function, facts):
     """The sentence of the first need of a measure that is not met; None if all are."""
     found = (need(facts) for need in function.contract.needs)
@@ -113,9 +112,10 @@ def check_options(function, given, facts):
     found = {}
     for name, option in function.contract.options.items():
         value = given.get(name, option.default)
-        fault = option.check(value, facts)
-        listed = option.kind is list and isinstance(value, (tuple, list))
-        if not (fault or listed or type(value) is option.kind):
+        listed = option.kind is list and isinstance(value, tuple)
+        if listed or type(value) is option.kind:
+            fault = option.check(value, facts)
+        else:
             fault = f"must be of type {option.kind.__name__}"
         if fault:
             raise InputError(f"{name} {fault}, not {value!r}")
@@ -127,8 +127,8 @@ def code_of(function):
     """A digest of a function's code, under which its values are kept.
 
     Of the syntax trees of the module that defines it and of the modules in the same folder that
-    it imports, directly or through one another; in a notebook or script of the function alone. Comments and
-    docstrings do not count. Where there is no source, the digest is of the bytecode.
+    it imports, directly or through one another; in a notebook or script of the function alone.
+    Comments and docstrings do not count. Where there is no source, the digest is of the bytecode.
     """
     module = sys.modules.get(function.__module__)
     try:

@@ -206,7 +206,7 @@ def test_diverged_runs_are_left_out_and_said_to_be(tmp_path, capfd):
         ({"k": 0}, "k must be a whole number of at least 1, not 0"),
         ({"minibatch": 1}, "minibatch must be 0, or a whole number from 2 to the 300"),
         ({"minibatch": 301}, "from 2 to the 300 test examples, not 301"),
-        ({"ais_steps": 2.5}, "ais_steps must be a whole number of at least 1, not 2.5"),
+        ({"ais_steps": 2.5}, "ais_steps must be of type int, not 2.5"),
         (
             {"chains": 3},
             "no measure has the option 'chains'; there are ais_chains, ais",
@@ -221,6 +221,7 @@ def test_diverged_runs_are_left_out_and_said_to_be(tmp_path, capfd):
         ),
         ({"measures": ["math:sqrt"]}, "math:sqrt is not a measure: decorate it with"),
         ({"measures": ["disentanglement"]}, "digits has no factors"),
+        ({"metrics": 3}, "metrics must be of type list, not 3"),
         ({"metrics": ["x"]}, "no score is named 'x': there are mig, sap, modularity"),
     ],
 )
