@@ -12,7 +12,7 @@ from aevae.data.binarization import (
     EVALUATION_SEED,
     PACKAGED,
     binarized,
-    draw_held_out,
+    by_row,
     evaluation_key,
     fixed,
     held_bytes,
@@ -31,6 +31,7 @@ from aevae.data.dataset import (
     of,
     rows,
 )
+from aevae.data.sources.source import slices
 
 __all__ = [
     "EVALUATION_SEED",
@@ -39,8 +40,8 @@ __all__ = [
     "DataSet",
     "arrays",
     "binarized",
+    "by_row",
     "check_given",
-    "draw_held_out",
     "evaluation_key",
     "fixed",
     "held_bytes",
@@ -50,6 +51,7 @@ __all__ = [
     "none",
     "of",
     "rows",
+    "slices",
     "stochastic",
     "threshold",
 ]

@@ -11,7 +11,7 @@ from aevae.config import canonical
 from aevae.data.binarization import binarized
 from aevae.data.sources import arrays as user_arrays
 from aevae.data.sources import cache, tfds
-from aevae.data.sources.source import first_line
+from aevae.data.sources.source import first_line, slices
 
 PARTS = ("train", "validation", "test")
 
@@ -33,6 +33,10 @@ class DataSet(NamedTuple):
     test: dict[str, np.ndarray]
     range: tuple[float, float]  # least and greatest stored pixel
     factors: dict[str, int]  # {name: number of values}, in the order of the columns
+    origins: dict[
+        str, tuple
+    ]  # of each split: its rows as (source split, start, stop), ...
+    drawn: dict  # what `held_out` has drawn, so that it does so once
 
     @property
     def shape(self):
@@ -119,19 +123,20 @@ def load(
     else:
         source = cache.load(tfds.find(name, data_dir))
     splits = {"train": train, "validation": validation, "test": test}
-    parts = {part: _slice(source, split) for part, split in splits.items()}
+    found = {part: _slice(source, split) for part, split in splits.items()}
     return arrays(
-        **parts,
+        **{part: fields for part, (fields, _) in found.items()},
         name=name if isinstance(name, str) else source.name,
         version=source.version,
         factors=dict(source.factors),
+        origins={part: origin for part, (_, origin) in found.items()},
     )
 
 
 def _slice(source, split):
-    """The rows of a split in TFDS's notation: `train`, `train[:80%]`, `train+test`."""
+    """The rows of a split in TFDS's notation, `train`, `train[:80%]`, `train+test`; their origin."""
     if split in source.splits and len(source.splits[split]["image"]):
-        return source.splits[split]
+        return source.splits[split], _whole(split, source.splits[split])
     from tensorflow_datasets import core
 
     sizes = {name: len(fields["image"]) for name, fields in source.splits.items()}
@@ -145,10 +150,13 @@ def _slice(source, split):
     try:
         instruction = core.ReadInstruction.from_spec(split)
         pieces = instruction.to_absolute(core.SplitDict(infos.values()))
+        origin = tuple(
+            (p.splitname, *slice(p.from_, p.to).indices(sizes[p.splitname])[:2])
+            for p in pieces
+        )
         found = [
-            {k: v[piece.from_ : piece.to] for k, v in fields.items()}
-            for piece in pieces
-            for fields in [source.splits[piece.splitname]]
+            {k: v[start:stop] for k, v in source.splits[name].items()}
+            for name, start, stop in origin
         ]
     except Exception as error:  # noqa: BLE001, TFDS raises any kind of error
         raise InputError(
@@ -160,12 +168,22 @@ def _slice(source, split):
             f"split {split!r} of {source.name} is empty; its splits are {known}"
         )
     if len(found) == 1:
-        return found[0]
-    return {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+        return found[0], origin
+    whole = {name: np.concatenate([part[name] for part in found]) for name in found[0]}
+    return whole, origin
 
 
-def arrays(train, validation, test, name="arrays", version="0", factors=None):
+def _whole(name, split):
+    """The origin of a split that is a source of its own."""
+    return ((name, 0, len(split["image"])),)
+
+
+def arrays(
+    train, validation, test, name="arrays", version="0", factors=None, origins=None
+):
     """A data set of the caller's own arrays, one dict for each split, as `DataSet` describes them.
+
+    Where `origins` does not say which rows of which source they are, each is a source of its own.
 
     Raises:
       InputError: images of another type or shape, without rows, with NaN or infinities, or with a
@@ -176,13 +194,20 @@ def arrays(train, validation, test, name="arrays", version="0", factors=None):
     for part, split in parts.items():
         ranges.append(_range(split["image"], f"{name}, {part}"))
         for field in sorted(split):
-            values = np.ascontiguousarray(split[field])
+            values = split[field]
             digest.update(f"{part} {field} {values.dtype} {values.shape}".encode())
-            digest.update(values.data)
+            for block in slices(values):
+                digest.update(np.ascontiguousarray(values[block]).data)
     low, high = zip(*ranges)
-    both = min(low), max(high)
     return DataSet(
-        name, version, digest.hexdigest(), **parts, range=both, factors=factors or {}
+        name,
+        version,
+        digest.hexdigest(),
+        **parts,
+        range=(min(low), max(high)),
+        factors=factors or {},
+        origins=origins or {part: _whole(part, split) for part, split in parts.items()},
+        drawn={},
     )
 
 
@@ -196,7 +221,7 @@ def _range(image, where):
         )
     low, high = float(image.min()), float(image.max())
     if not np.isfinite([low, high]).all():
-        count = int((~np.isfinite(image)).sum())
+        count = sum(int((~np.isfinite(image[b])).sum()) for b in slices(image))
         raise InputError(
             f"{where}: {count} pixels are NaN or infinite; remove or replace them"
         )

@@ -38,8 +38,8 @@ def facts_of(group, dataset, seeds):
     """What is known of a group before any work: see `contract.Facts`."""
     members = _members(group, dataset)
     config, given = members.config, _one(_given(group, members))
-    held = data.held_out(config.binarization, dataset, "test")
-    batch = data.none(None, {name: values[:2] for name, values in held.items()})
+    held = data.held_out(config.binarization, dataset, "test", slice(2))
+    batch = data.none(None, held)
     found = {}
 
     def look(given):
@@ -98,8 +98,8 @@ class Work:
 
     def held(self, part, limit=None):
         """A split as it is evaluated, or its first `limit` rows."""
-        found = data.held_out(self.config.binarization, self.dataset, part)
-        return {name: values[:limit] for name, values in found.items()}
+        rows = slice(limit)
+        return data.held_out(self.config.binarization, self.dataset, part, rows)
 
     def key(self, use):
         """A key for one use, the same for every run."""

@@ -7,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from aevae import InputError, data
-from aevae.data.binarization import BLOCK
 from aevae.training import bounds
 from aevae.training.step import init_state, initial_batch, train_step
 
@@ -35,7 +34,10 @@ def check_run(config, dataset):
         batch = data.rows(dataset.train, np.arange(config.batch))
         batch = config.binarization(jax.random.key(0), batch)
         after, metrics = train_step(config, state, batch, jax.random.key(0), hp)
-        held = config.binarization(jax.random.key(0), _smallest_block(dataset))
+        rows = _smallest_block(dataset)
+        keys = jax.random.split(jax.random.key(0), len(rows["image"]))
+        held = data.none(None, data.by_row(config.binarization, keys, rows))
+        held |= {"size": rows["size"]}
         held = bounds.terms(config, state, held, jax.random.key(0), hp)
         x = config.model.apply(state.params, batch, None, hp).x
         return (after, metrics["loss"]), state.params, metrics, held, x
@@ -139,9 +141,9 @@ def _met(split, binarization):
     elif base is data.none and kind == np.uint8:
         yield np.arange(256) / 255
     elif base is data.none:
-        yield split["image"]
+        yield from (split["image"][rows] for rows in data.slices(split["image"]))
     else:
         count, prepare = len(split["image"]), jax.jit(binarization)
-        for start in range(0, count, BLOCK):
-            rows = data.rows(split, slice(start, start + BLOCK), count)
-            yield np.asarray(prepare(jax.random.key(start), rows)["image"])
+        for rows in data.slices(split["image"]):
+            key, batch = jax.random.key(rows.start), data.rows(split, rows, count)
+            yield np.asarray(prepare(key, batch)["image"])

@@ -9,7 +9,6 @@ import pytest
 from sklearn.datasets import load_digits
 
 from aevae import InputError, config, data, models, networks, objectives, optim
-from aevae.data import binarization as binarization_module
 from aevae.training.check import check_run
 
 ALL = np.arange(256, dtype=np.uint8)
@@ -146,30 +145,6 @@ def test_fixed_is_one_draw_of_the_same_chance(kind):
     assert (drawn.train["image"] != drawn.test["image"]).any()
 
 
-@pytest.mark.bits
-def test_fixed_draws_the_same_of_a_shorter_split(monkeypatch):
-    monkeypatch.setattr(
-        binarization_module, "BLOCK", 100
-    )  # 400 rows are several blocks
-    dataset = levels("gray")
-    short = data.arrays(**dataset.parts | {"train": {"image": np.tile(ALL, (150, 1))}})
-    all_, some = (
-        data.binarized(d, data.fixed).train["image"] for d in (dataset, short)
-    )
-    np.testing.assert_array_equal(all_[:100], some[:100])
-
-
-def test_large_held_out_data_are_drawn_in_blocks(monkeypatch):
-    """Not with the same key each, and a few at a time."""
-    monkeypatch.setattr(binarization_module, "BLOCK", 100)
-    split = {"image": np.full((250, 40), 128, np.uint8)}
-    held = data.draw_held_out(data.stochastic, jax.random.key(5), split)["image"]
-    assert held.shape == (250, 40) and held.dtype == bool
-    blocks = held[:100], held[100:200]
-    assert 0.4 < (blocks[0] != blocks[1]).mean() < 0.6
-    assert abs(held.mean() - 128 / 255) < 5 * 0.5 / 100
-
-
 def test_fixed_must_be_drawn_before():
     with pytest.raises(InputError, match="drawn before training"):
         data.fixed(jax.random.key(0), {"image": ALL[None]})
@@ -186,21 +161,6 @@ def test_probabilities_are_in_0_to_1(name):
     x = {"image": np.float32([[0.0, 1.5]])}
     with pytest.raises(InputError, match=f"from 0 to 1.5 .* {name} takes prob"):
         data.binarized(data.arrays(x, x, x), getattr(data, name))
-
-
-@pytest.mark.bits
-def test_held_out_data_are_drawn_once_and_kept_small():
-    split = {"image": np.tile(ALL, (50, 1)), "label": np.arange(50, dtype=np.int32)}
-    key = jax.random.key(5)
-    held = data.draw_held_out(data.stochastic, key, split)
-    assert held["image"].dtype == bool
-    drawn = data.stochastic(jax.random.key(5), split)["image"]
-    np.testing.assert_array_equal(held["image"], drawn)
-    np.testing.assert_array_equal(held["label"], split["label"])
-    assert data.draw_held_out(data.none, key, split) is split
-    assert held["image"].nbytes + 200 == data.held_bytes(data.stochastic, split)
-    half = data.draw_held_out(lambda k, b: b | {"image": b["image"] / 2}, None, split)
-    assert half["image"].dtype == np.float32 and half["image"].max() == 127.5
 
 
 @pytest.mark.parametrize(

@@ -115,8 +115,7 @@ def test_a_loaded_run_is_the_run_that_was_trained(folder, digits):
     np.testing.assert_allclose(run.reconstruct(digits.test["image"]), x.mean, rtol=1e-6)
     assert x.mean.shape == batch["image"].shape and 0 < float(x.mean.min()) < 1
     # Its own evaluation again, from the parameters on disk and the same binarized images.
-    ours = jax.jit(data.stochastic)
-    held = ours(data.evaluation_key("test", "binarization"), digits.test)
+    held = data.none(None, data.held_out(data.stochastic, digits, "test"))
     np.testing.assert_array_equal(held["image"][:10], run.examples["image"])
     variance = np.asarray(run.encode(held).mean, np.float64).var(0)
     assert abs(variance - bounds.ACTIVE).min() > 1e-5  # none is in doubt

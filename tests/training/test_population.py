@@ -239,8 +239,7 @@ def test_results_are_the_bounds(tiny):
     # One draw a point against 64 of them.
     np.testing.assert_allclose(results["test_elbo"], curves[-1]["test_elbo"], rtol=0.03)
     config = with_image_shape(runs[0], tiny)
-    binarize = jax.jit(config.binarization)
-    batch = binarize(data.evaluation_key("test", "binarization"), tiny.test)
+    batch = data.none(None, data.held_out(config.binarization, tiny, "test"))
     q = jax.jit(functools.partial(config.model.apply, method="encode"))(
         states[0].params, batch
     )

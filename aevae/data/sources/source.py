@@ -1,11 +1,13 @@
 """What every source gives, a `Source` of arrays by split, and helpers that all sources share."""
 
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from aevae import InputError
 
+NUMBERS = 2**22  # that the host works on at a time, of sets of any size
 DIVISION_SEED = 0  # seed of the order in which a set without splits is divided
 SHARES = {
     "validation": 0.1,
@@ -54,6 +56,17 @@ def as_stored(image, name):
             "(binary) or floats"
         )
     return image
+
+
+def rows_at_once(size):
+    """How many rows of so many numbers the host works on at a time."""
+    return max(1, NUMBERS // max(1, size))
+
+
+def slices(values):
+    """Slices of the rows of an array, in each as many as the host works on at a time."""
+    length = rows_at_once(math.prod(values.shape[1:]))
+    return [slice(n, n + length) for n in range(0, len(values), length)]
 
 
 def is_binary(image):
