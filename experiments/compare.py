@@ -117,8 +117,8 @@ def main(args):
         clean = {key: np.asarray(value) for key, value in held.items()}
         seen = masked(clean["image"], noise)
         found[method] = list(denoise(place, own, rows, clean, seen))
-    train = data.none(None, data.held_out(own.binarization, dataset, "train"))
-    pca = representation.PCA(representation.flat(np.asarray(train["image"])))
+    train = representation.Pixels(own.binarization, dataset, "train")
+    pca = representation.PCA(train, max(grid["latent"]))
     images = representation.flat(clean["image"]), representation.flat(seen)
     names = measures(found)
     rows = list(tabulate(found, names, pca, *images))

@@ -1,5 +1,6 @@
 """Disentanglement of the trained runs of a folder: scores beside what they can reach, and UDR."""
 
+import functools
 from typing import Annotated
 
 import numpy as np
@@ -100,12 +101,18 @@ def point(run):
 
 def _whole(work):
     """All splits of the set as one, of 50,000 examples at most."""
-    parts = [work.held(part) for part in data.PARTS]
-    whole = {n: np.concatenate([p[n] for p in parts]) for n in parts[0]}
-    if len(whole["image"]) > FACTORED:
-        some = np.random.default_rng(0).permutation(len(whole["image"]))[:FACTORED]
-        whole = {name: values[np.sort(some)] for name, values in whole.items()}
-    return whole
+    ends = np.cumsum([len(split["image"]) for split in work.dataset.parts.values()])
+    if ends[-1] <= FACTORED:
+        parts = [work.held(part) for part in data.PARTS]
+    else:
+        some = np.sort(np.random.default_rng(0).permutation(ends[-1])[:FACTORED])
+        rows = np.split(some, np.searchsorted(some, ends[:-1]))
+        given = zip(data.PARTS, rows, [0, *ends])
+        of = functools.partial(
+            data.held_out, work.config.binarization, work.dataset
+        )  # those rows alone: the set may be large
+        parts = [of(part, own - first) for part, own, first in given]
+    return {n: np.concatenate([p[n] for p in parts]) for n in parts[0]}
 
 
 def scored(mean, std, factors, chosen=scores.SCORES):

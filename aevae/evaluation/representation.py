@@ -1,5 +1,7 @@
 """What a code is good for beside its own decoder: compression and features, next to PCA's."""
 
+import functools
+
 import numpy as np
 
 from aevae import data
@@ -7,6 +9,8 @@ from aevae.evaluation.contract import labels, measure, vector
 
 FITTED = 10_000  # examples that a probe is fitted on at most
 NEIGHBORS = 5
+EXACT = 2_048  # pixels up to which PCA has a covariance matrix ...
+PASSES = 8  # ... and through the images, without one
 
 
 @measure()
@@ -16,16 +20,16 @@ def reconstruction(work):
     Summed over pixels, mean over the test examples; PCA has as many components as the code. An
     autoencoder's own results have the first two already.
     """
-    held = work.held("test")
-    codes = work.encoded(held, 1)
-    pca = PCA(_images(work.held("train")))
-    images = _images(held)
+    codes = work.encoded(work.held("test"), 1)
+    if "code" in codes:
+        of = functools.partial(Pixels, work.config.binarization, work.dataset)
+        size = min(codes["code"].shape[-1], of("test").shape[1])
+        error = PCA(of("train"), size).error(of("test"), size)
     for i, row in enumerate(work.group.rows):
         names = () if row["elbo"] is None else ("squared_error", "cross_entropy")
         values = {name: codes[name][i].mean(dtype=np.float64) for name in names}
         if "code" in codes:
-            size = min(codes["code"].shape[-1], images.shape[1])
-            values["pca_squared_error"] = pca.error(images, size)
+            values["pca_squared_error"] = error
         yield values
 
 
@@ -37,7 +41,8 @@ def representation(work):
     codes = [work.encoded(held, use)["code"] for held, use in ((train, 4), (test, 1))]
     pixels = _images(train), _images(test)
     of_pixels = accuracies(pixels[0], label[0], pixels[1], label[1])
-    pca, size = PCA(pixels[0]), min(codes[0].shape[-1], pixels[0].shape[1])
+    size = min(codes[0].shape[-1], pixels[0].shape[1])
+    pca = PCA(pixels[0], size)
     near = [pca.encode(images, size) for images in pixels]
     of_pca = accuracies(near[0], label[0], near[1], label[1])
     for i in range(len(work.group.runs)):
@@ -53,24 +58,67 @@ def _images(held):
 
 def flat(images):
     """Images [N, ...] as float32 [N, P]."""
-    return images.reshape(len(images), -1).astype(np.float32)
+    return images.reshape(len(images), -1).astype(np.float32, copy=False)
+
+
+class Pixels:
+    """The images of a split as they are evaluated, [N, P], made in float32 where they are sliced.
+
+    So the whole of a training set is gone through without a copy of it in floats.
+    """
+
+    def __init__(self, binarization, dataset, part):
+        self._held = functools.partial(data.held_out, binarization, dataset, part)
+        self._count = len(getattr(dataset, part)["image"])
+        self.shape = self._count, self[:1].shape[1]
+
+    def __len__(self):
+        return self._count
+
+    def __getitem__(self, rows):
+        return _images(self._held(rows))
 
 
 class PCA:
-    """Principal components of images [N, P], from their covariance with 1/N; float64."""
+    """The first `size` principal components of images [N, P], from their covariance with 1/N.
 
-    def __init__(self, images):
-        self.mean = images.mean(0, dtype=np.float64)
-        second = np.zeros((images.shape[1],) * 2)
-        for start in range(0, len(images), 10_000):
-            block = images[start : start + 10_000] - self.mean
-            second += block.T @ block
-        spectrum, axes = np.linalg.eigh(second / len(images))
-        self.spectrum, self._axes = spectrum[::-1], axes[:, ::-1]
+    In float64, by blocks of rows, so that `images` may be anything with a shape and slices of rows.
+    Up to 2,048 pixels the components are those of the covariance matrix, exactly. Above, the matrix
+    is never formed: subspace iteration from random directions (Halko et al., 2011, algorithm 4.4),
+    twice as many as components and 10 more, in 8 passes. The squared error that is left is then
+    within 2e-5 of the least, for 2 to 100 components of MNIST.
+    """
+
+    def __init__(self, images, size):
+        (count, pixels), blocks = images.shape, data.slices(images)
+        self.mean = sum(images[b].sum(0, dtype=np.float64) for b in blocks) / count
+        if pixels <= EXACT:
+            axes = None
+            spectrum, turn = np.linalg.eigh(self._times(images, None))
+        else:
+            columns = min(pixels, 2 * size + 10)
+            times = np.random.default_rng(0).standard_normal((pixels, columns))
+            for _ in range(PASSES):
+                axes = np.linalg.qr(times)[0]
+                times = self._times(images, axes)
+            spectrum, turn = np.linalg.eigh(axes.T @ times)
+        turn = turn[:, ::-1][:, :size]
+        self.spectrum = spectrum[::-1][:size]
+        self._axes = turn if axes is None else axes @ turn
+
+    def _times(self, images, axes):
+        """The covariance matrix, times `axes` where they are given."""
+        total = 0.0
+        for block in data.slices(images):
+            centered = images[block] - self.mean
+            total += centered.T @ (centered if axes is None else centered @ axes)
+        return total / len(images)
 
     def encode(self, images, size):
         """The first `size` components, [N, size]."""
-        return (images - self.mean) @ self._axes[:, :size]
+        axes = self._axes[:, :size]
+        blocks = [(images[b] - self.mean) @ axes for b in data.slices(images)]
+        return np.concatenate(blocks)
 
     def decode(self, code):
         """The images of codes [N, size]."""
@@ -78,9 +126,12 @@ class PCA:
 
     def error(self, images, size):
         """The squared error of so many components, summed over pixels, mean over images."""
-        centered = images - self.mean
-        code = self.encode(images, size)
-        return float((centered**2).sum(1).mean() - (code**2).sum(1).mean())
+        total = 0.0
+        for block in data.slices(images):
+            centered = images[block] - self.mean
+            code = centered @ self._axes[:, :size]
+            total += (centered**2).sum() - (code**2).sum()
+        return float(total / len(images))
 
 
 def accuracies(train, train_label, test, test_label):

@@ -49,7 +49,7 @@ def autoencoder(job):
     facts = [
         Fact("the autoencoder's error is less than a quarter of PCA's", ours < pca / 4)
     ]
-    image = figure(run, representation.PCA(representation.flat(train)), test)
+    image = figure(run, representation.PCA(representation.flat(train), 30), test)
     note = "" if runs.complete else "the learning rate had not fallen to 0"
     counts = runs.samples, FULL * IMAGES, runs.complete
     return Outcome(rows, facts, *counts, image, note)

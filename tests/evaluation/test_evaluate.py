@@ -568,18 +568,6 @@ def test_a_missing_method_is_named(tmp_path):
         evaluate.run(tmp_path / "run", ["latents"])
 
 
-def test_components_are_scikit_learns():
-    from sklearn.decomposition import PCA
-
-    x = np.random.default_rng(0).normal(size=(200, 8)) @ np.diag(np.arange(1, 9))
-    theirs = PCA(3).fit(x)
-    squared = ((x - theirs.inverse_transform(theirs.transform(x))) ** 2).sum(1).mean()
-    ours = representation.PCA(x)
-    np.testing.assert_allclose(ours.error(x, 3), squared, rtol=1e-6)
-    spectrum = np.linalg.eigvalsh(np.cov(x.T, ddof=0))[::-1]
-    np.testing.assert_allclose(ours.spectrum, spectrum, rtol=1e-9)
-
-
 def test_probes_tell_what_a_code_says():
     """A code that is the label; one that has nothing of it; and a constant latent is no fault."""
     random = np.random.default_rng(0)

@@ -84,7 +84,7 @@ def test_rows_hold_every_seed_and_leave_out_what_diverged():
     names = compare.measures(found)
     assert names == ["squared_error", "probe_accuracy", "iwae_5"]
     clean = np.random.default_rng(0).uniform(size=(50, 3)) @ np.diag([3.0, 1.0, 0.1])
-    seen, pca = clean * [1, 0, 1], representation.PCA(clean)
+    seen, pca = clean * [1, 0, 1], representation.PCA(clean, 3)
     rows = [*compare.tabulate(found, names, pca, clean, seen)]
     assert [row[:2] for row in rows] == [
         *((1, "autoencoder"), (1, "vae"), (1, "PCA"), (3, "pixels"))

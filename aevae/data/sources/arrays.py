@@ -65,7 +65,7 @@ def _source(name, arrays, chosen):
         splits = _divided(name, _split(name, arrays, chosen or _only(name, arrays), ""))
     if all(is_binary(fields["image"]) for fields in splits.values()):
         for fields in splits.values():
-            fields["image"] = fields["image"].astype(bool)
+            fields["image"] = fields["image"].view(bool)
     return Source(name, "-", splits, _factors(splits))
 
 
