@@ -1,6 +1,7 @@
 """Checks before any work: one step and one evaluation of a run are traced, none is run."""
 
 import dataclasses
+import difflib
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +11,7 @@ from aevae import InputError, data
 from aevae.data.binarization import BLOCK
 from aevae.training import bounds
 from aevae.training.step import init_state, initial_batch, train_step
+from aevae.training.unread import unread
 
 
 def check_run(config, dataset):
@@ -47,6 +49,7 @@ def check_run(config, dataset):
             raise InputError(
                 f"{names}: {error} is neither a hyperparameter ({', '.join(hp) or 'none'}) nor "
                 f"a field of the batch ({', '.join(dataset.train)}, size)"
+                f"{_nearest(error.args[:1], [*hp, *dataset.train, 'size'])}"
             ) from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{names} fails: {reason}") from error
@@ -58,12 +61,13 @@ def check_run(config, dataset):
                 f"{getattr(value, 'dtype', type(value).__name__)} of shape "
                 f"{getattr(value, 'shape', '')}"
             )
-    used = _read(jaxpr, len(jax.tree.leaves(trained)))
-    unread = [name for name, read in zip(sorted(hp), used) if not read]
-    if unread:
-        read = ", ".join(sorted(set(hp) - set(unread))) or "none"
+    idle = unread(jaxpr, len(jax.tree.leaves(trained)))
+    idle = [name for name, spare in zip(sorted(hp), idle) if spare]
+    if idle:
+        read = sorted(set(hp) - set(idle))
         raise InputError(
-            f"{names}: nothing reads hyperparameter {', '.join(unread)}; it reads {read}"
+            f"{names}: nothing reads hyperparameter {', '.join(idle)}; it reads "
+            f"{', '.join(read) or 'none'}{_nearest(idle, read)}"
         )
     _check_range(dataset, config.binarization, x)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -88,17 +92,14 @@ def with_image_shape(config, dataset):
     return dataclasses.replace(config, model=config.model.clone(shape=dataset.shape))
 
 
+def _nearest(names, known):
+    """A question that ends a message, where a name that is known is spelled much like one of these."""
+    near = [m for name in names for m in difflib.get_close_matches(str(name), known, 1)]
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
 def _name(thing):
     return getattr(getattr(thing, "func", thing), "__name__", type(thing).__name__)
-
-
-def _read(jaxpr, outputs):
-    """For each input of a jaxpr, whether one of its first `outputs` outputs depends on it."""
-    needed = set(map(id, jaxpr.jaxpr.outvars[:outputs]))
-    for equation in reversed(jaxpr.jaxpr.eqns):
-        if needed & set(map(id, equation.outvars)):
-            needed |= set(map(id, equation.invars))
-    return [id(var) in needed for var in jaxpr.jaxpr.invars]
 
 
 def _check_range(dataset, binarization, x):
