@@ -21,11 +21,11 @@ def _through(jaxpr, given):
     for equation in jaxpr.eqns:
         own = [known.get(id(var), nothing) for var in equation.invars]
         refs = [var for var in equation.invars if hasattr(var.aval, "inner_aval")]
-        rule = _every if refs else _RULES.get(equation.primitive.name, _every)
+        rule = _every if refs else _rule(equation)
         outputs = [*map(id, equation.outvars)]
         try:
             known |= zip(outputs, rule(equation, own), strict=True)
-        except (KeyError, ValueError):  # a version of JAX that writes it otherwise
+        except (LookupError, ValueError):  # a version of JAX that writes it otherwise
             known |= zip(outputs, _every(equation, own))
         known |= {id(ref): nothing.union(*own) for ref in refs}  # it may be written to
     return [known.get(id(var), nothing) for var in jaxpr.outvars]
@@ -33,6 +33,11 @@ def _through(jaxpr, given):
 
 def _open(jaxpr):
     return getattr(jaxpr, "jaxpr", jaxpr)
+
+
+def _rule(equation):
+    is_call = "call_jaxpr" in equation.params  # JAX's name for it
+    return _RULES.get(equation.primitive.name, _call if is_call else _every)
 
 
 # What each output of an equation depends on, given what each input does.
@@ -50,9 +55,9 @@ def _each(equation, given):
 
 def _call(equation, given):
     """A call of a function; of a custom derivative, it is the function itself."""
-    names = ("jaxpr", "call_jaxpr", "fun_jaxpr", "call")
-    inner = [equation.params[name] for name in names if name in equation.params]
-    return _through(*inner, given) if len(inner) == 1 else _every(equation, given)
+    params = equation.params
+    names = [name for name in ("call_jaxpr", "jaxpr", "call") if name in params]
+    return _through(params[names[0]], given)
 
 
 def _cond(equation, given):
@@ -106,10 +111,7 @@ def _carried(body, carry):
         carry = after
 
 
-_CALLS = (
-    *("jit", "pjit", "closed_call", "core_call", "remat2", "checkpoint", "composite"),
-    *("custom_jvp_call", "custom_vjp_call", "custom_vmap_call", "shard_map"),
-)
+_CALLS = "jit", "remat2", "shard_map", "composite", "custom_vmap_call"
 _RULES = dict.fromkeys(_CALLS, _call) | {
     "cond": _cond,
     "optimization_barrier": _each,

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 from jax import lax
+from jax.custom_batching import custom_vmap
 from jax.sharding import PartitionSpec
 from outside import run_of
 
@@ -50,6 +51,10 @@ reversed_gradient.defvjp(
 
 def helper(x, used, idle):
     return used * x, idle
+
+
+mapped = custom_vmap(helper)
+mapped.def_vmap(lambda size, batched, *a: (helper(*a), batched[1:]))
 
 
 def of_scan_carry(x, used, idle):
@@ -167,6 +172,8 @@ NESTED = {
     "barrier": lambda x, *a: x * lax.optimization_barrier(a)[0],
     "map": lambda x, u, i: lax.map(lambda t: jax.jit(helper)(t, u, i)[0], x),
     "ref": of_ref,
+    "custom_vmap": lambda *a: mapped(*a)[0],
+    "composite": lambda *a: lax.composite(helper, name="own.helper")(*a)[0],
     "together": all_together,
 }
 
@@ -181,7 +188,7 @@ def test_what_is_passed_along_is_not_read(kind):
     assert idle_of(NESTED[kind]) == [False, False, True]
 
 
-@pytest.mark.parametrize("kind", [k for k in NESTED if k != "while"])
+@pytest.mark.parametrize("kind", [k for k in NESTED if k not in ("while", "composite")])
 def test_nor_where_a_gradient_is_taken(kind):
     step = jax.grad(lambda *a: (a[0] ** 2 * NESTED[kind](*a)).sum())
     assert idle_of(step) == [False, False, True]
