@@ -46,10 +46,10 @@ def check_run(config, dataset):
         jaxpr, shapes = jax.make_jaxpr(one, return_shape=True)(hp)
     except Exception as error:
         if isinstance(error, KeyError):
+            near = _nearest(error.args[:1], [*hp, *dataset.train])
             raise InputError(
-                f"{names}: {error} is neither a hyperparameter ({', '.join(hp) or 'none'}) nor "
-                f"a field of the batch ({', '.join(dataset.train)}, size)"
-                f"{_nearest(error.args[:1], [*hp, *dataset.train, 'size'])}"
+                f"{names}: {error}{near} is neither a hyperparameter ({', '.join(hp) or 'none'}) "
+                f"nor a field of the batch ({', '.join(dataset.train)}, size)"
             ) from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{names} fails: {reason}") from error
@@ -66,8 +66,8 @@ def check_run(config, dataset):
     if idle:
         read = sorted(set(hp) - set(idle))
         raise InputError(
-            f"{names}: nothing reads hyperparameter {', '.join(idle)}; it reads "
-            f"{', '.join(read) or 'none'}{_nearest(idle, read)}"
+            f"{names}: nothing reads hyperparameter {', '.join(idle)}{_nearest(idle, read)}; "
+            f"it reads {', '.join(read) or 'none'}"
         )
     _check_range(dataset, config.binarization, x)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
@@ -93,9 +93,9 @@ def with_image_shape(config, dataset):
 
 
 def _nearest(names, known):
-    """A question that ends a message, where a name that is known is spelled much like one of these."""
+    """A question, where what is known has names spelled much like these."""
     near = [m for name in names for m in difflib.get_close_matches(str(name), known, 1)]
-    return f"; did you mean {' or '.join(near)}?" if near else ""
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 
 def _name(thing):
