@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aevae import InputError, data
+from aevae.config import help_of
 from aevae.data.binarization import BLOCK
 from aevae.training import bounds
 from aevae.training.step import init_state, initial_batch, train_step
@@ -31,12 +32,15 @@ def check_run(config, dataset):
     config = with_image_shape(config, dataset)
     hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
     names = f"{_name(config.objective)} with {_name(config.model)}"
+    traced = dataclasses.replace(
+        config, **{n: _checked(config, n) for n in RETURNED if n != "binarization"}
+    )
 
     def one(hp):
-        state = init_state(config, initial_batch(dataset.train), 0, hp)
+        state = init_state(traced, initial_batch(dataset.train), 0, hp)
         batch = data.rows(dataset.train, np.arange(config.batch))
-        batch = config.binarization(jax.random.key(0), batch)
-        after, metrics = train_step(config, state, batch, jax.random.key(0), hp)
+        batch = _checked(config, "binarization")(jax.random.key(0), batch)
+        after, metrics = train_step(traced, state, batch, jax.random.key(0), hp)
         held = config.binarization(jax.random.key(0), _smallest_block(dataset))
         held = bounds.terms(config, state, held, jax.random.key(0), hp)
         x = config.model.apply(state.params, batch, None, hp).x
@@ -72,6 +76,45 @@ def check_run(config, dataset):
     _check_range(dataset, config.binarization, x)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     return parameters, sorted(metrics), sorted(held)
+
+
+def _is_loss(found):
+    """Whether it is (loss, metrics): a float scalar and a dict."""
+    if not (
+        isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)
+    ):
+        return False
+    loss = found[0]
+    return jnp.shape(loss) == () and jnp.issubdtype(jnp.result_type(loss), jnp.floating)
+
+
+RETURNED = {  # by the functions of a config
+    "objective": _is_loss,
+    "optimizer": lambda found: hasattr(found, "init") and hasattr(found, "update"),
+    "schedule": lambda found: isinstance(found, dict),
+    "binarization": lambda found: isinstance(found, dict) and "image" in found,
+}
+
+
+def _checked(config, name):
+    """A function of a config; it raises InputError where what it returns is of another kind."""
+    function = getattr(config, name)
+
+    def checked(*args):
+        found = function(*args)
+        if not RETURNED[name](found):
+            raise InputError(
+                f"the {name} {_name(function)} must be a function {help_of(name)}, and returns "
+                f"{jax.tree.map(_kind, found)}"
+            )
+        return found
+
+    return checked
+
+
+def _kind(leaf):
+    known = hasattr(leaf, "shape")
+    return f"{leaf.dtype} {list(leaf.shape)}" if known else type(leaf).__name__
 
 
 def _smallest_block(dataset):
