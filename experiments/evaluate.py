@@ -11,6 +11,8 @@ same options, is not measured again, unless by --fresh. Exit codes: 0; 1 the dis
 be written; 2 a fault of the input; 128 + n: signal n.
 """
 
+from pathlib import Path
+
 from absl import flags
 
 from aevae import InputError
@@ -57,9 +59,10 @@ def main(args):
         row = next(row for row in rows if row.get(ceilings[0]) is not None)
         best = ", ".join(f"{n.removesuffix('_ceiling')} {row[n]:.3f}" for n in ceilings)
         print(f"A perfect code on these factors reaches {best}.")
+    latents = (Path(workdir) / "latents.csv").is_file()
     print(
         "Test split, nats, mean ± standard deviation over seeds. All of it is in "
-        f"{workdir}/results.csv, and that of each latent in latents.csv."
+        f"{workdir}/results.csv{', and that of each latent in latents.csv' * latents}."
     )
 
 

@@ -189,8 +189,8 @@ def join(runs, more, names):
     axes.add("epochs")
     for name, old, new in differences(canonical(first), canonical(other), axes):
         raise InputError(
-            f"it was trained with {name} {old}, and now {name} is {new}: name it in a "
-            "--sweep to add runs, or take another --workdir, or start over with --fresh"
+            f"it was trained with {name} {old}, and now {name} is {new}: name it in the "
+            "grid (--sweep) to add runs, take another folder (--workdir), or start over (--fresh)"
         )
     if fixed and other.epochs < first.epochs:
         raise InputError(

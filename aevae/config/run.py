@@ -5,6 +5,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib.util
+import inspect
 import math
 import sys
 import types
@@ -14,6 +15,9 @@ from typing import Annotated, Any, get_args, get_type_hints
 
 from aevae import InputError
 from aevae.config import tree
+
+# How many positional arguments the functions of a config are given.
+ARGUMENTS = {"objective": 5, "optimizer": 1, "schedule": 2, "binarization": 2}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +58,19 @@ class Config:
     ] = None
 
     def __post_init__(self):
+        _require_model(self.model)
+        for name, count in ARGUMENTS.items():
+            _require_function(getattr(self, name), name, count)
+        if isinstance(self.dataset, Path):
+            object.__setattr__(self, "dataset", str(self.dataset))
+        if not isinstance(self.dataset, str):
+            raise InputError(
+                f"dataset must be the name of a data set, not {_kind(self.dataset)}: give arrays "
+                "as dataset=... to study.run or training.fit"
+            )
+        for name in ("train", "validation", "test"):
+            _require(getattr(self, name), name, "text, as train[:80%]", _is_text)
+        _require(self.hparams, "hparams", "numbers by name, {name: number}", _are_named)
         for name in ("batch", "epochs"):
             _require(getattr(self, name), name, "a whole number of at least 1", _counts)
         _require(self.seed, "seed", "a whole number from 0 to 2147483647", _seeds)
@@ -69,8 +86,6 @@ class Config:
             _require(value, f"hyperparameter {name}", allowed, check)
         hparams = {name: float(value) for name, value in self.hparams.items()}
         object.__setattr__(self, "hparams", hparams)
-        for name in ("objective", "optimizer", "schedule", "binarization"):
-            _require(getattr(self, name), name, "a function", callable)
 
     @functools.cached_property
     def values(self):
@@ -88,9 +103,51 @@ class Config:
         return dict(tree.facts(tree.canonical(self)))
 
 
+def _require_model(model):
+    if isinstance(model, type):
+        raise InputError(
+            f"model must be an instance, {model.__name__}(...), not a class"
+        )
+    needs = ("encode", "prior", "decode", "__call__", "shape", "apply", "clone")
+    lacks = [name for name in needs if not hasattr(model, name)]
+    if lacks:
+        raise InputError(
+            f"model must be {help_of('model')}: {type(model).__name__} has no {', '.join(lacks)}"
+        )
+
+
+def _require_function(value, name, count):
+    """An InputError unless the value is a function of so many positional arguments."""
+    has = _kind(value)
+    if callable(value):
+        try:
+            signature = inspect.signature(value)
+        except ValueError:  # of what is not written in Python
+            return
+        try:
+            return signature.bind(*[None] * count)
+        except TypeError:
+            has = f"{tree.describe(value)}{signature}"
+    raise InputError(f"{name} must be a function {help_of(name)}, not {has}")
+
+
+def _kind(value):
+    """A value in a message: text and numbers as they are, anything else by its type."""
+    plain = value is None or isinstance(value, (str, int, float))
+    return repr(value) if plain else f"of type {type(value).__name__}"
+
+
 def _require(value, name, allowed, check):
     if not check(value):
         raise InputError(f"{name} must be {allowed}, not {value!r}")
+
+
+def _is_text(value):
+    return isinstance(value, str)
+
+
+def _are_named(values):
+    return isinstance(values, Mapping) and all(map(_is_text, values))
 
 
 def _counts(value):
@@ -102,7 +159,11 @@ def _seeds(value):
 
 
 def _patience(value):
-    return value >= 1 and (value == math.inf or value == int(value))
+    return (
+        type(value) in (int, float)
+        and value >= 1
+        and (value == math.inf or value == int(value))
+    )
 
 
 def _finite(value):
@@ -115,6 +176,10 @@ def _positive(value):
 
 def split(path):
     """The two parts of `configs/methods.py:factor_vae`: the file, and the name or None."""
+    if not isinstance(path, (str, Path)):
+        raise InputError(
+            f"a config is a Config or the path of a config file, not {_kind(path)}"
+        )
     file, colon, part = str(path).rpartition(":")
     return (Path(file), part) if colon and file.endswith(".py") else (Path(path), None)
 

@@ -1,6 +1,7 @@
 """Data sets as arrays: loaded by name or given in memory, divided into splits, indexed by rows."""
 
 import hashlib
+from pathlib import Path
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -72,10 +73,15 @@ def of(config, data_dir=None, *, dataset=None, known=None):
     return known[stored]
 
 
+def is_name(dataset):
+    """Whether a data set is given by its name, or the path of its file."""
+    return isinstance(dataset, (str, Path))
+
+
 def name_of(dataset):
     """The name of a data set that is given by name, as a `DataSet`, or as arrays."""
-    if isinstance(dataset, str):
-        return dataset
+    if is_name(dataset):
+        return str(dataset)
     return dataset.name if isinstance(dataset, DataSet) else user_arrays.NAME
 
 
@@ -112,7 +118,8 @@ def load(
     """
     if isinstance(name, DataSet):
         return name
-    if not isinstance(name, str):
+    name = str(name) if is_name(name) else name
+    if not is_name(name):
         source = user_arrays.given(name)
     elif name == user_arrays.NAME:
         raise InputError(

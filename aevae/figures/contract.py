@@ -164,5 +164,5 @@ IMAGES = Need(
 )
 TEST_DATA = Need(
     lambda view: view.held,
-    "the runs' test data are not at hand: --data_dir says where they are",
+    "the runs' test data are not at hand: data_dir (--data_dir) says where they are",
 )

@@ -167,7 +167,7 @@ class Folder:
         whole, number = self.path.resolve(), 1
         if Path.cwd().is_relative_to(whole):
             raise InputError(
-                f"--fresh cannot rename {self.path}: this process is within it"
+                f"cannot rename {self.path} to start over (--fresh): this process is within it"
             )
         while (aside := whole.with_name(f"{whole.name}.{number}")).exists():
             number += 1
@@ -266,17 +266,17 @@ class Folder:
 
     def finish(self, group, population, snapshot, known):
         """Writes the parameters of a group's runs, a last checkpoint, and its rows."""
-        examples = population.examples(EXAMPLES)
+        about = population.examples(EXAMPLES), population.seen
         with files.writing(self.path):
             (self.path / "params").mkdir(exist_ok=True)
         judged = zip(
             group.numbers, population.selected(snapshot), population.states(snapshot)
         )
         for number, state, last in judged:
-            trained.save(record.params_path(self.path, number), state, examples)
+            trained.save(record.params_path(self.path, number), state, *about)
             if snapshot.best is not None:
                 path = record.params_path(self.path, number, last=True)
-                trained.save(path, last, examples)
+                trained.save(path, last, *about)
         self.save(group, population, snapshot, known)
         self.reports.finish(group)
 
@@ -305,7 +305,7 @@ def _check_unused(path):
     """Raises InputError if a new run folder cannot be made, before the data are read."""
     if path.is_dir() and any(p.name not in HARMLESS for p in path.iterdir()):
         raise InputError(
-            f"{path} is neither empty nor a run folder: name another --workdir"
+            f"{path} is neither empty nor a run folder: name another (--workdir)"
         )
     parent = next(p for p in (path, *path.absolute().parents) if p.exists())
     if not (parent.is_dir() and os.access(parent, os.W_OK)):

@@ -8,6 +8,9 @@ from tqdm import tqdm
 
 from aevae.training import bounds
 
+BAR = "{desc} {percentage:3.0f}%|{bar:16}|"
+ESTIMATE = " {rate_fmt}, {remaining} left"  # once a compiled step has run
+
 
 def say(text):
     """Prints a line to stderr, above a bar that is shown there."""
@@ -25,7 +28,7 @@ class Progress:
             total=work,
             unit=" images",
             unit_scale=True,
-            bar_format="{desc} {percentage:3.0f}%|{bar:16}| {rate_fmt}, {remaining} left",
+            bar_format=BAR,
             dynamic_ncols=True,
             file=sys.stderr,
             mininterval=0.1 if live else 10,
@@ -38,7 +41,7 @@ class Progress:
         """Starts the progress of a group."""
         self._task, self._best = task, "ELBO -"
         self._before = self._done
-        self._show("compiling")
+        self._show("compiling", over=not self._done)
 
     def resume(self, snapshot):
         """Subtracts what was trained before the resume from the work to do."""
@@ -52,6 +55,7 @@ class Progress:
         done = self._before + (
             _images(self._task) * epochs if over else self._seen(snapshot)
         )
+        self._bar.bar_format = BAR + ESTIMATE * (done > 0)
         self._bar.update(done - self._done)
         self._done = done
         if snapshot.metrics is not None:
@@ -76,9 +80,11 @@ class Progress:
         self._bar.set_description_str(f"{head}: {text}", refresh=False)
         now = time.perf_counter()
         if self._bar.disable and (now - self._printed > 10 or over):
-            rate = self._done / (now - self._began)
-            left = (self._bar.total - self._done) / rate if rate else float("nan")
-            line = f"{head}: {text}, {rate:,.0f} images/s, {left:.0f} s left"
+            line = f"{head}: {text}"
+            if self._done:
+                rate = self._done / (now - self._began)
+                left = (self._bar.total - self._done) / rate
+                line += f", {rate:,.0f} images/s, {left:.0f} s left"
             print(line, file=sys.stderr, flush=True)
             self._printed = now
 

@@ -20,7 +20,7 @@ def read(workdir):
         made = record.get("aevae", "0.1.0")
         raise InputError(
             f"{workdir} has format {form!r}, which aevae {made} wrote and reads; this is aevae "
-            f"{__version__}, which reads format {FORMAT}: take another --workdir, or that version"
+            f"{__version__}, which reads format {FORMAT}: take another folder (--workdir), or that version"
         )
     if not all(record.get(name) for name in ("sweeps", "groups", "columns")):
         raise InputError(f"{path} is damaged: it lacks sweeps, groups or columns")
@@ -28,18 +28,42 @@ def read(workdir):
 
 
 def declared(workdir, base=None):
-    """The configs of a folder's runs, made again from what its commands asked for."""
-    runs = []
-    for sweep in read(workdir)["sweeps"]:
-        if base is None and sweep["file"] is None:
-            raise InputError(
-                f"{workdir} was trained from a Config, not a file: pass it as base=..."
-            )
+    """The configs of a folder's runs, made again from what its commands asked for.
+
+    Raises:
+      InputError: `base` is not the Config, or its file, that the sweep was given.
+    """
+    runs, sweeps = [], read(workdir)["sweeps"]
+    base = _base(workdir, sweeps[0], base)
+    for sweep in sweeps:
         own = base or config.load(Path(workdir) / sweep["file"], sweep.get("part"))
         more = config.settle(own, sweep["overrides"], sweep["grid"])
         names = config.grid_names(own, sweep["grid"])
         runs = config.join(runs, more, names) if runs else more
     return runs
+
+
+def _base(workdir, sweep, base):
+    """The Config of a folder that was given one; None where it keeps config files."""
+    if sweep["file"] is not None:
+        if base is not None:
+            raise InputError(
+                f"{workdir} keeps the config file that it was trained from: leave base out"
+            )
+        return None
+    if base is None:
+        raise InputError(
+            f"{workdir} was trained from a Config, not a file: pass it as base=..."
+        )
+    base = base if isinstance(base, config.Config) else config.load(base)
+    now = json.loads(json.dumps(config.canonical(base)))
+    defaults = tuple(config.at_default(base))
+    for name, old, new in config.differences(sweep["base"], now, (), defaults):
+        raise InputError(
+            f"{workdir} was trained from another Config: its {name} was {old}, and that of base "
+            f"is {new}"
+        )
+    return base
 
 
 def params_path(workdir, number, last=False):
@@ -49,7 +73,8 @@ def params_path(workdir, number, last=False):
 
 def existing(workdir, name):
     """The path of a file that every run folder has."""
-    path = Path(workdir) / name
-    if not path.is_file():
+    named = isinstance(workdir, (str, Path))
+    path = Path(workdir if named else "") / name
+    if not (named and path.is_file()):
         raise InputError(f"{workdir} is not a run folder: it has no {name}")
     return path

@@ -2,6 +2,7 @@
 
 import math
 import time
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from aevae import InputError, Interrupted, config, data
@@ -71,6 +72,11 @@ def run(
       Interrupted: SIGTERM or Ctrl-C, after a checkpoint.
     """
     machine.prepare()
+    if not isinstance(workdir, (str, Path)) or not str(workdir):
+        raise InputError(
+            f"workdir must be the path of a run folder, not {workdir!r}: training.fit trains "
+            "without a folder"
+        )
     if dataset is not None:
         if "dataset" in (overrides or {}):
             raise InputError(
@@ -93,7 +99,7 @@ def run(
         if tasks:
             metrics, held = ([n for t in tasks for n in t.checked[i]] for i in (1, 2))
             folder.claim(metrics, held, [task.dataset for task in tasks])
-            again = f"the same command{' without --fresh' if fresh else ''}"
+            again = f"the same command{' without fresh (--fresh)' if fresh else ''}"
             how = chunk, interval, memory
             _train_all(tasks, folder, how, Signals(again))
         else:
@@ -107,11 +113,15 @@ def _tasks(folder, dataset, data_dir, memory):
     known, tasks = {}, []
     data.check_given(dataset, [group.runs[0] for group in folder.groups])
     for group in folder.groups:
-        if folder.finished(group):
+        # Data at hand are compared with what a group was trained on even if it is finished.
+        finished = folder.finished(group)
+        if finished and (dataset is None or data.is_name(dataset)):
             continue
         first = group.runs[0]
         stored = data.of(first, data_dir, dataset=dataset, known=known)
         folder.check_data(group, stored)
+        if finished:
+            continue
         checked = check_run(first, stored)
         held = (stored.validation, stored.test)
         taken = sum(data.held_bytes(first.binarization, split) for split in held)

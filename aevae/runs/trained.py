@@ -14,12 +14,12 @@ from aevae.system import files
 from aevae.training.trained_run import Trained
 
 
-def save(path, state, examples):
-    """Writes the parameters and step of one run, and some test examples, by name into an .npz file."""
+def save(path, state, examples, seen):
+    """Writes a run's parameters and step, test examples, and `seen`, by name into an .npz file."""
     trees = {"params": state.params, "examples": examples}
     leaves = {_path(path): leaf for path, leaf in jax.tree.leaves_with_path(trees)}
     with files.whole(Path(path)) as file:
-        np.savez(file, step=state.step, **leaves)
+        np.savez(file, step=state.step, seen=seen, **leaves)
 
 
 def _path(keys):
@@ -90,11 +90,13 @@ def open_run(workdir, row, base=None, *, configs=None, last=False):
         raise InputError(
             f"{path} is damaged: delete it, and the sweep's command writes it again"
         ) from None
-    step, trees = leaves.pop("step"), _nested(leaves)
+    step, seen = leaves.pop("step"), leaves.pop("seen", None)
+    trees = _nested(leaves)
     shape = trees["examples"]["image"].shape[1:]
     run = dataclasses.replace(run, model=run.model.clone(shape=shape))
     curves = functools.partial(_history, workdir, number)
-    return Trained(run, trees["params"], step, row, trees["examples"], curves)
+    known = row, trees["examples"], curves, seen
+    return Trained(run, trees["params"], step, *known)
 
 
 def _history(workdir, number):

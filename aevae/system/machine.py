@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jax
 
-from aevae import __version__
+from aevae import InputError, __version__
 from aevae.system import files
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
@@ -22,6 +22,9 @@ def prepare(programs=None):
     Call it before the first JAX operation: later, the number of devices is fixed. Settings of the
     user's own stay. `programs` is the folder of the cache; by default JAX's setting, or else a
     folder in `files.cache_dir()`.
+
+    Raises:
+      InputError: this process is one of several of one JAX program.
     """
     if programs or jax.config.jax_compilation_cache_dir is None:
         programs = programs or files.cache_dir() / "programs"
@@ -34,6 +37,12 @@ def prepare(programs=None):
             jax.config.update("jax_num_cpu_devices", cores())
         except RuntimeError:
             pass  # JAX is already in use: its devices stay
+    if jax.process_count() > 1:
+        raise InputError(
+            f"this is process {jax.process_index()} of the {jax.process_count()} of one JAX "
+            "program, and a group is trained by one process: leave out jax.distributed.initialize, "
+            "and give each process runs and a folder of its own"
+        )
 
 
 def _remove_broken(programs):

@@ -1,14 +1,17 @@
 """Checks before any work: one step and one evaluation of a run are traced, none is run."""
 
 import dataclasses
+import difflib
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from aevae import InputError, data
+from aevae.config import help_of
 from aevae.training import bounds
 from aevae.training.step import init_state, initial_batch, train_step
+from aevae.training.unread import unread
 
 
 def check_run(config, dataset):
@@ -28,12 +31,15 @@ def check_run(config, dataset):
     config = with_image_shape(config, dataset)
     hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
     names = f"{_name(config.objective)} with {_name(config.model)}"
+    traced = dataclasses.replace(
+        config, **{n: _checked(config, n) for n in RETURNED if n != "binarization"}
+    )
 
     def one(hp):
-        state = init_state(config, initial_batch(dataset.train), 0, hp)
+        state = init_state(traced, initial_batch(dataset.train), 0, hp)
         batch = data.rows(dataset.train, np.arange(config.batch))
-        batch = config.binarization(jax.random.key(0), batch)
-        after, metrics = train_step(config, state, batch, jax.random.key(0), hp)
+        batch = _checked(config, "binarization")(jax.random.key(0), batch)
+        after, metrics = train_step(traced, state, batch, jax.random.key(0), hp)
         rows = _smallest_block(dataset)
         keys = jax.random.split(jax.random.key(0), len(rows["image"]))
         held = data.none(None, data.by_row(config.binarization, keys, rows))
@@ -46,9 +52,10 @@ def check_run(config, dataset):
         jaxpr, shapes = jax.make_jaxpr(one, return_shape=True)(hp)
     except Exception as error:
         if isinstance(error, KeyError):
+            near = _nearest(error.args[:1], [*hp, *dataset.train])
             raise InputError(
-                f"{names}: {error} is neither a hyperparameter ({', '.join(hp) or 'none'}) nor "
-                f"a field of the batch ({', '.join(dataset.train)}, size)"
+                f"{names}: {error}{near} is neither a hyperparameter ({', '.join(hp) or 'none'}) "
+                f"nor a field of the batch ({', '.join(dataset.train)}, size)"
             ) from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise InputError(f"{names} fails: {reason}") from error
@@ -60,16 +67,56 @@ def check_run(config, dataset):
                 f"{getattr(value, 'dtype', type(value).__name__)} of shape "
                 f"{getattr(value, 'shape', '')}"
             )
-    used = _read(jaxpr, len(jax.tree.leaves(trained)))
-    unread = [name for name, read in zip(sorted(hp), used) if not read]
-    if unread:
-        read = ", ".join(sorted(set(hp) - set(unread))) or "none"
+    idle = unread(jaxpr, len(jax.tree.leaves(trained)))
+    idle = [name for name, spare in zip(sorted(hp), idle) if spare]
+    if idle:
+        read = sorted(set(hp) - set(idle))
         raise InputError(
-            f"{names}: nothing reads hyperparameter {', '.join(unread)}; it reads {read}"
+            f"{names}: nothing reads hyperparameter {', '.join(idle)}{_nearest(idle, read)}; "
+            f"it reads {', '.join(read) or 'none'}"
         )
     _check_range(dataset, config.binarization, x)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     return parameters, sorted(metrics), sorted(held)
+
+
+def _is_loss(found):
+    """Whether it is (loss, metrics): a float scalar and a dict."""
+    if not (
+        isinstance(found, tuple) and len(found) == 2 and isinstance(found[1], dict)
+    ):
+        return False
+    loss = found[0]
+    return jnp.shape(loss) == () and jnp.issubdtype(jnp.result_type(loss), jnp.floating)
+
+
+RETURNED = {  # by the functions of a config
+    "objective": _is_loss,
+    "optimizer": lambda found: hasattr(found, "init") and hasattr(found, "update"),
+    "schedule": lambda found: isinstance(found, dict),
+    "binarization": lambda found: isinstance(found, dict) and "image" in found,
+}
+
+
+def _checked(config, name):
+    """A function of a config; it raises InputError where what it returns is of another kind."""
+    function = getattr(config, name)
+
+    def checked(*args):
+        found = function(*args)
+        if not RETURNED[name](found):
+            raise InputError(
+                f"the {name} {_name(function)} must be a function {help_of(name)}, and returns "
+                f"{jax.tree.map(_kind, found)}"
+            )
+        return found
+
+    return checked
+
+
+def _kind(leaf):
+    known = hasattr(leaf, "shape")
+    return f"{leaf.dtype} {list(leaf.shape)}" if known else type(leaf).__name__
 
 
 def _smallest_block(dataset):
@@ -90,17 +137,14 @@ def with_image_shape(config, dataset):
     return dataclasses.replace(config, model=config.model.clone(shape=dataset.shape))
 
 
+def _nearest(names, known):
+    """A question, where what is known has names spelled much like these."""
+    near = [m for name in names for m in difflib.get_close_matches(str(name), known, 1)]
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
 def _name(thing):
     return getattr(getattr(thing, "func", thing), "__name__", type(thing).__name__)
-
-
-def _read(jaxpr, outputs):
-    """For each input of a jaxpr, whether one of its first `outputs` outputs depends on it."""
-    needed = set(map(id, jaxpr.jaxpr.outvars[:outputs]))
-    for equation in reversed(jaxpr.jaxpr.eqns):
-        if needed & set(map(id, equation.outvars)):
-            needed |= set(map(id, equation.invars))
-    return [id(var) in needed for var in jaxpr.jaxpr.invars]
 
 
 def _check_range(dataset, binarization, x):

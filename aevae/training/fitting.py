@@ -1,7 +1,6 @@
 """Training in memory: configs and a data set in, trained runs out."""
 
 import dataclasses
-from pathlib import Path
 
 import numpy as np
 
@@ -30,7 +29,7 @@ def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
       InputError: whatever is wrong with the input, before any training.
     """
     machine.prepare()
-    if isinstance(configs, (config.Config, str, Path)):
+    if not isinstance(configs, (list, tuple)):
         configs = [configs]
     configs = [c if isinstance(c, config.Config) else config.load(c) for c in configs]
     runs = [run for base in configs for run in config.settle(base)]
@@ -71,7 +70,8 @@ def _trained(runs, population, paths):
         row |= {name: _cell(run.values.get(path)) for name, path in paths.items()}
         row |= {"diverged": int(status.diverged[member]) or None, "epochs": ended}
         run = dataclasses.replace(run, model=population.config.model)
-        yield Trained(run, state.params, state.step, row, examples, curves)
+        known = row, examples, curves, population.seen
+        yield Trained(run, state.params, state.step, *known)
 
 
 def _cell(value):

@@ -13,6 +13,7 @@ from aevae.training.check import check_run
 from aevae.training.layout import Members, Pace, lay_out
 from aevae.training.loop import Snapshot, Status
 from aevae.training.step import INIT_ROWS, init_state, initial_batch, train_span
+from aevae.training.trained_run import seen
 
 TERMS = bounds.terms, bounds.ROWS  # after each epoch
 BOUNDS = bounds.final, bounds.ROWS_BOUND  # after training
@@ -44,6 +45,7 @@ class Population(Members):
         length = feed.window_length(*visited, len(self._distinct), taken, memory)
         self.feed = feed.Feed(*visited, self._distinct, self.everywhere, length)
         self._held = jax.device_put(held, self.everywhere)
+        self.seen = seen(config.binarization, dataset, held)
 
         # It runs once: half the compile time is worth more than faster code.
         quick = {"xla_backend_optimization_level": 1}

@@ -16,13 +16,14 @@ class Trained:
 
     Images are [N, H, W, C]: uint8, bool, or float32 in [0, 1]; or a batch, a dict of `image` and
     what else the model reads. To build on, there are `config`, `params`, `hp` (at the last step),
-    `row` (of results.csv), `history` and `examples`, the first test examples as they were
-    evaluated.
+    `row` (of results.csv), `history`, `examples`, the first test examples as they were evaluated,
+    and `seen`, the least and the greatest pixel that the model was given: images beyond them by
+    more than half of their distance are refused, since they are on another scale.
     """
 
-    def __init__(self, config, params, step, row, examples, history=None):
+    def __init__(self, config, params, step, row, examples, history=None, seen=None):
         self.config, self.row, self.examples = config, row, examples
-        self._history = history
+        self._history, self.seen = history, seen
         self.step = step
         self.params = jax.tree.map(jnp.asarray, params)
         hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
@@ -63,13 +64,19 @@ class Trained:
 
     def _batch(self, images):
         batch = images if isinstance(images, dict) else {"image": images}
-        image, shape = np.asarray(batch["image"]), tuple(self.config.model.shape)
-        known = image.dtype == np.uint8 or image.dtype.kind in "bf"
-        if image.shape[1:] != shape or not known:
+        try:
+            image = np.asarray(batch["image"])
+        except (KeyError, ValueError):  # another dict, or rows of unequal shapes
+            image = np.empty((), object)
+        shape, kind = tuple(self.config.model.shape), image.dtype
+        known = kind == np.uint8 or kind.kind in "bf"
+        if image.shape[1:] != shape or not known or not len(image):
             raise InputError(
                 f"images must be uint8, bool or floats, [N, {', '.join(map(str, shape))}], "
-                f"not {image.dtype} {list(image.shape)}"
+                f"not {kind} {list(image.shape)}"
             )
+        if self.seen is not None and image.dtype.kind == "f":
+            _check_scale(image, *self.seen)
         return data.none(None, batch | {"image": jnp.asarray(image)})
 
     def _apply(self, method, *args):
@@ -77,3 +84,34 @@ class Trained:
             apply = functools.partial(self.config.model.apply, method=method)
             self._programs[method] = jax.jit(apply)
         return self._programs[method](self.params, *args)
+
+
+def seen(binarization, dataset, held):
+    """The least and the greatest pixel that a model is given, of data and of held-out splits."""
+    images = [split["image"] for split in held.values()]
+    if images[0].dtype != np.float32:  # gray levels, or binary
+        return 0.0, 1.0
+    if binarization is data.none:
+        return dataset.range
+    return float(min(i.min() for i in images)), float(max(i.max() for i in images))
+
+
+def _check_scale(image, least, most):
+    """An InputError for images on another scale than from `least` to `most`.
+
+    A little beyond is none: noise, what a Gaussian generates, new rows of a table.
+    """
+    low, high = np.min(image, initial=np.inf), np.max(image, initial=-np.inf)
+    margin = 0.5 * (most - least)
+    if low >= least - margin and high <= most + margin:
+        return
+    way = "bring them to that scale"
+    if (least, most) == (0, 1):
+        if low >= 0 and 100 < high <= 255:
+            way = "divide by 255, or give uint8"
+        elif low >= -1 and high <= 1:
+            way = "give (x + 1) / 2"
+    raise InputError(
+        f"images from {low:g} to {high:g} are on another scale than the run was trained on, "
+        f"{least:g} to {most:g}: {way}"
+    )

@@ -42,11 +42,14 @@ def load(name):
 
 def given(arrays):
     """The Source of arrays in memory: an array of images, or a dict of arrays as in an .npz."""
-    if isinstance(arrays, Mapping):
-        arrays = {str(name): np.asarray(values) for name, values in arrays.items()}
-    else:
-        arrays = np.asarray(arrays)
-    return _source(NAME, arrays, None)
+    named = arrays if isinstance(arrays, Mapping) else {"image": arrays}
+    try:
+        named = {str(name): np.asarray(values) for name, values in named.items()}
+    except ValueError:
+        raise InputError(
+            f"{NAME}: rows of unequal shapes are no array: pad or crop them to one shape"
+        ) from None
+    return _source(NAME, named, None)
 
 
 def _source(name, arrays, chosen):

@@ -66,8 +66,8 @@ def find(name, data_dir=None):
         raise InputError(
             f"{proper} is not prepared in {where}: `python -m experiments.prepare "
             f"--dataset={proper}{flag}` prepares it, where TensorFlow is installed, or copy the "
-            f"folder {cls.name} from a machine that has it; --data_dir or AEVAE_DATA_DIR names "
-            "another folder"
+            f"folder {cls.name} from a machine that has it; data_dir (--data_dir) or "
+            "AEVAE_DATA_DIR names another folder"
         )
     new = builder(name, places[0])
     prepare(new)
