@@ -15,8 +15,9 @@ from aevae.objectives import bound_terms
 
 ROWS = 500  # examples that go through a network at a time at most ...
 ROWS_BOUND = 100  # ... and with SAMPLES draws each
-SAMPLES = 64  # of the importance-weighted bound in the results ...
-TURN = 8  # ... so many at a time: no bit depends on it from 8 on, and memory does
+SAMPLES = 64  # of the importance-weighted bound in the results, all at once ...
+TURN = 8  # ... or so many, where a block's images have more than ...
+LARGE = 100_000  # ... values: memory is what a network takes of every draw of a block
 ACTIVE = 0.01  # variance of an active unit's mean: Burda et al. (2016), section 5.2
 
 
@@ -71,7 +72,8 @@ def final(config, state, batch, key, hp):
         draw = config.model.apply(state.params, batch, key, hp)
         return draw._replace(p=None, x=None)  # of all draws, x is what takes memory
 
-    draws = jax.lax.map(one, jax.random.split(key, SAMPLES), batch_size=TURN)
+    turn = TURN if batch["image"].size > LARGE else SAMPLES
+    draws = jax.lax.map(one, jax.random.split(key, SAMPLES), batch_size=turn)
     iwae = log_mean_exp(draws.log_px + draws.log_pz - draws.log_qz)
     found = bound_terms(draws) | {"iwae": iwae.mean()}
     if hasattr(draws.q, "mean") and hasattr(draws.q, "std"):  # a code has no std
