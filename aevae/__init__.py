@@ -20,7 +20,7 @@ N examples, T steps of an epoch, S seeds, E epochs.
 Units everywhere: nats, summed over pixels and latents, averaged over examples.
 """
 
-from aevae.system.errors import InputError, Interrupted, WriteError
+from aevae.system.errors import InputError, Interrupted, OutOfMemory, WriteError
 
-__all__ = ["InputError", "Interrupted", "WriteError"]
+__all__ = ["InputError", "Interrupted", "OutOfMemory", "WriteError"]
 __version__ = "0.2.0"

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 from absl import app, flags, logging
 
-from aevae import InputError, Interrupted, WriteError, config
+from aevae import InputError, Interrupted, OutOfMemory, WriteError, config
 
 FLAGS = flags.FLAGS
 
@@ -14,8 +14,8 @@ FLAGS = flags.FLAGS
 def run(define, main):
     """Runs a program: defines its flags, parses the arguments, calls `main(FLAGS)`, and exits.
 
-    The exit code is what `main` returns; 2 where the input is at fault, 1 where the disk is, and 128
-    plus the number of the signal where one came.
+    The exit code is what `main` returns; 2 where the input is at fault, 1 where the disk or the memory
+    is, and 128 plus the number of the signal where one came.
     """
     define()
     app.run(
@@ -65,7 +65,7 @@ def _reported(f, *args):
     """Calls f; an expected exception ends the process with its exit code and one line."""
     try:
         return f(*args)
-    except (InputError, WriteError) as error:
+    except (InputError, WriteError, OutOfMemory) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
     except Interrupted as stop:

@@ -8,7 +8,7 @@ By default everything that has a meaning for the data and the method, except wha
 measure that is not in the package is named as module:function. The same command again resumes
 where it was interrupted, and what is known of the same parameters, by the same code and with the
 same options, is not measured again, unless by --fresh. Exit codes: 0; 1 the disk is full or cannot
-be written; 2 a fault of the input; 128 + n: signal n.
+be written, or the memory is too small; 2 a fault of the input; 128 + n: signal n.
 """
 
 from pathlib import Path
@@ -32,6 +32,9 @@ def define():
     flags.DEFINE_string("workdir", None, "the run folder")
     flags.DEFINE_list("measures", None, f"some of {names}, or module:function")
     flags.DEFINE_bool("fresh", False, "measure again what is known")
+    flags.DEFINE_integer(
+        "chunk", None, "how many runs a device evaluates at a time", lower_bound=1
+    )
     flags.DEFINE_string("data_dir", None, "where TFDS has prepared data sets")
     for name, option in OPTIONS.items():
         make = flags.DEFINE_list if option.kind is list else flags.DEFINE_integer
@@ -48,6 +51,7 @@ def main(args):
         args["measures"].value,
         fresh=args["fresh"].value,
         data_dir=args["data_dir"].value,
+        chunk=args["chunk"].value,
         **{name: args[name].value for name in OPTIONS if args[name].present},
     )
     ceilings = [name for name in found if name.endswith("_ceiling")]

@@ -6,8 +6,8 @@
         --sweep=latent=2,5,10,20 --sweep=beta=0.5,1,2,4 --sweep=seed=0,1,2
 
 The same command again resumes what was interrupted. Every value of the config is a flag; --helpfull
-lists them. Exit codes: 0; 1 the disk is full or cannot be written; 2 a fault of the input; 100 + n: n
-runs diverged (125: 25 or more); 128 + n: signal n.
+lists them. Exit codes: 0; 1 the disk is full or cannot be written, or the memory is too small (--chunk,
+--data_gb); 2 a fault of the input; 100 + n: n runs diverged (125: 25 or more); 128 + n: signal n.
 """
 
 from pathlib import Path

@@ -52,6 +52,9 @@ class Config:
     patience: Annotated[
         float, "epochs without a better validation ELBO after which a run stops"
     ] = math.inf
+    precision: Annotated[
+        str, "precision of matrix products in training: default, high or highest"
+    ] = "default"
     seed: Annotated[int, "seed of initialization, data order and noise"] = 0
     grid: Annotated[
         Any, "{name: values}: their product; a list of these: the union"
@@ -75,6 +78,8 @@ class Config:
             _require(getattr(self, name), name, "a whole number of at least 1", _counts)
         _require(self.seed, "seed", "a whole number from 0 to 2147483647", _seeds)
         _require(self.keep, "keep", "last or best", ("last", "best").__contains__)
+        check = ("default", "high", "highest").__contains__
+        _require(self.precision, "precision", "default, high or highest", check)
         allowed = "a whole number of at least 1, or inf"
         _require(self.patience, "patience", allowed, _patience)
         latent = getattr(self.model, "latent", 1)

@@ -4,7 +4,7 @@ import hashlib
 import json
 from pathlib import Path
 
-from aevae import InputError, WriteError, data
+from aevae import InputError, OutOfMemory, WriteError, data
 from aevae.config.lookup import find
 from aevae.evaluation import (
     aggregate,
@@ -20,6 +20,7 @@ from aevae.runs.progress import say
 from aevae.runs.tables import Table
 from aevae.system import files, machine
 from aevae.system.signals import Signals
+from aevae.training.layout import check_chunk
 
 MEASURES = (  # the one that takes longest last
     *(likelihood.likelihood, aggregate.latents),
@@ -37,6 +38,7 @@ def run(
     dataset=None,
     data_dir=None,
     base=None,
+    chunk=None,
     **options,
 ):
     """Evaluates every finished run of a folder that has not diverged; the columns that were found.
@@ -54,12 +56,16 @@ def run(
       dataset: the runs' data as `study.run` was given them, where the config does not name them.
       data_dir: where TFDS has prepared data sets.
       base: the Config that the sweep was given, where it was not given a file.
+      chunk: how many runs a device evaluates at a time; by default `layout.lay_out` decides, and on
+        an accelerator its memory. Another one may change the last bits.
       options: of the measures, as `k`.
     Raises:
       InputError: whatever is wrong with the input, before any work.
+      OutOfMemory: the memory of a device or of the host is too small. What was found is kept.
       Interrupted: SIGTERM or Ctrl-C. What was found is kept, and so is the work so far.
     """
     machine.prepare()
+    check_chunk(chunk)
     asked = MEASURES if measures is None else _find(measures)
     _check_names(asked, options)
     record.read(workdir)
@@ -70,9 +76,8 @@ def run(
         with Signals() as signals:
             for measure, own, chosen in work:
                 if fresh or not _is_known(workdir, measure, own, chosen):
-                    _evaluate(
-                        workdir, measure, own, chosen, zip(groups, facts), signals
-                    )
+                    its = dict(zip(map(id, groups), facts))
+                    _evaluate(workdir, measure, own, chosen, its, signals, chunk)
                     _report(workdir)
         _report(workdir)
     return list(
@@ -205,19 +210,24 @@ def _is_known(workdir, measure, groups, options):
     return all(own and {name: own.get(name) for name in key} == key for own in found)
 
 
-def _evaluate(workdir, measure, groups, options, facts, signals):
+@machine.at_precision
+def _evaluate(workdir, measure, groups, options, facts, signals, chunk):
     """Evaluates the runs of groups by a measure, and keeps what it finds of each."""
-    name, by_group = measure.__name__, {id(g): f for g, f in facts}
+    name = measure.__name__
     works = [
-        Work(workdir, group, name, options, by_group[id(group)], signals)
+        Work(workdir, group, name, options, facts[id(group)], signals, chunk)
         for group in groups
     ]
     key = _key(workdir, measure, groups, options)
     given = works if measure.contract.across else works[0]
     try:
-        found = list(measure(given, **options))
+        with machine.within_memory(
+            "what was found is kept; evaluate fewer runs at a time (--chunk)"
+        ):
+            found = list(measure(given, **options))
     except Exception as error:
-        if measure in MEASURES or isinstance(error, (InputError, WriteError)):
+        ours = InputError, WriteError, OutOfMemory
+        if measure in MEASURES or isinstance(error, ours):
             raise
         reason = (str(error).splitlines() or [""])[0]
         told = f"{_reference(measure)} fails: {type(error).__name__}: {reason}"

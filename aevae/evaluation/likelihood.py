@@ -11,8 +11,10 @@ from aevae import InputError
 from aevae.evaluation.codes import block_of, put, rows_of
 from aevae.evaluation.contract import at_least, bound, measure
 from aevae.evaluation.work import standard_error
+from aevae.system.machine import at_precision
 
-DRAWS = 20  # codes of each example at a time
+DRAWS = 20  # codes of each example that are drawn by one key ...
+TURN = 10  # ... so many at a time: memory depends on it, and no bit
 SAMPLES = Annotated[int, "samples of the importance-weighted bound", at_least(1)]
 
 
@@ -70,10 +72,13 @@ def importance(config, k, key, carry, given, shared):
         block, turn = u // turns, u % turns
         first, batch = block_of(held, block, rows)
         keys = jax.random.fold_in(jax.random.fold_in(key, block), turn)
-        draws = jax.vmap(lambda key: config.model.apply(params, batch, key, hp))(
-            jax.random.split(keys, DRAWS)
-        )
-        log_w = draws.log_px + draws.log_pz - draws.log_qz
+
+        def weight(key):
+            draw = config.model.apply(params, batch, key, hp)
+            return draw.log_px + draw.log_pz - draw.log_qz
+
+        keys = jax.random.split(keys, DRAWS)
+        log_w = jax.lax.map(weight, keys, batch_size=TURN)
         counted = (turn * DRAWS + jnp.arange(DRAWS) < k)[:, None]
         new = jax.nn.logsumexp(jnp.where(counted, log_w, -jnp.inf), axis=0)
         old = jax.lax.dynamic_slice_in_dim(carry, first, rows)
@@ -92,6 +97,7 @@ MIXED = [2**19, 1000]  # samples of the prior, and of each posterior
 BLOCK = 8192  # samples of the prior at a time
 
 
+@at_precision
 def mixture(run, images, samples=MIXED, block=BLOCK, seed=0):
     """Estimates log p(x) of each image from samples of the prior and of the posterior, [N]; nats.
 

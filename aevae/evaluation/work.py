@@ -15,8 +15,8 @@ from aevae.evaluation.contract import Facts
 from aevae.models.distributions import kl_each
 from aevae.runs import record
 from aevae.runs.progress import say
-from aevae.system import files
-from aevae.training.layout import Members, Pace, lay_out
+from aevae.system import files, machine
+from aevae.training.layout import USED, Members, Pace, fitting, lay_out, temporary
 
 SAVED = 30.0  # seconds between what is kept of unfinished work
 ASKED_OF = (  # methods and attributes of distributions that measures may need
@@ -60,9 +60,9 @@ def facts_of(group, dataset, seeds):
     return Facts(dataset, bounded, seeds, levels=levels, **found)
 
 
-def _members(group, dataset):
+def _members(group, dataset, chunk=None):
     size = sum(np.size(leaf) for leaf in jax.tree.leaves(group.states[0][0]))
-    return Members(group.runs, dataset, lay_out(len(group.runs), size))
+    return Members(group.runs, dataset, lay_out(len(group.runs), size, chunk=chunk))
 
 
 def _given(group, members):
@@ -83,9 +83,10 @@ class Work:
     images), `members` (the runs on the devices) and `given` ((params, step, hp) of all of them).
     """
 
-    def __init__(self, workdir, group, name, options, facts, signals):
+    def __init__(self, workdir, group, name, options, facts, signals, chunk=None):
         self.group, self.dataset, self.facts = group, facts.dataset, facts
-        self.members = _members(group, facts.dataset)
+        self.members = _members(group, facts.dataset, chunk)
+        self._limit = machine.memory() if chunk is None else None
         self.config = self.members.config
         self.given = _given(group, self.members)
         self.name = f"{name}, run {group.numbers[0]} to {group.numbers[-1]}"
@@ -125,9 +126,9 @@ class Work:
         Progress is shown; unfinished work is kept from time to time, and when a signal comes.
         """
         turn, self._turn = self._turn, self._turn + 1
-        run = self.members.map_over_runs(f, donate_argnums=0)
         first, carry = self._resumed(turn, shapes)
         shared = jax.device_put(shared, self.members.everywhere)
+        run = self._compiled(f, carry, given, shared)
         pace, saved = Pace(), time.perf_counter()
         with tqdm(
             total=units,
@@ -160,6 +161,22 @@ class Work:
                     )
         count = len(self.group.runs)
         return jax.tree.map(lambda v: np.asarray(v)[:count], carry)
+
+    def _compiled(self, f, carry, given, shared):
+        """Compiles `f` for as many members at a time as the devices' memory holds."""
+        run = self.members.map_over_runs(f, donate_argnums=0)
+        if self._limit is None:
+            return run
+        inputs = carry, given, (*shared, np.int32(0), np.int32(1))
+        kept = sum(leaf.nbytes for leaf in jax.tree.leaves(inputs))
+        chunk = self.members.layout.chunk
+        room = USED * self._limit - kept
+        most = fitting(chunk, temporary(run, *inputs), room)
+        if most == chunk:
+            return run
+        # The members are laid out already: only a divisor leaves no turn short.
+        most = max(part for part in range(1, most + 1) if chunk % part == 0)
+        return self.members.map_over_runs(f, chunk=most, donate_argnums=0)
 
     def stop(self):
         """Leaves between two pieces of work of the host, if a signal has come."""

@@ -7,7 +7,7 @@ import numpy as np
 from aevae import InputError
 from aevae.figures import codes, contract, curves, planes, sheet, views
 from aevae.runs import record, tables, trained
-from aevae.system import files
+from aevae.system import files, machine
 from aevae.training import bounds
 
 FIGURES = (
@@ -19,6 +19,7 @@ DRAWN = ".drawn"  # a file that says when the figures were last all drawn
 AVERAGED = ("seed", "run")  # columns that tell runs apart and are never an axis
 
 
+@machine.at_precision
 def draw(workdir, names=None, base=None, dataset=None, data_dir=None):
     """Draws every figure that has a meaning for a run folder; returns the paths of the PNGs.
 

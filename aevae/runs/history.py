@@ -97,12 +97,12 @@ class History:
     def differences(self, here):
         """How the layout and machine `here` differ from those before, and what that means, as text."""
         was, now = json.loads(self.made_by), json.loads(here["made_by"])
-        changed = [
-            f"{name} {was[part].get(name)} is now {value}"
-            for part in ("versions", "hardware")
-            for name, value in now[part].items()
-            if was[part].get(name) != value
-        ]
+        changed = []
+        for part in ("versions", "hardware", "settings"):
+            old, new = was.get(part, {}), now[part]
+            for name in {**old, **new}:
+                if old.get(name) != new.get(name):
+                    changed.append(f"{name} {old.get(name)} is now {new.get(name)}")
         for name in ("devices", "chunk"):
             if getattr(self, name) != here[name]:
                 changed.append(

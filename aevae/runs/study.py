@@ -13,6 +13,7 @@ from aevae.system import machine
 from aevae.system.signals import Signals
 from aevae.training import feed
 from aevae.training.check import check_run
+from aevae.training.layout import check_chunk
 from aevae.training.loop import snapshots
 from aevae.training.population import populate
 
@@ -69,6 +70,7 @@ def run(
     Raises:
       InputError: whatever is wrong with the input, before any training.
       WriteError: the disk is full or cannot be written. What was saved is sound.
+      OutOfMemory: the memory of a device or of the host is too small. What was saved is sound.
       Interrupted: SIGTERM or Ctrl-C, after a checkpoint.
     """
     machine.prepare()
@@ -83,8 +85,7 @@ def run(
                 "dataset is given, and in the overrides as well: leave one out"
             )
         overrides = (overrides or {}) | {"dataset": data.name_of(dataset)}
-    if chunk is not None and (type(chunk) is not int or chunk < 1):
-        raise InputError(f"chunk must be a whole number of at least 1, not {chunk!r}")
+    check_chunk(chunk)
     if memory is not None and not memory > 0:
         raise InputError(f"memory for data must be above 0 bytes, not {memory}")
     if not 0 <= interval < math.inf:
@@ -136,7 +137,11 @@ def _train_all(tasks, folder, how, signals):
     try:
         with signals:
             for task in tasks:
-                _train(task, folder, *how, progress, signals)
+                with machine.within_memory(
+                    f"what {folder.path} has is sound; train fewer runs at a time (--chunk), "
+                    "keep less data on the devices (--data_gb), or take a smaller batch"
+                ):
+                    _train(task, folder, *how, progress, signals)
                 if signals.caught:
                     text = f"{folder.path} is saved; {signals.again} resumes there"
                     raise Interrupted(text, signals.caught)
@@ -148,6 +153,9 @@ def _train(task, folder, chunk, interval, memory, progress, signals):
     group = task.group
     progress.begin(task)
     began = time.perf_counter()
+    known = folder.histories.get(group.number)
+    if chunk is None and known:  # a group stays as it was laid out, on whatever devices
+        chunk = known.chunk
     how = {"chunk": chunk, "memory": memory, "checked": task.checked}
     population = populate(group.runs, task.dataset, **how)
     if not population.feed.resident:

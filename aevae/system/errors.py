@@ -9,6 +9,10 @@ class WriteError(Exception):
     """Raised when the disk refuses a write; whatever was saved before is intact."""
 
 
+class OutOfMemory(Exception):
+    """Raised when the memory of a device or of the host is too small; what was saved is intact."""
+
+
 class Interrupted(KeyboardInterrupt):
     """Raised when SIGTERM or Ctrl-C (`signal`) has ended a sweep, which can be resumed."""
 

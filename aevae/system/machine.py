@@ -1,5 +1,7 @@
 """The machine: its devices, the cache of compiled programs, and its versions and hardware."""
 
+import contextlib
+import functools
 import importlib.metadata
 import os
 import platform
@@ -10,10 +12,12 @@ from pathlib import Path
 
 import jax
 
-from aevae import InputError, __version__
+from aevae import InputError, OutOfMemory, __version__
 from aevae.system import files
 
+DRIVER = "/proc/driver/nvidia/version"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
+SETTINGS = ("XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")  # on which compiled code depends
 
 
 def prepare(programs=None):
@@ -82,6 +86,41 @@ def cores():
     return len(os.sched_getaffinity(0)) if known else os.cpu_count()
 
 
+def memory():
+    """Bytes of each device's memory that JAX may use; None where devices share the host's."""
+    device = jax.devices()[0]
+    stats = device.memory_stats() if device.platform != "cpu" else None
+    return (stats or {}).get("bytes_limit")
+
+
+@contextlib.contextmanager
+def within_memory(advice):
+    """A context in which a lack of memory becomes an `OutOfMemory` with what to do about it."""
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(
+            error
+        ):
+            raise
+        reason = " ".join(str(error).split())[:200]
+        raise OutOfMemory(f"out of memory ({reason}): {advice}") from error
+
+
+def at_precision(f, precision="highest"):
+    """`f`, with matrix products and convolutions traced at a precision; "highest" is all of float32.
+
+    It is not JAX's setting that counts, but a precision that `f` itself asks for does.
+    """
+
+    @functools.wraps(f)
+    def traced(*args, **kwargs):
+        with jax.default_matmul_precision(precision):
+            return f(*args, **kwargs)
+
+    return traced
+
+
 def processor():
     """The model of the CPU, on which the compiled code depends."""
     try:
@@ -95,16 +134,23 @@ def processor():
 def describe():
     """Versions and hardware of this process, as environment.json keeps them."""
     device = jax.devices()[0]
+    hardware = {
+        "machine": platform.machine(),
+        "processor": processor(),
+        "cores": cores(),
+        "platform": device.platform,
+        "device": device.device_kind,
+        "devices": jax.device_count(),
+    }
+    if device.platform != "cpu":  # CUDA's version, or libtpu's
+        hardware["runtime"] = " ".join(device.client.platform_version.split())
+        with contextlib.suppress(OSError):
+            hardware["driver"] = Path(DRIVER).read_text().splitlines()[0].strip()
     return {
         "python": platform.python_version(),
         "versions": {"aevae": __version__}
         | {name: importlib.metadata.version(name) for name in PACKAGES},
-        "hardware": {
-            "machine": platform.machine(),
-            "processor": processor(),
-            "cores": cores(),
-            "platform": device.platform,
-            "device": device.device_kind,
-            "devices": jax.device_count(),
-        },
+        "hardware": hardware,
+        "settings": {name: os.environ.get(name) for name in SETTINGS}
+        | {"jax_default_matmul_precision": jax.config.jax_default_matmul_precision},
     }

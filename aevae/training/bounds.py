@@ -4,6 +4,7 @@ This file is for one run; `layout` runs it for all.
 """
 
 import math
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +15,35 @@ from aevae.objectives import bound_terms
 
 ROWS = 500  # examples that go through a network at a time at most ...
 ROWS_BOUND = 100  # ... and with SAMPLES draws each
-SAMPLES = 64  # of the importance-weighted bound in the results
+SAMPLES = 64  # of the importance-weighted bound in the results, all at once ...
+TURN = 8  # ... or so many, where a block's images have more than ...
+LARGE = 100_000  # ... values: memory is what a network takes of every draw of a block
 ACTIVE = 0.01  # variance of an active unit's mean: Burda et al. (2016), section 5.2
+
+
+class Moments(NamedTuple):
+    """Mean and variance (with 1/N) over examples, [Z] each.
+
+    The variance is never the difference of two squares, which in float32 loses every digit of it
+    where the mean is some thousand standard deviations.
+    """
+
+    mean: jax.Array
+    variance: jax.Array
+
+    @classmethod
+    def of(cls, values):
+        """The moments of values [B, Z]."""
+        mean = values[0] + (values - values[:1]).mean(0)
+        return cls(mean, ((values - mean[None]) ** 2).mean(0))
+
+    def joined(self, other, share):
+        """Those of both together, of which `share` are the other's: Chan et al. (1983)."""
+        apart = other.mean - self.mean
+        variance = (1 - share) * self.variance + share * other.variance
+        return Moments(
+            self.mean + share * apart, variance + share * (1 - share) * apart**2
+        )
 
 
 def terms(config, state, batch, key, hp):
@@ -36,37 +64,34 @@ def final(config, state, batch, key, hp):
 
     `distortion` = E[-log p(x|z)] over 64 draws of z, `rate` = KL(q(z|x) || p(z)),
     `elbo` = -(distortion + rate), `iwae` the bound of Burda et al. (2016), eq. 8, with those
-    draws; and, where q has a mean and a standard deviation, the moments of its mean over the
+    draws; and, where q has a mean and a standard deviation, the `Moments` of its mean over the
     batch. `summary` makes a table's row of the means of all this.
     """
-    draws = jax.vmap(lambda k: config.model.apply(state.params, batch, k, hp))(
-        jax.random.split(key, SAMPLES)
-    )
+
+    def one(key):
+        draw = config.model.apply(state.params, batch, key, hp)
+        return draw._replace(p=None, x=None)  # of all draws, x is what takes memory
+
+    turn = TURN if batch["image"].size > LARGE else SAMPLES
+    draws = jax.lax.map(one, jax.random.split(key, SAMPLES), batch_size=turn)
     iwae = log_mean_exp(draws.log_px + draws.log_pz - draws.log_qz)
     found = bound_terms(draws) | {"iwae": iwae.mean()}
     if hasattr(draws.q, "mean") and hasattr(draws.q, "std"):  # a code has no std
-        mean_BxZ = draws.q.mean[0]
-        found |= {"posterior_mean": mean_BxZ.mean(0)}
-        found |= {"posterior_square": (mean_BxZ**2).mean(0)}
+        found |= {"posterior_mean": Moments.of(draws.q.mean[0])}
     return found
 
 
 def summary(means):
-    """The means of `final`, [..., Z] or [...], with `active_units` in place of the moments."""
+    """The means of `final`, [..., Z] or [...], with `active_units` in place of the moments.
+
+    That is the number of latents whose posterior mean has a variance above 0.01 over the data:
+    Burda et al. (2016), section 5.2.
+    """
     means = dict(means)
     if "posterior_mean" in means:
-        moments = means.pop("posterior_mean"), means.pop("posterior_square")
-        means["active_units"] = active_units(*moments)
+        variance = means.pop("posterior_mean").variance
+        means["active_units"] = (variance > ACTIVE).sum(-1)
     return means
-
-
-def active_units(mean, square):
-    """The number of latents whose posterior mean has a variance above 0.01 over the data.
-
-    Burda et al. (2016), section 5.2. `mean` and `square` [..., Z] are the means over the data of
-    the posterior mean and of its square.
-    """
-    return (square - mean**2 > ACTIVE).sum(-1)
 
 
 def blocks(held, most):
@@ -110,7 +135,13 @@ def span(measure, most, config, state, held, sums, key, hp, start, stop):
         }
         batch = data.none(None, batch) | {"size": jnp.float32(count)}
         found = measure(config, state, batch, jax.random.fold_in(key, block), hp)
-        return jax.tree.map(lambda s, v: s + v * (length / count), sums, found)
+        share = length / (block * rows + length)  # of the rows so far
+        return {
+            name: sums[name].joined(value, share)
+            if isinstance(value, Moments)
+            else sums[name] + value * (length / count)
+            for name, value in found.items()
+        }
 
     sums = jax.lax.fori_loop(
         start, jnp.minimum(stop, full), lambda b, sums: add(sums, b, rows), sums

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from aevae import InputError
+from aevae.system import machine
 from aevae.training.step import Window
 
 SHARE = 0.5  # of a device's memory, for data
@@ -18,10 +19,9 @@ LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of Linux's control gr
 
 def budget():
     """Bytes of each device's memory that data may take: half. CPU devices share the host's."""
-    device = jax.devices()[0]
-    stats = device.memory_stats() if device.platform != "cpu" else None
-    if stats and "bytes_limit" in stats:
-        return int(SHARE * stats["bytes_limit"])
+    limit = machine.memory()
+    if limit is not None:
+        return int(SHARE * limit)
     host = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for name in LIMITS:
         try:
@@ -82,6 +82,13 @@ class Feed:
         self.steps = len(stored["image"]) // batch
         whole = length == self.steps
         self._data = jax.device_put(stored, place) if whole else None
+
+    @property
+    def bytes(self):
+        """The most bytes of a device's memory that training data take."""
+        each = bytes_of(self._stored) / len(self._stored["image"])
+        window = self.length * len(self._seeds) * self._batch
+        return bytes_of(self._stored) if self.resident else WINDOWS * window * each
 
     @property
     def resident(self):

@@ -27,6 +27,7 @@ def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
       memory: bytes of each device's memory that data may take, by default half of it.
     Raises:
       InputError: whatever is wrong with the input, before any training.
+      OutOfMemory: the memory of a device or of the host is too small.
     """
     machine.prepare()
     if not isinstance(configs, (list, tuple)):
@@ -47,9 +48,13 @@ def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
         tasks.append((group, own, stored, check_run(own[0], stored)))
     for group, own, stored, checked in tasks:
         how = {"chunk": chunk, "memory": memory, "checked": checked}
-        population = populate(own, stored, **how)
-        for number, run in zip(group, _trained(own, population, paths)):
-            found[number] = run
+        with machine.within_memory(
+            "train fewer runs at a time (chunk), keep less data on the devices (memory), or "
+            "take a smaller batch"
+        ):
+            population = populate(own, stored, **how)
+            for number, run in zip(group, _trained(own, population, paths)):
+                found[number] = run
     return found
 
 

@@ -9,11 +9,13 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from aevae import InputError
+from aevae.system import machine
 from aevae.training.check import with_image_shape
 
 SPAN = 1.0  # seconds: how long the host waits for the devices at most, about
 SMALL = 30_000  # parameters: below it, a CPU trains several members at a time ...
 CHUNK = 8  # ... so many: experiments.benchmark, on digits and MNIST networks by width
+USED = 0.9  # of a device's memory: what is freed may leave holes
 
 
 class Layout(NamedTuple):
@@ -36,11 +38,10 @@ def lay_out(members, parameters, devices=None, chunk=None):
 
     A group smaller than the device count uses only as many devices as it has members. On a CPU,
     networks of 30,000 parameters or more are trained one at a time, so that their state stays in
-    the cache, and smaller ones 8 at a time; an accelerator trains all at once. The bits of a run
-    depend on the chunk.
+    the cache, and smaller ones 8 at a time; an accelerator trains all at once, or as many as
+    `fitting` says. The bits of a run depend on the chunk.
     """
-    if chunk is not None and (type(chunk) is not int or chunk < 1):
-        raise InputError(f"chunk must be a whole number of at least 1, not {chunk!r}")
+    check_chunk(chunk)
     devices = min(members, devices or jax.device_count())
     each = -(-members // devices)
     if chunk is None:
@@ -48,6 +49,27 @@ def lay_out(members, parameters, devices=None, chunk=None):
         chunk = (CHUNK if parameters < SMALL else 1) if on_cpu else each
     turns = -(-each // min(chunk, each))
     return Layout(members, devices, -(-each // turns))
+
+
+def check_chunk(chunk):
+    """An InputError where a chunk is neither None nor a whole number of at least 1."""
+    if chunk is not None and (type(chunk) is not int or chunk < 1):
+        raise InputError(f"chunk must be a whole number of at least 1, not {chunk!r}")
+
+
+def fitting(chunk, temporary, room):
+    """How many members at a time fit in `room` bytes, where `chunk` of them take `temporary`."""
+    return max(1, min(chunk, int(chunk * room / max(temporary, 1))))
+
+
+def temporary(program, *inputs):
+    """The bytes that a compiled program takes beside its inputs, on each device: XLA's analysis."""
+    found = program.lower(*inputs).compile().memory_analysis()
+    return (
+        found.temp_size_in_bytes
+        + found.output_size_in_bytes
+        - found.alias_size_in_bytes
+    )
 
 
 class Members:
@@ -73,9 +95,10 @@ class Members:
             for name in self.config.hparams
         }
 
-    def map_over_runs(self, f, **options):
+    def map_over_runs(self, f, *, precision="highest", chunk=None, **options):
         """Compiles `f(carry, given, shared)` of one run for all members: see `map_over_runs`."""
-        return map_over_runs(self._mesh, self.layout.chunk, f, **options)
+        f = machine.at_precision(f, precision)
+        return map_over_runs(self._mesh, chunk or self.layout.chunk, f, **options)
 
     def spread(self, values):
         """Values of the members, [M, ...], padded and placed as the members are."""

@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from aevae import InputError, data
+from aevae.system import machine
 from aevae.training import bounds, feed
 from aevae.training.check import check_run
-from aevae.training.layout import Members, Pace, lay_out
+from aevae.training.layout import USED, Members, Pace, fitting, lay_out, temporary
 from aevae.training.loop import Snapshot, Status
 from aevae.training.step import INIT_ROWS, init_state, initial_batch, train_span
 from aevae.training.trained_run import seen
@@ -46,12 +47,17 @@ class Population(Members):
         self.feed = feed.Feed(*visited, self._distinct, self.everywhere, length)
         self._held = jax.device_put(held, self.everywhere)
         self.seen = seen(config.binarization, dataset, held)
+        self._data_bytes = taken + self.feed.bytes
 
         # It runs once: half the compile time is worth more than faster code.
         quick = {"xla_backend_optimization_level": 1}
         start = functools.partial(_start, config, metrics, len(dataset.train["image"]))
         self._start = map_over_runs(start, compiler_options=quick)
-        self._run = map_over_runs(functools.partial(_run, config), donate_argnums=0)
+        self._run = map_over_runs(
+            functools.partial(_run, config),
+            precision=config.precision,
+            donate_argnums=0,
+        )
         self.better = jax.jit(_better, donate_argnums=0)
         self._held_runs = {
             (measure, most): map_over_runs(
@@ -137,14 +143,28 @@ class Population(Members):
         """Takes steps `start` to `stop` of an epoch, within a window of it; `carry` is donated."""
         return self._run(carry, *self._inputs(window, start, stop, running))
 
-    def _inputs(self, window, start, stop, running):
+    def _inputs(self, window, start, stop, running=None):
         if running is None:
             running = self.spread([True] * len(self.runs))
         return (*self._given, running), (window, np.int32(start), np.int32(stop))
 
+    def fitting(self, limit):
+        """How many members at a time `limit` bytes of each device hold, in every program."""
+        carry, window = self.start().carry, next(self.feed.windows(0))
+        state, span = carry[0]._replace(opt=()), (np.int32(0), np.int32(1))
+        programs = [(self._run, carry, *self._inputs(window, *span))]
+        for which in {self.terms, self.final}:
+            given, shared = (*self._given, state), (self._held, *span)
+            sums = self._zeros(*which, state)
+            programs.append((self._held_runs[which], sums, given, shared))
+        kept = carry, state if self.config.keep == "best" else None
+        states = sum(leaf.nbytes for leaf in jax.tree.leaves(kept))
+        room = USED * limit - self._data_bytes - states / self.layout.devices
+        return min(fitting(self.layout.chunk, temporary(*p), room) for p in programs)
+
     def compiled_text(self):
         """The compiled program that trains, as XLA's text."""
-        inputs = self._inputs(next(self.feed.windows(0)), 0, 1, None)
+        inputs = self._inputs(next(self.feed.windows(0)), 0, 1)
         return self._run.lower(self.start().carry, *inputs).compile().as_text()
 
     def states(self, snapshot):
@@ -174,7 +194,8 @@ def populate(runs, dataset, *, chunk=None, memory=None, checked=None):
     Args:
       runs: configs alike but for hyperparameters and seed.
       dataset: their `data.DataSet`, as `data.of` gives it.
-      chunk: how many runs a device trains at a time; by default `lay_out` decides.
+      chunk: how many runs a device trains at a time; by default `lay_out` decides, and on an
+        accelerator its memory, for which the programs are compiled at most twice.
       memory: bytes of each device's memory that data may take, by default half of it.
       checked: what `check_run` gives of the first run, where that is known.
     Raises:
@@ -182,7 +203,15 @@ def populate(runs, dataset, *, chunk=None, memory=None, checked=None):
     """
     parameters, metrics, _ = checked or check_run(runs[0], dataset)
     layout = lay_out(len(runs), parameters, chunk=chunk)
-    return Population(runs, dataset, layout, metrics, memory)
+    population = Population(runs, dataset, layout, metrics, memory)
+    limit = machine.memory() if chunk is None else None
+    if limit is not None:
+        most = population.fitting(limit)
+        if most < layout.chunk:
+            del population  # its data leave the devices before they come anew
+            layout = lay_out(len(runs), parameters, chunk=most)
+            population = Population(runs, dataset, layout, metrics, memory)
+    return population
 
 
 def _start(config, metrics, size, own, given, first):

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aevae import InputError, data
+from aevae.system import machine
 
 EXAMPLES = 10  # test examples that are kept with a run, to draw reconstructions of
 
@@ -82,7 +83,7 @@ class Trained:
     def _apply(self, method, *args):
         if method not in self._programs:
             apply = functools.partial(self.config.model.apply, method=method)
-            self._programs[method] = jax.jit(apply)
+            self._programs[method] = jax.jit(machine.at_precision(apply))
         return self._programs[method](self.params, *args)
 
 
