@@ -101,7 +101,7 @@ def binarized(dataset, binarization):
     if base is not fixed:
         return dataset
     seed = getattr(binarization, "keywords", {}).get("seed", 0)
-    if not isinstance(seed, int) or seed < 0:
+    if not isinstance(seed, (int, np.integer)) or seed < 0:
         raise InputError(
             f"the seed of `fixed` must be a whole number from 0, not {seed!r}"
         )

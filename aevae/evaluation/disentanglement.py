@@ -104,14 +104,13 @@ def _whole(work):
     ends = np.cumsum([len(split["image"]) for split in work.dataset.parts.values()])
     if ends[-1] <= FACTORED:
         parts = [work.held(part) for part in data.PARTS]
-    else:
+    else:  # those rows alone: the set may be large
         some = np.sort(np.random.default_rng(0).permutation(ends[-1])[:FACTORED])
-        rows = np.split(some, np.searchsorted(some, ends[:-1]))
-        given = zip(data.PARTS, rows, [0, *ends])
-        of = functools.partial(
-            data.held_out, work.config.binarization, work.dataset
-        )  # those rows alone: the set may be large
-        parts = [of(part, own - first) for part, own, first in given]
+        given = zip(data.PARTS, np.split(some, np.searchsorted(some, ends[:-1])))
+        of = functools.partial(data.held_out, work.config.binarization, work.dataset)
+        parts = [
+            of(part, rows - first) for (part, rows), first in zip(given, [0, *ends])
+        ]
     return {n: np.concatenate([p[n] for p in parts]) for n in parts[0]}
 
 

@@ -9,6 +9,8 @@ import pytest
 from sklearn.datasets import load_digits
 
 from aevae import InputError, config, data, models, networks, objectives, optim
+from aevae.data.sources import source
+from aevae.training import check
 from aevae.training.check import check_run
 
 ALL = np.arange(256, dtype=np.uint8)
@@ -209,6 +211,27 @@ def test_arrays_that_nothing_can_be_learned_from_are_refused(image, says):
     good = {"image": np.eye(2, dtype=np.float32)}
     with pytest.raises(InputError, match=says):
         data.arrays({"image": image}, good, good)
+
+
+def test_a_set_is_gone_through_some_rows_at_a_time(monkeypatch):
+    """With what was found before: its digest, what is wrong with it, and what is off the levels."""
+    image = np.linspace(0, 1, 60, dtype=np.float32).reshape(20, 3)
+    labeled = {"image": image, "label": np.arange(20, dtype=np.int32)}
+    digest, shapes = data.arrays(labeled, labeled, labeled).digest, set()
+
+    def own(key, batch):
+        shapes.add(batch["image"].shape)
+        return data.none(key, batch)
+
+    monkeypatch.setattr(source, "NUMBERS", 12)
+    dataset = data.arrays(labeled, labeled, labeled)
+    assert dataset.digest == digest
+    sizes = [len(values) for values in check._met(dataset.train, data.none)]
+    assert sizes == [len(values) for values in check._met(dataset.train, own)]
+    assert sizes == [4] * 5 and shapes == {(4, 3)}
+    odd = {"image": np.where(image > 0.9, np.nan, image)}
+    with pytest.raises(InputError, match="test: 6 pixels are NaN or infinite"):
+        data.arrays(labeled, labeled, odd)
 
 
 class Levels(NamedTuple):
