@@ -127,7 +127,7 @@ def _require_function(value, name, count):
     if callable(value):
         try:
             signature = inspect.signature(value)
-        except ValueError:  # of what is not written in Python
+        except (TypeError, ValueError):  # of what is not written in Python
             return
         try:
             return signature.bind(*[None] * count)

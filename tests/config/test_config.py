@@ -1,7 +1,10 @@
 """Names, overrides and grids."""
 
 import functools
+from pathlib import Path
 
+import numpy as np
+import optax
 import pytest
 
 from aevae import InputError, config, data, models, networks, objectives, optim
@@ -185,12 +188,37 @@ def test_hyperparameters_are_numbers_however_written():
         ({"hparams": {"lr": -1.0}}, "lr must be a number above 0"),
         ({"hparams": {"lr": 1e-3, "sigma": 0.0}}, "sigma must be a number above 0"),
         ({"hparams": {"beta": 1e39}}, "beta must be a finite number"),
-        ({"objective": "beta_vae"}, "objective must be a function, not 'beta_vae'"),
+        ({"objective": "beta_vae"}, r"objective must be a function .*, not 'beta_vae'"),
+        ({"objective": lambda a, b: 0}, r"\(model, params, .* -> \(loss, m.*\(a, b\)$"),
+        ({"schedule": lambda hp: hp}, r"schedule .* \(hp, step\) -> hp.*\(hp\)$"),
+        ({"schedule": optim.ramp}, r"not ramp\(hp, step, \*, name, length\)"),
+        ({"binarization": lambda batch: 0}, r"\(key, stored batch\) -> batch, not"),
+        ({"optimizer": optax.adam(1.0)}, "hp -> optax.GradientTransformation, not of"),
+        ({"model": models.VAE}, r"must be an instance, VAE\(...\), not a class"),
+        ({"model": networks.MLPEncoder((8,))}, "MLPEncoder has no .*prior, decode"),
+        ({"model": None}, "a Flax module, as models.VAE: NoneType has no encode"),
+        ({"hparams": None}, "hparams must be numbers by name, .*, not None"),
+        ({"hparams": [1.0]}, "hparams must be numbers by name"),
+        ({"patience": "3"}, "patience must be a whole number .* or inf, not '3'"),
+        (
+            {"dataset": np.zeros((9, 4, 4))},
+            "name of a data set, not of type ndarray: g",
+        ),
+        ({"dataset": None}, "the name of a data set, not None"),
+        ({"train": 3}, r"train must be text, as train\[:80%\], not 3"),
     ],
 )
 def test_a_bad_value_is_one_line(change, says):
-    with pytest.raises(InputError, match=says):
+    with pytest.raises(InputError, match=says) as fault:
         base(**change)
+    assert "\n" not in str(fault.value)
+
+
+def test_a_path_is_the_name_of_a_data_set_and_no_config():
+    assert base(dataset=Path("x.npz")).dataset == "x.npz"
+    for given in (None, 3, {}):
+        with pytest.raises(InputError, match="a Config or the path of a config file"):
+            config.load(given)
 
 
 @pytest.mark.parametrize(

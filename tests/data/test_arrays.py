@@ -133,3 +133,12 @@ def test_any_damage_to_an_npz_is_one_line(tmp_path):
             refused += 1
             assert "\n" not in str(fault)
     assert refused > 30
+
+
+def test_a_path_is_a_name_and_rows_of_unequal_shapes_are_one_line(tmp_path):
+    path = Path(saved(tmp_path, image=image(50, 6, 6)))
+    assert data.load(path).digest == data.load(str(path)).digest
+    assert data.name_of(path) == data.load(path).name == str(path)
+    for ragged in ([[1, 2], [3]], [image(4, 4), image(5, 4)], {"image": [[1], [2, 3]]}):
+        with pytest.raises(InputError, match="rows of unequal shapes are no array"):
+            data.load(ragged)

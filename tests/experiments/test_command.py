@@ -9,6 +9,7 @@ import pytest
 
 from aevae.runs import tables
 from experiments import command
+from experiments import evaluate as evaluate_command
 from experiments import figures as figures_command
 from experiments import sweep as sweep_command
 
@@ -156,3 +157,13 @@ def test_help_lists_the_configs_values():
     ):
         assert name in out
     assert "examples in a step" in out
+
+
+def test_evaluate_names_the_files_that_are_there(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(evaluate_command.evaluate, "run", lambda *a, **k: [])
+    for there in (False, True):
+        if there:
+            (tmp_path / "latents.csv").touch()
+        main = evaluate_command.define, evaluate_command.main
+        assert command.execute(*main, [f"--workdir={tmp_path}"]) is None
+        assert ("latents.csv" in capsys.readouterr().out) == there

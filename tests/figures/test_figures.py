@@ -410,7 +410,9 @@ def test_what_is_asked_for_and_has_no_meaning_is_one_line(copy, monkeypatch, cap
     shutil.rmtree(copy / "figures", ignore_errors=True)
     assert ask(copy, "--figures=samples,codes") == 2
     error = capsys.readouterr().err
-    says = "the runs' test data are not at hand: data_dir (--data_dir) says where they are"
+    says = (
+        "the runs' test data are not at hand: data_dir (--data_dir) says where they are"
+    )
     assert error == f"error: {copy}: cannot draw codes: {says}\n"
     assert not (copy / "figures").exists()
 

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from aevae import InputError, config, data, objectives, training
+from aevae.evaluation import evaluate
 from aevae.runs import study, tables, trained
+from aevae.training.trained_run import seen
 
 pytestmark = [pytest.mark.bits, pytest.mark.retraced]
 
@@ -55,6 +57,73 @@ def test_a_fitted_run_is_a_model_of_images(fitted, digits):
     assert run.sample(jax.random.key(0), 3).shape == (3, 8, 8, 1)
 
 
+def test_images_on_another_scale_are_refused(fitted, folder, base, digits):
+    """Floats from 0 to 255 gave codes without a word."""
+    gray = digits.test["image"][:3]
+    x = gray.astype(np.float32)
+    loaded = next(trained.runs(folder, base))
+    for run in (fitted[0], loaded):
+        for wrong, says in (
+            (x, "from 0 to 255 .* 0 to 1: divide by 255, or give uint8"),
+            (x / 127.5 - 1, r"from -1 to 1 .*: give \(x \+ 1\) / 2"),
+            (x / 16, "from 0 to 15.9375 .*: bring them to that scale"),
+            (np.full_like(x, np.nan), "from nan to nan"),
+            (gray[:0], r"not uint8 \[0, 8, 8, 1\]"),
+            ({"label": [0]}, "images must be uint8"),
+            ([gray, gray[0]], "images must be uint8"),
+        ):
+            with pytest.raises(InputError, match=says):
+                run.encode(wrong)
+    same = (run.encode(images).mean for images in (gray, x / 255, x / 255 + 0.4))
+    assert [code.shape for code in same] == [(3, 2)] * 3
+
+
+@pytest.mark.parametrize(
+    ("image", "binarization", "scale"),
+    [
+        (np.array([[0, 200]], np.uint8), data.none, (0, 1)),
+        (np.array([[0, 0.7]], np.float32), data.stochastic, (0, 1)),
+        (np.array([[-3, 0.7]], np.float32), data.none, (-3, np.float32(0.7))),
+        (
+            np.array([[0, 200]], np.uint8),
+            lambda key, batch: batch | {"image": batch["image"] * 2.0 - 1},
+            (-1, 399),
+        ),
+    ],
+)
+def test_the_scale_of_what_a_model_is_given(image, binarization, scale):
+    rows = {"image": image}
+    dataset = data.arrays(rows, rows, rows)
+    held = {"test": data.held_out(binarization, dataset, "test")}
+    assert seen(binarization, dataset, held) == scale
+
+
+def test_another_config_than_a_folder_was_trained_with(folder, base, tmp_path):
+    """It loaded the parameters into another model, or with other hyperparameters."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from aevae import config\n"
+        "def get_config():\n"
+        "    base = config.load('configs/digits.py')\n"
+        f"    return config.settle(base, {SMALL}, {{}})[0]\n"
+    )
+    trained.load(folder, file, latent=2, seed=0)
+    other = config.replace(base, "hparams.beta", 9.0)
+    for given, says in (
+        (other, "from another Config: its beta was 1.0, and that of base is 9.0"),
+        ("configs/digits.py", "from another Config: its encoder.widths|its widths"),
+        (None, "was trained from a Config, not a file: pass it"),
+        (3, "a config is a Config or the path of a config file, not 3"),
+    ):
+        with pytest.raises(InputError, match=says):
+            trained.load(folder, given, latent=2, seed=0)
+    with pytest.raises(InputError, match="another Config: its beta"):
+        evaluate.run(folder, ["reconstruction"], base=other)
+    for nothing in (None, 3):
+        with pytest.raises(InputError, match="is not a run folder"):
+            trained.load(nothing)
+
+
 def test_several_configs_and_one_that_stops_early(digits, base):
     plain = dataclasses.replace(base, grid=None)
     ae = dataclasses.replace(
@@ -94,11 +163,19 @@ def test_a_study_of_arrays_resumes_with_the_same_and_refuses_others(base, tmp_pa
         study.run(base, tmp_path / "run", dataset=images[::-1], **asked)
     rows, groups = study.run(base, tmp_path / "run", dataset=images, **asked)
     assert rows[0]["epochs"] == 2 and groups == 1
+    with pytest.raises(InputError, match="was trained on other data"):  # all finished
+        study.run(base, tmp_path / "run", dataset=images[::-1], **asked)
+    assert study.run(base, tmp_path / "run", dataset=images, **asked).groups == 0
+    with pytest.raises(InputError, match="workdir must be the path of a run folder"):
+        study.run(base, None, dataset=images)
 
 
 def test_nothing_to_train_is_one_line(digits):
     with pytest.raises(InputError, match="no run to train"):
         training.fit([], digits)
+    for given in (None, [None], 3):
+        with pytest.raises(InputError, match="a Config or the path of a config file"):
+            training.fit(given, digits)
     with pytest.raises(InputError, match="images must be uint8"):
         training.fit(config.load("configs/digits.py"), np.zeros((9, 4, 4), complex))
 

@@ -1,7 +1,10 @@
 """What reads a hyperparameter is followed into every nesting that JAX has."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
 from jax import lax
 from jax.custom_batching import custom_vmap
@@ -238,3 +241,15 @@ def test_a_run_whose_helper_is_given_a_name_that_it_does_not_read(change, says, 
     config = run_of(models.VAE(2, *mlps), objective, change, batch=16)
     with pytest.raises(InputError, match=says):
         check_run(config, tiny)
+
+
+def test_what_an_optimizer_only_stores_is_not_read(tiny):
+    def optimizer(hp):
+        stored = {"learning_rate": hp["lr"], "note": hp["note"]}
+        adam = lambda learning_rate, note: optax.adam(learning_rate)
+        return optax.inject_hyperparams(adam)(**stored)
+
+    model = models.VAE(2, networks.MLPEncoder((2,)), networks.MLPDecoder((2,)))
+    config = run_of(model, objectives.beta_vae, {"beta": 1.0, "note": 1.0}, batch=16)
+    with pytest.raises(InputError, match="nothing reads hyperparameter note; .* lr$"):
+        check_run(dataclasses.replace(config, optimizer=optimizer), tiny)
