@@ -62,7 +62,8 @@ def run(
       dataset: in place of the set that the config names, another name, a `data.DataSet`, or
         arrays as `data.load` takes them.
       data_dir: where TFDS has prepared the data sets.
-      chunk: how many runs a device trains at a time; by default `layout.lay_out` decides.
+      chunk: how many runs a device trains at a time; by default as many as a group began with, or
+        else as `populate` decides.
       interval: seconds between checkpoints. SIGTERM and Ctrl-C make one, too.
       fresh: start over; a run folder that is there is renamed.
       memory: bytes of each device's memory that data may take, by default half of it. Training data

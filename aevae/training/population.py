@@ -150,7 +150,10 @@ class Population(Members):
 
     def fitting(self, limit):
         """How many members at a time `limit` bytes of each device hold, in every program."""
-        carry, window = self.start().carry, next(self.feed.windows(0))
+        placed = functools.partial(jax.ShapeDtypeStruct, sharding=self.along)
+        carry = self._start.eval_shape(None, self._given, self._first)
+        carry = jax.tree.map(lambda v: placed(v.shape, v.dtype), carry)
+        window = next(self.feed.windows(0))
         state, span = carry[0]._replace(opt=()), (np.int32(0), np.int32(1))
         programs = [(self._run, carry, *self._inputs(window, *span))]
         for which in {self.terms, self.final}:
@@ -158,7 +161,7 @@ class Population(Members):
             sums = self._zeros(*which, state)
             programs.append((self._held_runs[which], sums, given, shared))
         kept = carry, state if self.config.keep == "best" else None
-        states = sum(leaf.nbytes for leaf in jax.tree.leaves(kept))
+        states = sum(v.size * v.dtype.itemsize for v in jax.tree.leaves(kept))
         room = USED * limit - self._data_bytes - states / self.layout.devices
         return min(fitting(self.layout.chunk, temporary(*p), room) for p in programs)
 

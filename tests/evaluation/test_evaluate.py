@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from outside import NETWORKS, LaplaceVAE, run_of
 
-from aevae import InputError, Interrupted, data, objectives
+from aevae import InputError, Interrupted, OutOfMemory, data, objectives
 from aevae.evaluation import aggregate, contract, evaluate, representation, scores
 from aevae.evaluation import work as work_module
 from aevae.models.distributions import kl_each
@@ -171,6 +171,42 @@ def test_interrupted_work_resumes_to_the_same_numbers(folder, monkeypatch):
     again = tables.results(folder)
     assert [r["iwae_200"] for r in again] == [r["iwae_200"] for r in rows]
     assert not (folder / "evaluated" / "unfinished.npz").exists()
+
+
+@pytest.mark.retraced
+def test_fewer_runs_at_a_time_agree(folder, monkeypatch):
+    """As --chunk says, or as a device's memory does, made up here: 1 byte."""
+
+    def found(**ask):
+        evaluate.run(folder, ["likelihood"], k=7, fresh=True, **ask)
+        return [row["iwae_7"] for row in tables.results(folder)]
+
+    chunks, compiled = [], layout.map_over_runs
+
+    def noting(mesh, chunk, f, **options):
+        chunks.append(chunk)
+        return compiled(mesh, chunk, f, **options)
+
+    monkeypatch.setattr(layout, "map_over_runs", noting)
+    monkeypatch.setattr("jax.device_count", lambda: 1)
+    together, alone = found(), found(chunk=1)
+    assert chunks == [2, 2, 1, 1]
+    np.testing.assert_allclose(together, alone, rtol=1e-6)
+    monkeypatch.setattr("aevae.system.machine.memory", lambda: 1)
+    assert found() == alone and chunks[4:] == [2, 1, 2, 1]
+    with pytest.raises(InputError, match="chunk must be a whole number of at least 1"):
+        evaluate.run(folder, chunk=0)
+
+
+def test_out_of_memory_says_what_to_set(folder, monkeypatch):
+    def full(*_):
+        raise MemoryError("Unable to allocate 8 GiB")
+
+    before = (folder / "results.csv").read_bytes()
+    monkeypatch.setattr(work_module.Work, "through", full)
+    with pytest.raises(OutOfMemory, match=r"8 GiB\): what was found .*\(--chunk\)"):
+        evaluate.run(folder, ["likelihood"], k=8)
+    assert (folder / "results.csv").read_bytes() == before
 
 
 @pytest.mark.slow

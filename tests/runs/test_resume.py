@@ -17,11 +17,19 @@ import jax
 import numpy as np
 import pytest
 
-from aevae import InputError, Interrupted, WriteError, config, figures, objectives
+from aevae import (
+    InputError,
+    Interrupted,
+    OutOfMemory,
+    WriteError,
+    config,
+    figures,
+    objectives,
+)
 from aevae.evaluation import evaluate
 from aevae.runs import checkpoints, record, study, tables, trained
 from aevae.system import files, machine
-from aevae.training import layout
+from aevae.training import layout, population
 from experiments import frontier
 
 pytestmark = [pytest.mark.bits, pytest.mark.retraced]
@@ -224,13 +232,32 @@ def test_another_number_of_devices_is_said_and_close(
     monkeypatch.setattr(jax, "device_count", lambda: 1)
     train(tmp_path / "run", {"latent": (2,), "seed": (0, 1)})
     assert re.search(
-        r"devices 2 in use is now 1; chunk 1 in use is now 2: results will agree to rounding",
+        r"; devices 2 in use is now 1: results will agree to rounding",  # the chunk stays
         capsys.readouterr().err,
     )
     ours, theirs = (tables.read(p / "curves.csv") for p in (tmp_path / "run", straight))
     for row, other in zip(ours, theirs[: len(ours)], strict=True):
         for name in set(row) - {"diverged"}:
             assert row[name] == pytest.approx(other[name], rel=2e-5)
+
+
+def test_out_of_memory_leaves_a_folder_that_resumes(straight, tmp_path, monkeypatch):
+    span, left = population.Population.span, [5]
+
+    def full(*args):
+        left[0] -= 1
+        if left[0] == 0:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
+        return span(*args)
+
+    monkeypatch.setattr(population.Population, "span", full)
+    monkeypatch.setattr(layout, "SPAN", 0.0)
+    with pytest.raises(
+        OutOfMemory, match=r"run has is sound; .*\(--chunk\), .*--data_gb"
+    ):
+        train(tmp_path / "run")
+    train(tmp_path / "run")
+    assert_same(tmp_path / "run", straight)
 
 
 def test_a_finished_command_does_nothing(straight, capsys):
