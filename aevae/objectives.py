@@ -180,7 +180,9 @@ def optimal_sigma_vae(model, params, batch, key, hp, *, free=False):
     kept = jnp.exp(2 * draw.x.log_std.ravel()[0])
     own = ((draw.x.mean - batch["image"]) ** 2).mean()
     own = stop_gradient(jnp.maximum(own, model.likelihood.floor**2))
-    best = draw.x._replace(log_std=jnp.full_like(draw.x.mean, 0.5) * jnp.log(own))
+    best = draw.x._replace(
+        log_std=0.5 * jnp.log(jnp.full_like(draw.x.log_std, 1) * own)
+    )
     terms = bound_terms(draw)
     slope = -best.log_prob(batch["image"]).mean()
     slope += 0.5 * (kept - own) ** 2

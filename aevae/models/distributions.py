@@ -77,7 +77,7 @@ class Normal(NamedTuple):
     """
 
     mean: jax.Array
-    log_std: jax.Array
+    log_std: jax.Array  # of the mean's shape, or 1 along the axes that share it
     density = True
 
     @property
@@ -481,7 +481,7 @@ def gaussian(out, hp):
 
     At sigma = 1/sqrt(2) its negative logarithm is the squared error plus ½ log(pi) per pixel.
     """
-    return Normal(out, jnp.full_like(out, 1) * jnp.log(hp["sigma"]))
+    return Normal(out, jnp.log(hp["sigma"]) * jnp.ones((1,) * out.ndim))
 
 
 def gaussian_pair(out, hp, *, floor=FLOOR):

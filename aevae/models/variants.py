@@ -272,8 +272,7 @@ class LearnedGaussian(nn.Module):
         del hp
         shape = out.shape[1:] if self.per_pixel else (1,) * (out.ndim - 1)
         log_sigma = self.param("log_sigma", nn.initializers.zeros, shape)
-        log_sigma = floored(log_sigma, self.floor)
-        return Normal(out, jnp.broadcast_to(log_sigma[None], out.shape))
+        return Normal(out, floored(log_sigma, self.floor)[None])
 
 
 class OptimalGaussian(nn.Module):
@@ -292,7 +291,7 @@ class OptimalGaussian(nn.Module):
         # Below the floor the gradient goes on, so that sigma² follows an error that rises again.
         least = jnp.maximum(variance, jnp.exp(2 * log_floor(self.floor)))
         variance += jax.lax.stop_gradient(least - variance)
-        return Normal(out, jnp.broadcast_to(0.5 * jnp.log(variance), out.shape))
+        return Normal(out, 0.5 * jnp.log(variance))
 
 
 class FactorVAE(VAE):

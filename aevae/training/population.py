@@ -178,9 +178,9 @@ def populate(runs, dataset, *, chunk=None, memory=None, checked=None):
     Raises:
       InputError: whatever is wrong with the runs or the data.
     """
-    parameters, metrics, _ = checked or check_run(runs[0], dataset)
-    layout = lay_out(len(runs), parameters, chunk=chunk)
-    return Population(runs, dataset, layout, metrics, memory)
+    checked = checked or check_run(runs[0], dataset)
+    layout = lay_out(len(runs), checked.parameters, chunk=chunk)
+    return Population(runs, dataset, layout, checked.metrics, memory)
 
 
 def _start(config, metrics, size, own, given, first):

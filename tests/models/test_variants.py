@@ -281,3 +281,75 @@ def test_a_decoder_may_give_more_than_one_number_a_pixel(batch):
     made, params = pair(likelihood=distributions.categorical, outputs=9)
     x = jax.jit(made.apply)(params, batch, None, HP).x
     assert x.mean.shape == (24, 4, 4, 1) and x.levels == 9
+
+
+@pytest.mark.parametrize("at", [-1e4, 1e4])
+@pytest.mark.parametrize(
+    "name", ["normal", "iaf", "two_level", "mixture", "learned", "optimal"]
+)
+def test_huge_outputs_give_finite_values_and_gradients(name, at, batch):
+    """Every parameter that gives a scale or a gate is set to ±1e4; so is every mean."""
+    kinds = {
+        "iaf": models.IAF,
+        "two_level": models.TwoLevel,
+        "mixture": models.MixturePrior,
+    }
+    likelihoods = {
+        "learned": models.LearnedGaussian(True),
+        "optimal": models.OptimalGaussian(),
+    }
+    fields = {"likelihood": likelihoods.get(name, distributions.bernoulli)}
+    made, params = begun(kinds.get(name, models.VAE), batch, **fields)
+    named = "log_sigma", "variance", "log_stds", "second"
+
+    def huge(path, leaf):
+        text = jax.tree_util.keystr(path)
+        head = ("posterior" in text or "Diagonal" in text) and "bias" in text
+        return (
+            jnp.full_like(leaf, at) if head or any(n in text for n in named) else leaf
+        )
+
+    params = jax.tree_util.tree_map_with_path(huge, params)
+
+    def loss(params):
+        draw = made.apply(params, batch, jax.random.key(1), HP)
+        again = draw.q.log_prob(draw.z)
+        return (draw.log_px + draw.log_pz - draw.log_qz + again).mean(), draw.rate
+
+    (value, rate), slopes = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+    found = jax.tree.leaves((value, rate, slopes))
+    assert all(np.isfinite(leaf).all() for leaf in found)
+
+
+def test_learned_sigmas_have_a_floor(batch):
+    """Constant images: without a floor the density has no bound."""
+    batch = batch | {"image": 0 * batch["image"]}
+    pair = functools.partial(distributions.gaussian_pair, floor=0.02)
+    for likelihood, outputs, value in (
+        (models.LearnedGaussian(True, floor=0.02), 1, -50.0),
+        (models.OptimalGaussian(floor=0.02), 1, 1e-20),
+        (pair, 2, -50.0),
+    ):
+        made, params = begun(models.VAE, batch, likelihood=likelihood, outputs=outputs)
+        if outputs == 1:
+            own = params["params"]["likelihood"]
+            own = {name: jnp.full_like(v, value) for name, v in own.items()}
+            params = {"params": params["params"] | {"likelihood": own}}
+            x = made.apply(params, batch, None, HP).x
+        else:
+            x = pair(jnp.full((1, 3, 2), value), HP)
+        np.testing.assert_allclose(x.std, 0.02, rtol=1e-6)
+
+
+def test_an_optimal_sigma_at_its_floor_follows_an_error_that_rises_again(batch):
+    made, params = begun(models.VAE, batch, likelihood=models.OptimalGaussian(0.02))
+    own = {"variance": jnp.full((1, 1, 1, 1), 1e-9)}
+    params = {"params": params["params"] | {"likelihood": own}}
+
+    def loss(params):
+        hp = HP | {"beta": 1.0}
+        key = jax.random.key(0)
+        return objectives.optimal_sigma_vae(made, params, batch, key, hp)[0]
+
+    slope = jax.grad(loss)(params)["params"]["likelihood"]["variance"]
+    assert slope.item() < -1e-3
