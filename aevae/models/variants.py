@@ -290,7 +290,8 @@ class OptimalGaussian(nn.Module):
         variance = self.param("variance", nn.initializers.ones, (1,) * out.ndim)
         # Below the floor the gradient goes on, so that sigma² follows an error that rises again.
         least = jnp.maximum(variance, jnp.exp(2 * log_floor(self.floor)))
-        variance += jax.lax.stop_gradient(least - variance)
+        stop = jax.lax.stop_gradient
+        variance = stop(least) + (variance - stop(variance))
         return Normal(out, 0.5 * jnp.log(variance))
 
 
