@@ -177,12 +177,15 @@ def optimal_sigma_vae(model, params, batch, key, hp, *, free=False):
     if not isinstance(getattr(model, "likelihood", None), OptimalGaussian):
         raise InputError("an optimal sigma needs the likelihood models.OptimalGaussian")
     draw = model.apply(params, batch, key, hp)
-    kept = draw.x.std.ravel()[0] ** 2
+    kept = jnp.exp(2 * draw.x.log_std.ravel()[0])
     own = ((draw.x.mean - batch["image"]) ** 2).mean()
-    best = draw.x._replace(std=jnp.full_like(draw.x.std, 1) * stop_gradient(own) ** 0.5)
+    own = stop_gradient(jnp.maximum(own, model.likelihood.floor**2))
+    best = draw.x._replace(
+        log_std=0.5 * jnp.log(jnp.full_like(draw.x.log_std, 1) * own)
+    )
     terms = bound_terms(draw)
     slope = -best.log_prob(batch["image"]).mean()
-    slope += 0.5 * (kept - stop_gradient(own)) ** 2
+    slope += 0.5 * (kept - own) ** 2
     distortion = stop_gradient(terms["distortion"]) + slope - stop_gradient(slope)
     loss = distortion + hp["beta"] * _rate(draw, terms, hp, free)
     return loss, terms | {"sigma": kept**0.5}

@@ -181,7 +181,8 @@ def categorical():
 
 
 def gaussian_pair():
-    return _gray(models.gaussian_pair, outputs=2, output_bias=models.zeros)
+    likelihood = functools.partial(models.gaussian_pair, floor=1e-3)
+    return _gray(likelihood, outputs=2, output_bias=models.zeros)
 
 
 def _deep(encoder, decoder, epochs=60):

@@ -118,7 +118,7 @@ def measure(run, dataset, sizes, chunks, seconds, rounds, place):
       seconds, rounds: how long each group trains in a round, and how many rounds there are.
       place: a folder for checkpoints.
     """
-    parameters, metrics, _ = check_run(run, dataset)
+    parameters, metrics, *_ = check_run(run, dataset)
     own, cube = products.of_step(run, dataset), [(products.cube(CUBE), 1)]
     wanted = [(size, chunk) for size in sizes for chunk in (None, *chunks)]
     layouts = {lay_out(size, parameters, chunk=chunk) for size, chunk in wanted}

@@ -140,11 +140,11 @@ def test_free_bits_floor_each_latents_mean_rate(batch, params):
 
 
 def test_free_bits_stop_the_gradient_below_the_floor_alone():
-    mean, std = jnp.array([[0.1, 2.0]]), jnp.full((1, 2), 0.9)
-    prior = Normal(jnp.zeros((1, 2)), jnp.ones((1, 2)))
+    mean, log_std = jnp.array([[0.1, 2.0]]), jnp.full((1, 2), jnp.log(0.9))
+    prior = Normal(*jnp.zeros((2, 1, 2)))
 
     def rate(mean):
-        draw = models.Draw(None, None, None, None, None, Normal(mean, std), prior, None)
+        draw = models.Draw(*[None] * 5, Normal(mean, log_std), prior, None)
         return objectives.free_bits(draw, 0.3)
 
     slope = jax.grad(rate)(mean)[0]
@@ -230,9 +230,9 @@ def test_each_term_of_the_decomposition_is_the_gaussian_closed_form():
     covariance = np.array([[1.0, 0.8], [0.8, 1.2]])
     count, noise = 4000, 0.6
     mean = rng.multivariate_normal(np.zeros(2), covariance, count)
-    q = Normal(jnp.float32(mean), jnp.full((count, 2), noise, jnp.float32))
+    q = Normal(jnp.float32(mean), jnp.full((count, 2), jnp.log(noise)))
     z = q.mean + noise * jax.random.normal(jax.random.key(0), (count, 2))
-    prior = Normal(jnp.zeros((1, 2)), jnp.ones((1, 2)))
+    prior = Normal(*jnp.zeros((2, 1, 2)))
     draw = models.Draw(z, None, prior.log_prob(z), q.log_prob(z), None, q, prior, None)
     found = jax.jit(objectives.decomposition)(draw, objectives.stratified(count, 1e6))
     aggregate = covariance + noise**2 * np.eye(2)
@@ -249,9 +249,9 @@ def test_each_term_of_the_decomposition_is_the_gaussian_closed_form():
 def test_disvae_60_weighted_sampling_is_too_low_by_log_n_for_the_whole_set():
     """Where the batch is the set, MWS says q(z) / N: a bias of log N in the mutual information."""
     rng = np.random.default_rng(2)
-    q = Normal(jnp.float32(rng.normal(size=(64, 2))), jnp.full((64, 2), 0.5))
+    q = Normal(jnp.float32(rng.normal(size=(64, 2))), jnp.full((64, 2), jnp.log(0.5)))
     z, log_qz = q.draw(jax.random.key(0))
-    prior = Normal(jnp.zeros((1, 2)), jnp.ones((1, 2)))
+    prior = Normal(*jnp.zeros((2, 1, 2)))
     draw = models.Draw(z, None, prior.log_prob(z), log_qz, None, q, prior, None)
     found = objectives.decomposition(draw, objectives.weighted(64, 64.0))
     exact = by_hand(jax.tree.map(np.float64, draw), np.full((64, 64), 1 / 64))
@@ -346,7 +346,7 @@ def test_a_discriminator_recovers_a_known_density_ratio():
             self.discriminate(jnp.zeros((1, 2)))
             z = batch["image"] @ chol.T
             zero = jnp.zeros(len(z))
-            q = Normal(z, jnp.ones_like(z))
+            q = Normal(z, jnp.zeros_like(z))
             return models.Draw(z, zero, zero, zero, zero, q, q, None)
 
     model = Fixed(

@@ -9,40 +9,98 @@ methods that other code calls, of which a distribution has those that it can com
                   kl(p), [B], and kl_each(p), [B, Z], in closed form, None where there is none
     prior         sample(key, count), log_prob(z)
     likelihood    mean, sample(key), log_prob(x); cross_entropy(x), log_prob_pairs(x);
-                  support and levels of a pixel
+                  support and levels of a pixel; density
 
-`discrete = True` marks codes without noise, and their priors. `sample(None)` is without noise: the
-mean, or what the mean is mapped to.
+`discrete = True` marks codes without noise, and their priors. `density` says whether a likelihood
+is a density of real numbers, whose logarithm may be positive, or a probability. Outside `support`,
+or between `levels`, log_prob is -inf. `sample(None)` is without noise: the mean, or what the mean
+is mapped to.
+
+Scales are kept as logarithms. What a network or a parameter gives for one is `bounded` by LOG_STD,
+unless it has a floor of its own.
 """
 
+import math
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtri
-from jax.scipy.stats import norm
+
+from aevae import InputError
+
+LOG_STD = -20.0, 20.0  # of what is learned: e^-20 is float32's spacing at 0.02
+GATE = -10.0  # the least of a flow's: it keeps at least 0.0001 of its input
+FLOOR = 1e-3  # of a likelihood's learned sigma: rounding to 256 levels has 0.0011
+
+
+def bounded(x, low, high):
+    """Bounds x: exactly x from `low` to `high`, and constant beyond.
+
+    The gradient beyond is 0, so that what is there stays there until what else it depends on brings
+    it back. NaN stays NaN.
+    """
+    return jnp.clip(x, low, high)
+
+
+def floored(log_std, floor):
+    """Bounds the logarithm of a standard deviation from log(floor) to LOG_STD's upper end."""
+    return bounded(log_std, log_floor(floor), LOG_STD[1])
+
+
+def log_floor(floor):
+    """The logarithm of a floor; InputError where it is not within the range of LOG_STD."""
+    least, most = LOG_STD
+    if not math.exp(least) <= floor <= math.exp(most):
+        raise InputError(
+            f"the floor of a standard deviation must be from {math.exp(least):.0e} to "
+            f"{math.exp(most):.0e}, not {floor}"
+        )
+    return math.log(floor)
+
+
+def rounded(x):
+    """Gives x, |x| < 1e30, as the float32 number that everything that reads it sees.
+
+    Compilers fuse products into sums, a · b + c without rounding a · b, in one place and not in
+    another; through a bound they do not. (XLA drops optimization barriers on CPUs.)
+    """
+    return bounded(x, -1e30, 1e30)
 
 
 class Normal(NamedTuple):
-    """Independent Gaussians N(mean, std²), [B, ...]: posterior, prior (B = 1) or likelihood."""
+    """Independent Gaussians N(mean, std²), [B, ...]: posterior, prior (B = 1) or likelihood.
+
+    It keeps log std, so that values and gradients are finite wherever the closed forms are float32
+    numbers. A z that is drawn is rounded to float32 at the mean's size, which may be coarse beside
+    std: log-densities are those of the rounded z.
+    """
 
     mean: jax.Array
-    std: jax.Array
+    log_std: jax.Array  # of the mean's shape, or 1 along the axes that share it
+    density = True
+
+    @property
+    def std(self):
+        return jnp.exp(self.log_std)
 
     def sample(self, key, count=None):
         """mean + std · eps with eps ~ N(0, I), or 0 without a key; `count` rows of a prior."""
         shape = (count or len(self.mean), *self.mean.shape[1:])
         if key is None:
             return jnp.broadcast_to(self.mean, shape)
-        return self.mean + self.std * jax.random.normal(key, shape)
+        noise = self.std * jax.random.normal(key, shape)
+        return rounded(self.mean) + rounded(noise)
 
     def log_prob(self, x):
         """log N(x; mean, std²), [B]."""
-        return per_example(norm.logpdf(flat(x), flat(self.mean), flat(self.std)))
+        flattened = Normal(flat(self.mean), flat(self.log_std))
+        return per_example(flattened.log_prob_each(flat(x)))
 
     def log_prob_each(self, z):
-        """The terms of `log_prob`, one for each value, in the shape of z."""
-        return norm.logpdf(z, self.mean, self.std)
+        """The terms of `log_prob`, one for each value: -½ ((z - mean) / std)² - log std - ½ log 2π."""
+        constant = 0.5 * math.log(2 * math.pi)
+        return -0.5 * self._standardized(z) ** 2 - self.log_std - constant
 
     def draw(self, key):
         """A reparameterized sample of each row, and its log-probability [B]."""
@@ -56,13 +114,18 @@ class Normal(NamedTuple):
     def kl_each(self, p):
         """The terms of KL(self || p), one for each latent, [B, Z]; None where p is not Gaussian.
 
-        ½ (s² + d² - 1 - log s²) with s = std / std_p and d = (mean - mean_p) / std_p: Kingma and
+        ½ (s² + d² - 1) - log s with s = std / std_p and d = (mean - mean_p) / std_p: Kingma and
         Welling (2014), appendix B, for p = N(0, I).
         """
         if not isinstance(p, Normal):
             return None
-        ratio, shift = self.std / p.std, (self.mean - p.mean) / p.std
-        return 0.5 * (ratio**2 + shift**2 - 1 - 2 * jnp.log(ratio))
+        log_ratio, shift = self.log_std - p.log_std, p._standardized(self.mean)
+        return 0.5 * (jnp.expm1(2 * log_ratio) + shift**2) - log_ratio
+
+    def _standardized(self, x):
+        """(x - mean) / std, by a factor std^(-½) twice: 1 / std alone may overflow."""
+        half = jnp.exp(-0.5 * self.log_std)
+        return (x - rounded(self.mean)) * half * half
 
 
 class Bernoulli(NamedTuple):
@@ -70,6 +133,7 @@ class Bernoulli(NamedTuple):
 
     logits: jax.Array
     support = (0.0, 1.0)
+    density = False
 
     @property
     def mean(self):
@@ -84,12 +148,13 @@ class Bernoulli(NamedTuple):
     def log_prob(self, x):
         """x·l - softplus(l), finite at any logit l; for 0 < x < 1 the negative cross-entropy."""
         x, logits = flat(x), flat(self.logits)
-        return per_example(x * logits - jax.nn.softplus(logits))
+        return per_example(within(self, x, x * logits - jax.nn.softplus(logits)))
 
     def log_prob_pairs(self, x):
         """log p of every image [N, ...] under every row of the distribution, [N, B]."""
         logits = flat(self.logits)
-        return flat(x) @ logits.T - jax.nn.softplus(logits).sum(1)[None]
+        log_p = flat(x) @ logits.T - jax.nn.softplus(logits).sum(1)[None]
+        return log_p + per_example(within(self, x, jnp.zeros_like(x)))[:, None]
 
     def cross_entropy(self, x):
         """The cross-entropy -log p(x), [B], exact at any logit."""
@@ -104,6 +169,7 @@ class ContinuousBernoulli(NamedTuple):
 
     logits: jax.Array
     support = (0.0, 1.0)
+    density = True
 
     @property
     def mean(self):
@@ -145,18 +211,24 @@ class DiscretizedLogistic(NamedTuple):
     """
 
     location: jax.Array
-    scale: jax.Array
+    log_scale: jax.Array
     support = (0.0, 1.0)
     levels = 256
+    density = False
+
+    @property
+    def scale(self):
+        return jnp.exp(self.log_scale)
 
     @property
     def mean(self):
         """sum_k P(x >= k/255) / 255 over k = 1, ..., 255."""
 
         def add(k, total):
-            return total + jax.nn.sigmoid(-self._standardize((k - 0.5) / 255))
+            return total + jax.nn.sigmoid(-self._standardized((k - 0.5) / 255))
 
-        zero = jnp.zeros(jnp.broadcast_shapes(self.location.shape, self.scale.shape))
+        shapes = self.location.shape, self.log_scale.shape
+        zero = jnp.zeros(jnp.broadcast_shapes(*shapes))
         return jax.lax.fori_loop(1, 256, add, zero) / 255
 
     def sample(self, key):
@@ -170,18 +242,19 @@ class DiscretizedLogistic(NamedTuple):
     def log_prob(self, x):
         """log(F(b) - F(a)) for the level's ends a and b, finite however far x is from the location.
 
-        It is log F(b) + log(1 - F(a)) + log(1 - e^(a - b)), with a and b standardized.
+        It is log F(b) + log(1 - F(a)) + log(1 - e^(a - b)), with a and b standardized; the first is
+        0 for the highest level, the second for the lowest, and the third for both.
         """
-        upper = jnp.where(x > 1 - 1e-3, jnp.inf, self._standardize(x + 0.5 / 255))
-        lower = jnp.where(x < 1e-3, -jnp.inf, self._standardize(x - 0.5 / 255))
-        width = jnp.where(jnp.isfinite(upper - lower), upper - lower, 1e3)
-        inside = jnp.log(-jnp.expm1(-width))
-        ends = jax.nn.log_sigmoid(jnp.clip(upper, -1e30, 1e30))
-        ends += jax.nn.log_sigmoid(-jnp.clip(lower, -1e30, 1e30))
-        return per_example(ends + inside)
+        lowest, highest = x < 1e-3, x > 1 - 1e-3
+        upper = jax.nn.log_sigmoid(self._standardized(x + 0.5 / 255))
+        lower = jax.nn.log_sigmoid(-self._standardized(x - 0.5 / 255))
+        width = jnp.exp(-self.log_scale) / 255
+        inside = jnp.where(lowest | highest, 0.0, jnp.log(-jnp.expm1(-width)))
+        log_p = jnp.where(highest, 0.0, upper) + jnp.where(lowest, 0.0, lower) + inside
+        return per_example(within(self, x, log_p))
 
-    def _standardize(self, x):
-        return (x - self.location) / self.scale
+    def _standardized(self, x):
+        return (x - self.location) * jnp.exp(-self.log_scale)
 
 
 class Categorical(NamedTuple):
@@ -189,6 +262,7 @@ class Categorical(NamedTuple):
 
     logits: jax.Array
     support = (0.0, 1.0)
+    density = False
 
     @property
     def levels(self):
@@ -208,7 +282,8 @@ class Categorical(NamedTuple):
     def log_prob(self, x):
         level = jnp.round(x * (self.levels - 1)).astype(jnp.int32)
         log_p = jax.nn.log_softmax(self.logits)
-        return per_example(jnp.take_along_axis(log_p, level[..., None], -1))
+        log_p = jnp.take_along_axis(log_p, jnp.maximum(level, 0)[..., None], -1)
+        return per_example(within(self, x, log_p[..., 0]))
 
 
 class Mixture(NamedTuple):
@@ -223,8 +298,8 @@ class Mixture(NamedTuple):
         return jax.tree.map(lambda v: v[which], self.parts).sample(key)
 
     def log_prob(self, z):
-        mean, std = self.parts
-        log_parts = norm.logpdf(z[:, None], mean[None], std[None]).sum(-1)
+        parts = jax.tree.map(lambda v: v[None], self.parts)
+        log_parts = parts.log_prob_each(z[:, None]).sum(-1)
         log_weights = jax.nn.log_softmax(self.logits)[None]
         return jax.nn.logsumexp(log_weights + log_parts, axis=1)
 
@@ -233,8 +308,8 @@ class Flow(NamedTuple):
     """A posterior by inverse autoregressive flow, from a base and features h: Kingma et al. (2016).
 
     A step gives (shift, gate) for its input z, and z' = s z + (1 - s) shift with
-    s = sigmoid(gate + 1), close to the identity at initialization. The order of the latents is
-    reversed after each step.
+    s = sigmoid(gate + 1), close to the identity at initialization; the gate is at least GATE. The
+    order of the latents is reversed after each step. log q is that at the base's rounded z.
     """
 
     base: Normal
@@ -243,13 +318,11 @@ class Flow(NamedTuple):
 
     def draw(self, key):
         """A sample z for each row, and log q(z) from the steps' log-determinants."""
-        z = self.base.sample(key)
-        log_qz = self.base.log_prob(z)
+        z, log_qz = self.base.draw(key)
         for step in self.steps:
-            shift, gate = step(z, self.h)
-            s = jax.nn.sigmoid(gate + 1)
+            shift, s, log_s = self._gated(step, z)
             z = (s * z + (1 - s) * shift)[:, ::-1]
-            log_qz -= jax.nn.log_sigmoid(gate + 1).sum(-1)
+            log_qz -= log_s.sum(-1)
         return z, log_qz
 
     def sample(self, key):
@@ -262,11 +335,16 @@ class Flow(NamedTuple):
         for step in reversed(self.steps):
             after, z = z[:, ::-1], jnp.zeros_like(z)
             for i in range(z.shape[-1]):
-                shift, gate = step(z, self.h)
-                s = jax.nn.sigmoid(gate + 1)
+                shift, s, _ = self._gated(step, z)
                 z = z.at[:, i].set(((after - (1 - s) * shift) / s)[:, i])
-            log_det += jax.nn.log_sigmoid(step(z, self.h)[1] + 1).sum(-1)
+            log_det += self._gated(step, z)[2].sum(-1)
         return self.base.log_prob(z) - log_det
+
+    def _gated(self, step, z):
+        """Shift, s and log s of a step at its input z, [B, Z] each."""
+        shift, gate = step(z, self.h)
+        gate = bounded(gate, GATE, jnp.inf) + 1
+        return shift, jax.nn.sigmoid(gate), jax.nn.log_sigmoid(gate)
 
 
 class Chain(NamedTuple):
@@ -282,8 +360,10 @@ class Chain(NamedTuple):
         return a, self.then(a).sample(keys[1])
 
     def draw(self, key):
-        z = self.sample(key)
-        return z, self.log_prob(z)
+        first_key, then_key = jax.random.split(key) if key is not None else (None,) * 2
+        a, log_qa = self.first.draw(first_key)
+        b, log_qb = self.then(a).draw(then_key)
+        return (a, b), log_qa + log_qb
 
     def log_prob(self, z):
         return self.first.log_prob(z[0]) + self.then(z[0]).log_prob(z[1])
@@ -370,6 +450,16 @@ def log_mean_exp(log_w):
     return jax.nn.logsumexp(log_w, axis=0) - jnp.log(len(log_w))
 
 
+def within(p, x, log_p):
+    """log_p [B, ...] of pixels x, and -inf where x is outside p's support, or between its levels."""
+    least, most = p.support
+    there = (x >= least) & (x <= most)
+    if hasattr(p, "levels"):
+        place = (x - least) * ((p.levels - 1) / (most - least))
+        there &= abs(place - jnp.round(place)) < 1e-3
+    return jnp.where(there, log_p, -jnp.inf)
+
+
 def per_example(values):
     """The sum over every axis but the first, [B, ...] to [B]."""
     return flat(values).sum(-1)
@@ -391,16 +481,17 @@ def gaussian(out, hp):
 
     At sigma = 1/sqrt(2) its negative logarithm is the squared error plus ½ log(pi) per pixel.
     """
-    return Normal(out, jnp.full_like(out, 1) * hp["sigma"])
+    return Normal(out, jnp.log(hp["sigma"]) * jnp.ones((1,) * out.ndim))
 
 
-def gaussian_pair(out, hp):
+def gaussian_pair(out, hp, *, floor=FLOOR):
     """The likelihood N(x; out[..., 0], exp(out[..., 1])²); the model's `outputs` is 2.
 
-    The logarithm of the standard deviation is at least -7, which is a standard deviation of 0.0009.
+    The standard deviation of a pixel is at least `floor`: without one, pixels that are constant
+    would make the density unbounded. `functools.partial` binds another.
     """
     del hp
-    return Normal(out[..., 0], jnp.exp(jnp.maximum(out[..., 1], -7.0)))
+    return Normal(out[..., 0], floored(out[..., 1], floor))
 
 
 def categorical(out, hp):
@@ -418,4 +509,4 @@ def continuous_bernoulli(out, hp):
 def discretized_logistic(out, hp):
     """The likelihood of 256 gray levels around sigmoid(out), where `scale` is a hyperparameter."""
     mean = jax.nn.sigmoid(out)
-    return DiscretizedLogistic(mean, jnp.full_like(mean, 1) * hp["scale"])
+    return DiscretizedLogistic(mean, jnp.full_like(mean, 1) * jnp.log(hp["scale"]))

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from aevae import InputError
-from aevae.models.distributions import Normal, bernoulli, flat, kl
+from aevae.models.distributions import LOG_STD, Normal, bernoulli, bounded, flat, kl
 from aevae.networks import lecun_normal
 
 
@@ -29,7 +29,8 @@ class Draw(NamedTuple):
 class DiagonalGaussian(nn.Module):
     """The head of an encoder, features [B, F] to q(z|x) = N(mean, diag std²).
 
-    Kingma and Welling (2014), appendix C.2: one dense layer gives mean and log std².
+    Kingma and Welling (2014), appendix C.2: one dense layer gives mean and log std², from which
+    log std is bounded by `distributions.LOG_STD`.
     """
 
     latent: int
@@ -39,7 +40,7 @@ class DiagonalGaussian(nn.Module):
     def __call__(self, h):
         out = nn.Dense(2 * self.latent, kernel_init=self.kernel)(h)
         mean, logvar = jnp.split(out, 2, axis=-1)
-        return Normal(mean, jnp.exp(0.5 * logvar))
+        return Normal(mean, bounded(0.5 * logvar, *LOG_STD))
 
 
 def zeros(images):
@@ -111,7 +112,7 @@ class VAE(nn.Module):
     def prior(self, batch):
         """The prior p(z), [1, Z]: the standard normal."""
         del batch
-        return Normal(jnp.zeros((1, self.latent)), jnp.ones((1, self.latent)))
+        return Normal(*jnp.zeros((2, 1, self.latent)))
 
     def decode(self, z, batch, hp):
         """The likelihood p(x|z), [B, H, W, C].

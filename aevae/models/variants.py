@@ -12,6 +12,7 @@ from flax import linen as nn
 
 from aevae import InputError
 from aevae.models.distributions import (
+    FLOOR,
     Chain,
     Code,
     Flow,
@@ -19,6 +20,8 @@ from aevae.models.distributions import (
     Normal,
     Reversed,
     Uniform,
+    floored,
+    log_floor,
 )
 from aevae.models.vae import VAE, DiagonalGaussian, FromData, pure
 from aevae.networks import MLP, hidden
@@ -59,6 +62,7 @@ class MixturePrior(VAE):
     """
 
     components: int = 10
+    floor: float = FLOOR  # the least s_k
 
     def setup(self):
         super().setup()
@@ -70,7 +74,8 @@ class MixturePrior(VAE):
     def prior(self, batch):
         """The prior p(z): the mixture."""
         del batch
-        return Mixture(self.weights, Normal(self.means, jnp.exp(self.log_stds)))
+        parts = Normal(self.means, floored(self.log_stds, self.floor))
+        return Mixture(self.weights, parts)
 
 
 # Posteriors
@@ -157,7 +162,7 @@ class TwoLevel(VAE):
     def prior(self, batch):
         """The prior p(b) p(a|b)."""
         del batch
-        top = Normal(jnp.zeros((1, self.top)), jnp.ones((1, self.top)))
+        top = Normal(*jnp.zeros((2, 1, self.top)))
         return Reversed(Chain(top, pure(self.down, top.mean)))
 
     def decode(self, z, batch, hp):
@@ -255,30 +260,39 @@ class FSQ(VAE):
 class LearnedGaussian(nn.Module):
     """The likelihood N(x; out, sigma²) with a learned sigma: Rybkin et al. (2021), sigma-VAE.
 
-    All pixels share sigma, unless `per_pixel`. It is initialized at 1.
+    All pixels share sigma, unless `per_pixel`. It is initialized at 1. Below `floor` the density is
+    that at the floor: without one, pixels that are constant would make it unbounded.
     """
 
     per_pixel: bool = False
+    floor: float = FLOOR  # the least sigma
 
     @nn.compact
     def __call__(self, out, hp):
         del hp
         shape = out.shape[1:] if self.per_pixel else (1,) * (out.ndim - 1)
         log_sigma = self.param("log_sigma", nn.initializers.zeros, shape)
-        return Normal(out, jnp.broadcast_to(jnp.exp(log_sigma)[None], out.shape))
+        return Normal(out, floored(log_sigma, self.floor)[None])
 
 
 class OptimalGaussian(nn.Module):
     """The likelihood N(x; out, sigma²) of `objectives.optimal_sigma_vae`: Rybkin et al. (2021).
 
-    sigma² is initialized at 1 and follows the mean squared error of training batches.
+    sigma² is initialized at 1 and follows the mean squared error of training batches, or floor²
+    where that is less.
     """
+
+    floor: float = FLOOR  # the least sigma
 
     @nn.compact
     def __call__(self, out, hp):
         del hp
         variance = self.param("variance", nn.initializers.ones, (1,) * out.ndim)
-        return Normal(out, jnp.broadcast_to(jnp.sqrt(variance), out.shape))
+        # Below the floor the gradient goes on, so that sigma² follows an error that rises again.
+        least = jnp.maximum(variance, jnp.exp(2 * log_floor(self.floor)))
+        stop = jax.lax.stop_gradient
+        variance = stop(least) + (variance - stop(variance))
+        return Normal(out, 0.5 * jnp.log(variance))
 
 
 class FactorVAE(VAE):

@@ -47,6 +47,9 @@ class History:
     chunk: int
     made_by: str  # versions and hardware, as JSON
     status: Status
+    density: str = (
+        ""  # whether the likelihood is one: yes, no, or blank where it does not say
+    )
     seconds: float = 0.0
     epoch: int = 0
     step: int = 0
@@ -141,7 +144,7 @@ class History:
             row = {k.removeprefix("test_"): v[member] for k, v in self.results.items()}
             row |= {name: config.describe(getattr(run, name)) for name in ABOUT}
             row["binarization"] += _options(run.binarization)
-            row |= {"kept": run.keep, "epochs": epochs}
+            row |= {"density": self.density, "kept": run.keep, "epochs": epochs}
             row |= {"epoch": status.best if run.keep == "best" else epochs}
             yield row | {"diverged": status.diverged or None} | names
 

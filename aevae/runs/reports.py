@@ -12,11 +12,11 @@ ERRORS = ("squared_error", "cross_entropy")
 TAIL = (
     *("validation_elbo", "validation_distortion"),
     *("kept", "epoch", "epochs", "diverged"),
-    *history.ABOUT,
+    *(*history.ABOUT, "density"),
 )
 TIMING = ("group", "runs", "devices", "chunk", "seconds", "images_per_second")
 OWN = (*RESULTS, *TAIL)  # columns of results.csv that a sweep writes
-TAKEN = {*RESULTS, "run", "epoch", "step", "samples", "diverged", "kept"}
+TAKEN = {*RESULTS, "run", "epoch", "step", "samples", "diverged", "kept", "density"}
 
 
 class Reports:

@@ -98,6 +98,8 @@ def run(
     with Folder(workdir, fresh) as folder:
         folder.join(base, (text, part), overrides, grid)
         tasks = _tasks(folder, dataset, data_dir, memory)
+        for line in dict.fromkeys(line for t in tasks for line in t.checked.warnings):
+            say(line)
         if tasks:
             metrics, held = ([n for t in tasks for n in t.checked[i]] for i in (1, 2))
             folder.claim(metrics, held, [task.dataset for task in tasks])
@@ -165,6 +167,7 @@ def _train(task, folder, chunk, interval, memory, progress, signals):
             f"in windows of {population.feed.length} of {population.steps} steps"
         )
     start, known = folder.begin(group, population, task.dataset)
+    known.density = {True: "yes", False: "no"}.get(task.checked.density, "")
     progress.resume(start)
     saved = time.perf_counter()
     for snapshot in snapshots(population, start):

@@ -95,9 +95,11 @@ def summary(workdir, only=None):
     """Results as a table of text: mean ± standard deviation over the seeds of each grid point.
 
     The standard deviation is that of the runs (ddof = 1); diverged runs are left out. `only`: the
-    columns of evaluations to show; by default those of the sweep itself.
+    columns of evaluations to show; by default those of the sweep itself. Below it a line says
+    where the likelihood is a density.
     """
     rows, names = results(workdir), record.read(workdir)["columns"]
+    densities = [str(row["run"]) for row in rows if row.get("density") == "yes"]
     if only is None:
         own = [evaluated.of(workdir, row["run"]).values() for row in rows]
         hidden = {n for of in own for measure in of for n in measure["values"]}
@@ -125,7 +127,13 @@ def summary(workdir, only=None):
             mean = f"{np.mean(values):.2f}" if values else ""
             spread = f" ±{np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
             lines[-1].append(mean + spread)
-    return aligned(lines)
+    if not densities:
+        return aligned(lines)
+    which = "" if len(densities) == len(rows) else f" of runs {', '.join(densities)}"
+    return (
+        f"{aligned(lines)}\nThe likelihood{which} is a density, whose logarithm may be positive: "
+        "a distortion may be below 0, and an ELBO above"
+    )
 
 
 def aligned(rows):

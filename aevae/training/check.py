@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,11 +15,19 @@ from aevae.training.step import init_state, initial_batch, train_step
 from aevae.training.unread import unread
 
 
-def check_run(config, dataset):
-    """Traces a step and an evaluation of a run, so that faults show before any work.
+class Checked(NamedTuple):
+    """What is known of a run before any work."""
 
-    Returns:
-      The number of parameters, and the names of the metrics in training and in evaluation.
+    parameters: int  # how many
+    metrics: list[str]  # names of the metrics in training ...
+    held_out_metrics: list[str]  # ... and in evaluation
+    density: bool | None  # whether the likelihood is one; None where it does not say
+    warnings: list[str]  # of the data, in a line each
+
+
+def check_run(config, dataset):
+    """Traces a step and an evaluation of a run, so that faults show before any work: a `Checked`.
+
     Raises:
       InputError: whatever fails in it, a hyperparameter that is missing or that nothing reads,
         and data outside the likelihood's range, in one line.
@@ -34,6 +43,7 @@ def check_run(config, dataset):
     traced = dataclasses.replace(
         config, **{n: _checked(config, n) for n in RETURNED if n != "binarization"}
     )
+    seen = {}
 
     def one(hp):
         state = init_state(traced, initial_batch(dataset.train), 0, hp)
@@ -52,6 +62,7 @@ def check_run(config, dataset):
         held |= {"size": rows["size"]}
         held = bounds.terms(config, state, held, jax.random.key(0), hp)
         x = config.model.apply(state.params, batch, None, hp).x
+        seen["scales"] = hasattr(x, "std") and x.std.shape[1:] == x.mean.shape[1:]
         return (after.params, metrics["loss"]), state.params, metrics, held, x
 
     try:
@@ -83,7 +94,11 @@ def check_run(config, dataset):
         )
     _check_range(dataset, config.binarization, x)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
-    return parameters, sorted(metrics), sorted(held)
+    density = getattr(x, "density", None)
+    warnings = (
+        _constant_pixels(config, dataset, x) if density and seen["scales"] else []
+    )
+    return Checked(parameters, sorted(metrics), sorted(held), density, warnings)
 
 
 def _is_loss(found):
@@ -181,6 +196,22 @@ def _check_range(dataset, binarization, x):
                 f"{where} lie between the {levels} levels of the {type(x).__name__} "
                 f"likelihood from {least:g} to {most:g}"
             )
+
+
+def _constant_pixels(config, dataset, x):
+    """A line on pixels that are constant in training, of a density with a scale for each pixel."""
+    images = dataset.train["image"]
+    count = int((images.min(0) == images.max(0)).sum())
+    if not count:
+        return []
+    floor = config.values.get("model.likelihood.floor")
+    least = f"{floor} (--config.likelihood.floor)" if floor else "if it has one"
+    line = (
+        f"{dataset.name}, train: {count} of {images[0].size} pixels are constant, and the "
+        f"{type(x).__name__} likelihood has a scale for each: only the scale's floor, {least}, "
+        "bounds their density"
+    )
+    return [line]
 
 
 def _met(split, binarization):

@@ -1,6 +1,7 @@
 """Training in memory: configs and a data set in, trained runs out."""
 
 import dataclasses
+import sys
 
 import numpy as np
 
@@ -46,6 +47,8 @@ def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
         own = [runs[n] for n in group]
         stored = data.of(own[0], data_dir, dataset=dataset, known=known)
         tasks.append((group, own, stored, check_run(own[0], stored)))
+    for line in dict.fromkeys(line for *_, c in tasks for line in c.warnings):
+        print(line, file=sys.stderr)
     for group, own, stored, checked in tasks:
         how = {"chunk": chunk, "memory": memory, "checked": checked}
         with machine.within_memory(

@@ -204,16 +204,16 @@ def populate(runs, dataset, *, chunk=None, memory=None, checked=None):
     Raises:
       InputError: whatever is wrong with the runs or the data.
     """
-    parameters, metrics, _ = checked or check_run(runs[0], dataset)
-    layout = lay_out(len(runs), parameters, chunk=chunk)
-    population = Population(runs, dataset, layout, metrics, memory)
+    checked = checked or check_run(runs[0], dataset)
+    layout = lay_out(len(runs), checked.parameters, chunk=chunk)
+    population = Population(runs, dataset, layout, checked.metrics, memory)
     limit = machine.memory() if chunk is None else None
     if limit is not None:
         most = population.fitting(limit)
         if most < layout.chunk:
             del population  # its data leave the devices before they come anew
-            layout = lay_out(len(runs), parameters, chunk=most)
-            population = Population(runs, dataset, layout, metrics, memory)
+            layout = lay_out(len(runs), checked.parameters, chunk=most)
+            population = Population(runs, dataset, layout, checked.metrics, memory)
     return population
 
 

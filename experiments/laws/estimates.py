@@ -157,7 +157,7 @@ def information(count=10_000):
     }
     mean = random.normal(size=(count, latent)) @ a.T
     z = mean + noise * random.normal(size=mean.shape)
-    q = Normal(jnp.float32(mean), jnp.full(mean.shape, noise, jnp.float32))
+    q = Normal(jnp.float32(mean), jnp.full(mean.shape, math.log(noise), jnp.float32))
     zeros = {name: jnp.zeros(count) for name in ("log_q", "log_each")}
     units = aggregate.aggregate_units(q, z)
     found = jax.jit(aggregate.aggregate)(zeros, (q, jnp.float32(z)), (0, units))

@@ -1,6 +1,7 @@
 """Laws of gradient estimators, in the toy model of Rainforth et al. (2018)."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +23,7 @@ class Toy:
     """
 
     def __init__(self, variance):
-        self.std = variance**0.5
+        self.log_std = 0.5 * math.log(variance)
 
     def apply(self, params, *args, method=None):
         if method == "log_joint":
@@ -30,16 +31,16 @@ class Toy:
         batch, key, _ = args
         x = batch["image"]
         mean = 0.5 * x + params["b"][None]
-        q = Normal(mean, jnp.full(x.shape, self.std))
-        p = Normal(params["mu"][None], jnp.ones((1, x.shape[1])))
+        q = Normal(mean, jnp.full(x.shape, self.log_std))
+        p = Normal(params["mu"][None], jnp.zeros((1, x.shape[1])))
         z, log_qz = q.draw(key)
-        log_px = Normal(z, jnp.ones_like(z)).log_prob(x)
+        log_px = Normal(z, jnp.zeros_like(z)).log_prob(x)
         return Draw(z, log_px, p.log_prob(z), log_qz, None, q, p, None)
 
     def _log_joint(self, params, z, batch, hp):
         del hp
-        p = Normal(params["mu"][None], jnp.ones((1, z.shape[1])))
-        return Normal(z, jnp.ones_like(z)).log_prob(batch["image"]) + p.log_prob(z)
+        p = Normal(params["mu"][None], jnp.zeros((1, z.shape[1])))
+        return Normal(z, jnp.zeros_like(z)).log_prob(batch["image"]) + p.log_prob(z)
 
 
 def _setting(off):

@@ -149,9 +149,9 @@ def test_a_chain_leaves_its_density_as_it_is():
     mean, std = jnp.array([[1.0, -2.0]]), jnp.array([[0.5, 2.0]])
 
     def density(z):
-        return distributions.Normal(mean, std).log_prob(z)
+        return distributions.Normal(mean, jnp.log(std)).log_prob(z)
 
-    z = distributions.Normal(mean, std).sample(KEY(), 4000)
+    z = distributions.Normal(mean, jnp.log(std)).sample(KEY(), 4000)
 
     @jax.jit
     def run(z):
@@ -198,7 +198,7 @@ def test_the_aggregate_is_the_mean_of_all_posteriors():
     z = mean[:11] + std[:11] * random.normal(size=(11, 3))
     run = jax.jit(aggregate.aggregate)
     zeros = {name: jnp.zeros(11) for name in ("log_q", "log_each")}
-    q = distributions.Normal(jnp.float32(mean), jnp.float32(std))
+    q = distributions.Normal(jnp.float32(mean), jnp.float32(np.log(std)))
     given = q, jnp.float32(z)
     units = aggregate.aggregate_units(q, z)
     found = run(zeros, given, (0, units))

@@ -228,10 +228,11 @@ def test_a_mixture_finds_log_px_whatever_the_encoder_is(kind, gain):
     mean = weight @ z
     std = np.sqrt(weight @ z**2 - mean**2)
 
-    q = Normal(*map(jnp.float32, POSTERIORS[kind](mean, std)))
+    mean, std = POSTERIORS[kind](mean, std)
+    q = Normal(jnp.float32(mean), jnp.float32(np.log(std)))
     run = types.SimpleNamespace(
         encode=lambda images: q,
-        prior=lambda: Normal(jnp.zeros((1, 2)), jnp.ones((1, 2))),
+        prior=lambda: Normal(*jnp.zeros((2, 1, 2))),
         decode=lambda z: Bernoulli(z @ jnp.float32(weights)),
     )
     few = gain > 1 and kind != "far"  # of the prior: then they miss

@@ -191,7 +191,7 @@ def test_traversals_are_of_ten_latents_at_most():
 
 
 def standard(size):
-    return distributions.Normal(np.zeros((1, size)), np.ones((1, size)))
+    return distributions.Normal(*np.zeros((2, 1, size)))
 
 
 def test_interpolations_end_at_the_reconstructions(run, view):

@@ -46,7 +46,7 @@ def test_a_vampprior_of_all_data_is_the_aggregate_posterior(batch):
     made, params = begun(models.VampPrior, batch, pseudo=24)
     params["params"]["inputs"]["value"] = batch["image"]
     draw = draw_of(made, params, batch)
-    mean, std = (np.float64(v) for v in draw.q)
+    mean, std = np.float64(draw.q.mean), np.float64(draw.q.std)
     z = np.float64(draw.z)
     each = scipy.stats.norm.logpdf(z[:, None], mean[None], std[None]).sum(-1)
     aggregate = scipy.special.logsumexp(each, axis=1) - np.log(24)
@@ -81,7 +81,7 @@ def test_a_mixture_is_what_scipy_says():
     rng = np.random.default_rng(0)
     logits, mean, log_std = rng.normal(size=3), *rng.normal(size=(2, 3, 2))
     prior = distributions.Mixture(
-        jnp.float32(logits), Normal(jnp.float32(mean), jnp.exp(jnp.float32(log_std)))
+        jnp.float32(logits), Normal(jnp.float32(mean), jnp.float32(log_std))
     )
     z = rng.normal(size=(7, 2))
     weights = scipy.special.softmax(logits)
@@ -183,9 +183,7 @@ def test_labels_change_code_and_image(batch):
     z = jnp.zeros((24, 4))
     images = [decode(params, z, labels, HP).mean for labels in (batch, other)]
     assert abs(images[0] - images[1]).max() > 0
-    kl = distributions.kl(
-        encode(params, batch), Normal(jnp.zeros((1, 4)), jnp.ones((1, 4)))
-    )
+    kl = distributions.kl(encode(params, batch), Normal(*jnp.zeros((2, 1, 4))))
     np.testing.assert_allclose(draw_of(made, params, batch).rate, kl, rtol=1e-5)
 
 
@@ -283,3 +281,73 @@ def test_a_decoder_may_give_more_than_one_number_a_pixel(batch):
     made, params = pair(likelihood=distributions.categorical, outputs=9)
     x = jax.jit(made.apply)(params, batch, None, HP).x
     assert x.mean.shape == (24, 4, 4, 1) and x.levels == 9
+
+
+@pytest.mark.parametrize("at", [-1e4, 1e4])
+@pytest.mark.parametrize(
+    "name", ["normal", "iaf", "two_level", "mixture", "learned", "optimal"]
+)
+def test_huge_outputs_give_finite_values_and_gradients(name, at, batch):
+    """Every parameter that gives a scale or a gate is set to ±1e4; so is every mean."""
+    kinds = {
+        "iaf": models.IAF,
+        "two_level": models.TwoLevel,
+        "mixture": models.MixturePrior,
+    }
+    likelihoods = {
+        "learned": models.LearnedGaussian(True),
+        "optimal": models.OptimalGaussian(),
+    }
+    fields = {"likelihood": likelihoods.get(name, distributions.bernoulli)}
+    made, params = begun(kinds.get(name, models.VAE), batch, **fields)
+    named = "log_sigma", "variance", "log_stds", "second"
+
+    def huge(path, leaf):
+        text = jax.tree_util.keystr(path)
+        head = ("posterior" in text or "Diagonal" in text) and "bias" in text
+        return (
+            jnp.full_like(leaf, at) if head or any(n in text for n in named) else leaf
+        )
+
+    params = jax.tree_util.tree_map_with_path(huge, params)
+
+    def loss(params):
+        draw = made.apply(params, batch, jax.random.key(1), HP)
+        again = draw.q.log_prob(draw.z)
+        return (draw.log_px + draw.log_pz - draw.log_qz + again).mean(), draw.rate
+
+    (value, rate), slopes = jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
+    found = jax.tree.leaves((value, rate, slopes))
+    assert all(np.isfinite(leaf).all() for leaf in found)
+
+
+def test_learned_sigmas_have_a_floor():
+    """Without one, pixels that are constant make the density unbounded."""
+    out = jnp.full((1, 3, 2), -50.0)
+    pair = functools.partial(distributions.gaussian_pair, floor=0.02)
+    own = (
+        {"params": {"log_sigma": out[0]}},
+        {"params": {"variance": 0 * out[:, :1, :1]}},
+    )
+    found = [
+        models.LearnedGaussian(True, floor=0.02).apply(own[0], out, HP),
+        models.OptimalGaussian(floor=0.02).apply(own[1], out, HP),
+        pair(out, HP),
+    ]
+    for x in found:
+        np.testing.assert_allclose(x.std, jnp.full(x.std.shape, 0.02), rtol=1e-6)
+    assert pair(out + 53, HP).std[0, 0] == jnp.exp(3.0)
+
+
+def test_an_optimal_sigma_at_its_floor_follows_an_error_that_rises_again(batch):
+    made, params = begun(models.VAE, batch, likelihood=models.OptimalGaussian(0.02))
+    own = {"variance": jnp.full((1, 1, 1, 1), 1e-9)}
+    params = {"params": params["params"] | {"likelihood": own}}
+
+    def loss(params):
+        hp = HP | {"beta": 1.0}
+        key = jax.random.key(0)
+        return objectives.optimal_sigma_vae(made, params, batch, key, hp)[0]
+
+    slope = jax.jit(jax.grad(loss))(params)["params"]["likelihood"]["variance"]
+    assert slope.item() < -1e-3

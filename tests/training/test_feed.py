@@ -55,7 +55,7 @@ def runs(binarization=data.stochastic):
 
 
 def population(runs, dataset, devices, memory=None):
-    parameters, metrics, _ = check_run(runs[0], dataset)
+    parameters, metrics, *_ = check_run(runs[0], dataset)
     layout = lay_out(len(runs), parameters, devices, 2)
     return Population(runs, dataset, layout, metrics, memory)
 

@@ -51,7 +51,7 @@ def run(name="beta_vae", *, seed=0, lr=1e-3, epochs=2, **hparams):
 
 def together(runs, dataset, devices=1, chunk=2, length=None, evaluated=False):
     """The states, the metrics of every epoch, and the results, of runs trained as one group."""
-    parameters, metrics, _ = check_run(runs[0], dataset)
+    parameters, metrics, *_ = check_run(runs[0], dataset)
     layout = lay_out(len(runs), parameters, devices, chunk)
     population = Population(runs, dataset, layout, metrics)
     curves = []
@@ -132,7 +132,7 @@ def test_a_snapshot_in_mid_epoch_can_be_resumed(tiny):
     """All that a checkpoint will hold is the snapshot: what follows depends on nothing else."""
     runs = [run(seed=s) for s in range(4)]
     straight, _, _ = together(runs, tiny)
-    parameters, metrics, _ = check_run(runs[0], tiny)
+    parameters, metrics, *_ = check_run(runs[0], tiny)
     layout = lay_out(4, parameters, 1, 2)
     population = Population(runs, tiny, layout, metrics)
     for snapshot in snapshots(population, population.start(), length=2):
@@ -155,7 +155,7 @@ def test_four_devices_give_the_result_of_one(tiny):
 
 def test_the_program_has_no_collective(tiny):
     runs = [run(seed=s) for s in range(4)]
-    parameters, metrics, _ = check_run(runs[0], tiny)
+    parameters, metrics, *_ = check_run(runs[0], tiny)
     population = Population(runs, tiny, lay_out(4, parameters, 4, 1), metrics)
     text = population.compiled_text()
     assert "while" in text  # it is the program that trains
@@ -186,7 +186,7 @@ def test_initial_weights_and_order_depend_on_the_seed(tiny):
     states, _, _ = together(runs, tiny)
     kernels = [s.params["params"]["encoder"]["Dense_0"]["kernel"] for s in states]
     assert (kernels[0] != kernels[1]).mean() > 0.9
-    parameters, metrics, _ = check_run(runs[0], tiny)
+    parameters, metrics, *_ = check_run(runs[0], tiny)
     layout = lay_out(4, parameters, 1, 2)
     population = Population(runs, tiny, layout, metrics)
     first, second = (
@@ -354,7 +354,7 @@ def test_a_ramp_grows_to_the_value():
 
 def test_what_is_not_finite_is_marked_and_never_the_best(tiny):
     runs = [run(seed=s) for s in range(3)]
-    parameters, metrics, _ = check_run(runs[0], tiny)
+    parameters, metrics, *_ = check_run(runs[0], tiny)
     layout = lay_out(3, parameters, 1, 1)
     population = Population(runs, tiny, layout, metrics)
     status = population.start().status
