@@ -37,7 +37,7 @@ def declared(workdir, base=None):
             )
         own = base or config.load(Path(workdir) / sweep["file"], sweep.get("part"))
         more = config.settle(own, sweep["overrides"], sweep["grid"])
-        names = config.grid_names(own, sweep["grid"])
+        names = config.grid_paths(own, sweep["grid"])
         runs = config.join(runs, more, names) if runs else more
     return runs
 

@@ -91,6 +91,8 @@ def run(
         folder.join(base, (text, part), overrides, grid)
         tasks = _tasks(folder, dataset, data_dir, memory)
         if tasks:
+            for line in config.doubts([r for t in tasks for r in t.group.runs]):
+                say(line)
             metrics, held = ([n for t in tasks for n in t.checked[i]] for i in (1, 2))
             folder.claim(metrics, held, [task.dataset for task in tasks])
             again = f"the same command{' without --fresh' if fresh else ''}"
