@@ -18,7 +18,7 @@ class Progress:
     """The progress of a sweep: a bar on a terminal, elsewhere a line every ten seconds."""
 
     def __init__(self, tasks, folder):
-        self._heads = list(_heads(folder.groups))
+        self._heads = list(heads(folder.groups))
         work = sum(_images(task) * task.group.runs[0].epochs for task in tasks)
         live = sys.stderr.isatty()
         self._bar = tqdm(
@@ -85,7 +85,7 @@ class Progress:
         self._bar.close()
 
 
-def _heads(groups):
+def heads(groups):
     """What each group is called: its number, and its values of the columns in which groups differ."""
     columns = [name for name in groups[0].names[0] if name != "run"]
     values = [
