@@ -43,18 +43,21 @@ def _by(axis, tables):
         down, columns, width + 1 / columns, height, sharex=True, sharey=True
     )
     colors = sheet.colors(sheet.values(rows, axis) if axis else [None])
-    lasts, diverged, counts = [], set(), set()
+    lasts, diverged = [], set()
+    counts = [_seeds(here, axis) for here in shown.values()]
+    everywhere = set().union(*counts)
     for panel in panels.flat[len(shown) :]:
         panel.set_axis_off()
-    for (point, here), panel in zip(shown.items(), panels.flat):
+    for (point, here), count, panel in zip(shown.items(), counts, panels.flat):
         for value, color in colors.items():
             own = [r for r in here if axis is None or r[axis] == value]
-            counts |= {len({row["run"] for row in own})} - {0}
             for part, style in (("train", "--"), ("test", "-")):
                 lasts += _band(panel, own, f"{part}_{measure}", style, color)
             diverged |= _cross(panel, own, f"test_{measure}", color)
         panel.set_xscale("log")
-        title = textwrap.fill(sheet.named(others, point), int(14 * width))
+        title = sheet.named(others, point)
+        title += f": {sheet.seeds(count)}" if len(everywhere) > 1 else ""
+        title = textwrap.fill(title, int(14 * width))
         panel.set_title(title, fontsize=9)
         panel.grid(alpha=0.25)
     seen = [row["samples"] for row in rows]
@@ -70,12 +73,18 @@ def _by(axis, tables):
     figure.supylabel(f"{title} (nats)", fontsize=9)
     _legend(figure, colors if axis else {}, axis)
     notes = ["one seed"]
-    if max(counts, default=1) > 1:
-        notes = [f"mean over {sheet.seeds(counts)}, band from least to greatest"]
+    if max(everywhere, default=1) > 1:
+        notes = [f"mean over {sheet.seeds(everywhere)}, band from least to greatest"]
     if diverged:
         notes.append(f"× {len(diverged)} runs diverged")
     sheet.caption(figure, "; ".join(notes + left) + f"\n{sheet.source(tables.results)}")
     return figure
+
+
+def _seeds(rows, axis):
+    """The numbers of runs, which differ in the seed alone, that a panel's lines are of."""
+    lines = sheet.grouped(rows, [axis] if axis else []).values()
+    return {len({row["run"] for row in line}) for line in lines}
 
 
 def _band(panel, rows, name, style, color):

@@ -54,7 +54,12 @@ def rate_distortion(tables):
     panel.set_ylabel("distortion, E[-log p(x|z)] (nats)", fontsize=9)
     notes = ["test split, a point a run"]
     if along:
-        notes.append(f"means over {sheet.seeds(counts or [1])} joined along {along}")
+        many = (
+            f"means over {sheet.seeds(counts)}"
+            if max(counts, default=1) > 1
+            else "runs"
+        )
+        notes.append(f"{many} joined along {along}")
     if means:
         _equal_elbo(panel, [r for r in rows if np.isfinite(r["elbo"])])
         if along:
@@ -203,7 +208,7 @@ def heat_map(tables):
         panel.set_ylabel(down, fontsize=9)
     same = len({*counts} - {0}) == 1
     over = f"mean over {sheet.seeds([usual])} a cell" + (
-        "" if same else ", or n of them"
+        "" if same else ", or over n where it says so"
     )
     sheet.caption(figure, "; ".join([over, *left]) + f"\n{sheet.source(rows)}")
     return figure

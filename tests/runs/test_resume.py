@@ -430,7 +430,7 @@ def test_a_folder_of_an_older_version_is_refused_untouched(straight, tmp_path):
         trained.load,
         evaluate.run,
         figures.draw,
-        frontier.table,
+        frontier.sweeps,
     ):
         says = "has format 1, which aevae 0.1.0 wrote and reads; this is aevae"
         with pytest.raises(InputError, match=says):
