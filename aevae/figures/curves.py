@@ -132,7 +132,7 @@ def _legend(figure, colors, axis):
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=color, label=f"{axis} {value}")
+        Line2D([], [], color=color, label=sheet.named([axis], [value]))
         for value, color in colors.items()
     ]
     handles += [

@@ -28,7 +28,7 @@ def rate_distortion(tables):
         along = numbers[0] if numbers else None
     others = [a for a in axes if a not in (axis, along)]
     shown, left = sheet.selected(tables.bounded, others, len(STYLES))
-    rows = [row for own in shown.values() for row in own]
+    rows = [r for r in tables.bounded if tuple(r[n] for n in others) in shown]
     colors = sheet.colors(sheet.values(rows, axis) if axis else [None])
     means, counts = [], set()
     looks = {point: {"marker": sheet.MARKERS[i]} for i, point in enumerate(shown)}
@@ -87,11 +87,9 @@ def _legend(figure, axis, colors, others, shown, looks):
     for i, (value, color) in enumerate(colors.items()):
         marker = "s" if others else _marker(i)
         look = {"color": color, "marker": marker, "markersize": 4, "linestyle": ""}
-        handles.append(
-            Line2D([], [], label=sheet.named([axis], [value]) or "–", **look)
-        )
+        handles.append(Line2D([], [], label=sheet.named([axis], [value]), **look))
     for point, style in zip(shown if others else (), STYLES):
-        label = textwrap.fill(sheet.named(others, point), 24) or "–"
+        label = textwrap.fill(sheet.named(others, point), 24)
         look = {"color": "0.3", "markersize": 4, "linestyle": style, "lw": 1}
         handles.append(Line2D([], [], label=label, **look, **looks[point]))
     figure.legend(handles=handles, fontsize=8, loc="outside right center")
@@ -182,8 +180,9 @@ def heat_map(tables):
         "active_units": "active units",
     }
     facets, left = sheet.selected(tables.sound, others, FACETS)
-    rows = [row for own in facets.values() for row in own]
+    rows = [r for r in tables.sound if tuple(r[n] for n in others) in facets]
     axes = {name: sheet.values(rows, name) for name in (down, across)}
+    ticks = {n: ["none" if v is None else v for v in vs] for n, vs in axes.items()}
     found = {n: [cells(own, axes, n) for own in facets.values()] for n in titles}
     found = {n: f for n, f in found.items() if np.isfinite([t for t, _ in f]).any()}
     counts = np.ravel([count for own in found.values() for _, count in own])
@@ -198,8 +197,8 @@ def heat_map(tables):
         )
         for point, (table, count), panel in zip(facets, own, column):
             _heat(panel, table, np.where(count == usual, 0, count), low, high)
-            panel.set_xticks(range(table.shape[1]), axes[across])
-            panel.set_yticks(range(table.shape[0]), axes[down])
+            panel.set_xticks(range(table.shape[1]), ticks[across])
+            panel.set_yticks(range(table.shape[0]), ticks[down])
             panel.tick_params(length=0)
             panel.set_xlabel(across, fontsize=9)
             title = textwrap.fill(sheet.named(others, point), int(13 * width))

@@ -93,9 +93,9 @@ def selected(rows, names, most):
 
 
 def named(names, point):
-    """Writes a point as `latent 2, beta 4`, without what a run does not have."""
+    """Writes a point as `latent 2, no beta`: the latter of runs that have none."""
     pairs = zip(names, point)
-    return ", ".join(f"{name} {value}" for name, value in pairs if value is not None)
+    return ", ".join(f"no {n}" if v is None else f"{n} {v}" for n, v in pairs)
 
 
 def seeds(counts):

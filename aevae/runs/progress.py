@@ -95,7 +95,7 @@ def heads(groups):
     for group, own in zip(groups, values):
         few = {n: own[n] for n in told if own[n] != [""]}
         text = ", ".join(
-            f"{n} {' '.join(v) if len(v) < 5 else f'{v[0]} to {v[-1]}'}"
+            f"{n} {' & '.join(v) if len(v) < 5 else f'{v[0]} to {v[-1]}'}"
             for n, v in few.items()
         )
         yield f"group {group.number + 1}/{len(groups)}" + (f" ({text})" if text else "")

@@ -90,7 +90,7 @@ def test_groups_are_called_by_what_differs():
     wide = [row | {"widths": "(8,)"} for row in one]
     assert heads(one, wide)[1] == "group 2/2 (widths (8,))"
     assert heads(one, [one[0] | {"beta": "2"}]) == [
-        "group 1/2 (beta 1 4)",
+        "group 1/2 (beta 1 & 4)",
         "group 2/2 (beta 2)",
     ]
 
