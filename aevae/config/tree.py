@@ -96,7 +96,8 @@ class Names:
         ends = [name] if name in self._paths else self._ends.get(name, [])
         if len(ends) == 1:
             return ends[0]
-        if not ends and name.startswith(NEW) and name.count(".") == 1:
+        new = name.startswith(NEW) and name.removeprefix(NEW).isidentifier()
+        if new and not ends:
             return name
         if ends:
             raise InputError(
@@ -132,7 +133,11 @@ def override(config, name, value):
     """A copy of a config with another value for a name; the value may be text, which is parsed."""
     path = find(config, name)
     value = literal(value) if isinstance(value, str) else value
-    return replace(config, path, converted(config, path, value, name))
+    value = converted(config, path, value, name)
+    if value is None and path not in config.values:
+        known = ", ".join(config.hparams) or "none"
+        raise InputError(f"there is no {name!r} to leave out; hyperparameters: {known}")
+    return replace(config, path, value)
 
 
 def converted(config, path, value, name):

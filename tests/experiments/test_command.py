@@ -35,7 +35,7 @@ def test_a_sweep_ends_with_a_table_and_the_paths(tmp_path, capsys):
     assert [line.split()[0] for line in lines[1:3]] == ["1", "2"]
     for name in ("results.csv", "curves.csv", "figures/rate_distortion.png"):
         assert name in out and (workdir / name).is_file()
-    assert "group 1/1 : epoch 1/1" in err and "\r" not in err  # no terminal
+    assert "group 1/1: epoch 1/1" in err and "\r" not in err  # no terminal
     assert [row["beta"] for row in tables.results(workdir)] == [1, 2]
 
     (workdir / "figures" / "elbo.png").write_bytes(b"")  # of a grid with one beta
@@ -76,6 +76,8 @@ def draw(*arguments):
         (["--wrkdir=x"], "Did you mean: workdir"),
         (["--config.bacth=3"], "there is no 'bacth': .* batch, "),
         (["--config.hparams.gama=3"], "nothing reads hyperparameter gama"),
+        (["--config.hparams.bta="], "no 'hparams.bta' to leave out; .*: beta, lr"),
+        (["--config.hparams.=3"], "there is no 'hparams.'"),
         (["--config.gama=3"], "there is no 'gama': .* beta, lr, .* hparams.NAME"),
         (["--config.batch=0"], "batch must be a whole number of at least 1, not 0"),
         (["--config.batch=nan"], "batch must be a whole number, not nan"),
