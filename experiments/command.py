@@ -103,5 +103,5 @@ def _define_values(argv):
     short = [n.removeprefix("config.") for n in given if n.startswith("config.")]
     for name in dict.fromkeys([*config.leaves(base), *short]):
         path = config.find(base, name)
-        default = config.describe(config.get(base, path))
+        default = config.describe(base.values.get(path, ""))
         flags.DEFINE_string(f"config.{name}", default, config.help_of(path))

@@ -27,7 +27,7 @@ from absl import flags
 
 from aevae import InputError, config, data, figures, objectives
 from aevae.evaluation import evaluate, representation
-from aevae.runs import study, tables, trained
+from aevae.runs import record, study, tables, trained
 from aevae.runs.tables import Table
 from aevae.training.trained_run import EXAMPLES
 from experiments import command
@@ -70,6 +70,14 @@ def masked(images, noise):
 
 def measured(workdir, base, k, data_dir):
     """Evaluates a method's runs with the measures that apply to it; returns their rows."""
+    names, rows = record.read(workdir)["columns"], tables.results(workdir)
+    names = [name for name in names if name not in ("run", "latent", "seed")]
+    differ = [name for name in names if len({row[name] for row in rows}) > 1]
+    if differ:
+        raise InputError(
+            f"the runs of {workdir} differ in {', '.join(differ)}, beside latent and seed, and "
+            "cannot be averaged: name another --workdir"
+        )
     measures = ["reconstruction"]
     if "label" in data.of(base, data_dir).test:
         measures.append("representation")

@@ -14,6 +14,7 @@ import numpy as np
 from absl import flags
 
 from aevae import InputError
+from aevae.figures import sheet
 from aevae.runs import record, tables
 from experiments import command
 
@@ -22,11 +23,16 @@ def define():
     flags.DEFINE_string("workdir", None, "the run folder of a sweep over beta")
 
 
-def table(workdir):
-    """The table of a run folder, as lines of cells, and [(fact, whether it holds)] of the three facts."""
-    record.read(workdir)
+def sweeps(workdir):
+    """The sweeps over beta of a run folder, {what else tells their runs apart: rows of curves.csv}.
+
+    They are of the last epoch of runs that have not diverged. Runs of other values, as another
+    latent size, are a sweep of their own; those that have fewer than two betas are left out.
+    """
+    names = record.read(workdir)["columns"]
     rows = [row for row in tables.results(workdir) if row["diverged"] is None]
-    if "beta" not in rows[0] or rows[0]["elbo"] is None:
+    rows = [row for row in rows if None not in (row.get("beta"), row["elbo"])]
+    if not rows:
         raise InputError(
             f"{workdir} has no beta and rate: it is no sweep over beta; name another --workdir"
         )
@@ -36,16 +42,28 @@ def table(workdir):
         for row in tables.read(Path(workdir) / "curves.csv")
         if row["epoch"] == last.get(row["run"])
     ]
-    if len({row["latent"] for row in curves}) > 1:
-        raise InputError(
-            f"{workdir} has several latent sizes: sweep beta and seed alone"
-        )
+    names = [name for name in names if name not in ("run", "beta", "seed")]
+    names = [name for name in names if len(sheet.values(curves, name)) > 1]
+    found = {
+        sheet.named(names, point): own
+        for point, own in sheet.grouped(curves, names).items()
+        if len({row["beta"] for row in own}) > 1
+    }
+    if not found:
+        raise InputError(f"{workdir} has no two betas of otherwise equal runs")
+    return found
+
+
+def table(curves):
+    """The table of a sweep, as lines of cells, and [(fact, whether it holds)] of the three facts.
+
+    It is of the seeds that were trained at every beta, whose number stands third.
+    """
     betas, seeds = (sorted({row[name] for row in curves}) for name in ("beta", "seed"))
     found = {(row["beta"], row["seed"]): row for row in curves}
-    if len(found) < len(betas) * len(seeds) or len(betas) < 2:
-        raise InputError(
-            f"{workdir} must have every seed at every one of several betas"
-        )
+    seeds = [seed for seed in seeds if all((beta, seed) in found for beta in betas)]
+    if not seeds:
+        raise InputError("no seed has been trained at every beta: add one")
     rate, distortion = (
         np.array([[found[b, s][f"train_{name}"] for s in seeds] for b in betas])
         for name in ("rate", "distortion")
@@ -73,7 +91,7 @@ def table(workdir):
         ("every slope lies between its betas, within 2 standard errors", all(between)),
         (f"distortion + rate is least at beta = 1 (here at {least:g})", least == 1),
     ]
-    return lines, facts
+    return lines, facts, len(seeds)
 
 
 def _error(values):
@@ -83,11 +101,13 @@ def _error(values):
 def main(args):
     if not args["workdir"].value:
         raise InputError("name the run folder with --workdir")
-    lines, facts = table(args["workdir"].value)
-    print(tables.aligned(lines))
-    print("\nTraining split, nats, mean ± standard deviation over seeds.")
-    for fact, holds in facts:
-        print(f"{'holds' if holds else 'DOES NOT HOLD'}: {fact}")
+    found = {name: table(own) for name, own in sweeps(args["workdir"].value).items()}
+    for name, (lines, facts, seeds) in found.items():
+        print(*[f"{name}:"] if name else [], tables.aligned(lines), sep="\n")
+        over = sheet.seeds([seeds])
+        print(f"\nTraining split, nats, mean ± standard deviation over {over}.")
+        for fact, holds in facts:
+            print(f"{'holds' if holds else 'DOES NOT HOLD'}: {fact}")
 
 
 if __name__ == "__main__":

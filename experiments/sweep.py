@@ -30,7 +30,8 @@ def define():
         "sweep",
         None,
         "name=value,value,...: an axis of the grid, one flag each. Together they replace the "
-        "config's own grid. The name is seed, a hyperparameter, or any other value of the config",
+        "config's own grid. The name is seed, a hyperparameter, or any other value of the config; "
+        "a,b=1:2,3:4 changes two together",
     )
     flags.DEFINE_integer(
         "chunk", None, "how many runs a device trains at a time", lower_bound=1

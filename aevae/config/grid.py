@@ -1,35 +1,66 @@
 """Grids: expanded into runs, named by what differs, grouped, joined to the runs of a folder."""
 
-import ast
 import dataclasses
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from aevae import InputError
 from aevae.config.tree import (
+    Names,
     canonical,
-    coerce,
+    converted,
     describe,
     facts,
     find,
     literal,
     override,
+    plain,
     replace_all,
     short,
 )
 
 
 def axis(text):
-    """The name and the values in `name=value,value,...`, the text of a --sweep."""
+    """The name and the values in `name=value,value,...`, the text of a --sweep.
+
+    In `code,smooth=0.1:0.01,1:0.1` two change together, and each value is a list. Where one has a
+    colon of its own, the values of a point stand in parentheses: `(mine:loss, 0.1)`.
+    """
     name, equals, values = text.partition("=")
     if not (name.strip() and equals):
         raise InputError(f"a sweep is name=value,value,..., not {text!r}")
-    try:
-        return name.strip(), list(ast.literal_eval(f"[{values}]"))
-    except (ValueError, SyntaxError):
-        return name.strip(), [literal(value) for value in values.split(",")]
+    found = _cut(values, ",")
+    if not found[-1].strip():
+        found.pop()
+    read = _point if "," in name else literal
+    return name.strip(), [read(value) for value in found]
+
+
+def _point(text):
+    """The values, in a list, of names that change together."""
+    text = text.strip()
+    if text.startswith("(") and text.endswith(")") and len(_cut(text, ":")) == 1:
+        return [literal(part) for part in _cut(text[1:-1], ",")]
+    return [literal(part) for part in _cut(text, ":")]
+
+
+def _cut(text, mark):
+    """The parts of a text between marks that are not within brackets or quotes."""
+    parts, depth, quote = [""], 0, ""
+    for letter in text:
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "\"'":
+            quote = letter
+        else:
+            depth += (letter in "([{") - (letter in ")]}")
+        if letter == mark and not (depth or quote):
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return parts
 
 
 def expand(config, grid):
@@ -38,41 +69,65 @@ def expand(config, grid):
     Args:
       config: the config around which the grid lies.
       grid: a list of {name: values}. Each gives the product of its values, the first name slowest;
-        the list gives their union, for values that change together.
+        the list gives their union. Values that change together have their names joined by commas,
+        and a tuple for each point: {"code,smooth": ((0.1, 0.01), (1, 0.1))}.
     Raises:
       InputError: a wrong name or value, an empty grid, or a run that is in it twice.
     """
     runs = []
     for product in grid:
-        paths = {find(config, name): values for name, values in product.items()}
-        if len(paths) < len(product):
+        paths = grid_paths(config, product)
+        if len(set(paths)) < len(paths):
             raise InputError(
                 f"the grid names a value twice: {', '.join(product)}; leave one out"
             )
-        axes = []
-        for path, values in paths.items():
-            name, current = short(config, path), config.values[path]
-            values = values if isinstance(values, (tuple, list)) else (values,)
-            if isinstance(current, tuple) and not all(
-                isinstance(v, (tuple, list)) for v in values
-            ):
-                values = (tuple(values),)
-            if not values:
-                raise InputError(
-                    f"the grid gives {name} no values: it needs at least one"
-                )
-            axes.append([(path, coerce(value, current, name)) for value in values])
-        for point in itertools.product(*axes):
-            runs.append(replace_all(config, {"grid": None, **dict(point)}))
+        axes = [_points(config, key, values) for key, values in product.items()]
+        for points in itertools.product(*axes):
+            changes = {path: value for point in points for path, value in point.items()}
+            runs.append(replace_all(config, {"grid": None, **changes}))
     if not runs:
         raise InputError("the grid is empty: it must have at least one run")
     seen = {}
     for run in runs:
         if seen.setdefault(identity(run), run) is not run:
-            clash = columns(run, swept(config, runs))
+            clash = columns(run, swept(runs, grid_paths(config, grid)))
             point = ", ".join(f"{name}={value}" for name, value in clash.items())
             raise InputError(f"the grid has this run twice: {point}; leave one out")
     return runs
+
+
+def _points(config, key, values):
+    """The points of an axis, [{path: value}]."""
+    paths, values = grid_paths(config, {key: values}), plain(values)
+    names = [short(config, path) for path in paths]
+    joint = ",".join(names)
+    values = [plain(v) for v in (values if _listed(values) else [values])]
+    if not values:
+        raise InputError(f"the grid gives {joint} no values: it needs at least one")
+    if len(paths) == 1:
+        of_tuples = isinstance(config.values.get(paths[0]), tuple)
+        if of_tuples and len(values) > 1 and not any(map(_listed, values)):
+            each, whole = ",".join(f"({value!r},)" for value in values), tuple(values)
+            raise InputError(
+                f'{joint} takes tuples: write "{each}" for {len(values)} runs, or "{whole}" for '
+                f"one (in Python, [{each}] or [{whole}])"
+            )
+        values = [[value] for value in values]
+    for value in values:
+        if not (_listed(value) and len(value) == len(paths)):
+            shown = ":".join(map(str, value)) if _listed(value) else value
+            raise InputError(
+                f"{joint} change together: each point needs {len(paths)} values (joined by ':' "
+                f"on a command line, a tuple in Python), not {shown}"
+            )
+    return [
+        {p: converted(config, p, v, n) for p, v, n in zip(paths, value, names)}
+        for value in values
+    ]
+
+
+def _listed(value):
+    return isinstance(value, (tuple, list))
 
 
 def settle(config, overrides=None, grid=None):
@@ -86,55 +141,60 @@ def settle(config, overrides=None, grid=None):
     Raises:
       InputError: a wrong name or value, or a value that is set twice or set and swept.
     """
+    paths = []
     for name, value in (overrides or {}).items():
+        paths.append(find(config, name))
         config = override(config, name, value)
-    paths = [find(config, name) for name in overrides or {}]
     if len(set(paths)) < len(paths):
         raise InputError(f"a value is set twice: {', '.join(overrides)}; leave one out")
+    own = "" if grid is not None else ", or give a grid in place of the config's own"
     grid = config.grid if grid is None else grid
     if grid is None:
         return [config]
-    products = grid if isinstance(grid, Sequence) else [grid]
-    over = {find(config, name) for name in grid_names(config, grid)}
+    over = grid_paths(config, grid)
     for path in paths:
         if path in over:
             raise InputError(
-                f"{short(config, path)} is both set and swept: leave one out"
+                f"{short(config, path)} is both set and swept: leave one out{own}"
             )
-    return expand(config, products)
+    return expand(config, grid if isinstance(grid, Sequence) else [grid])
 
 
-def grid_names(config, grid=None):
-    """The names in a grid, by default the config's own."""
+def grid_paths(config, grid=None):
+    """The paths of the names in a grid, by default the config's own."""
     grid = config.grid if grid is None else grid
     products = grid if isinstance(grid, Sequence) else [grid or {}]
-    return [name for product in products for name in product]
+    for product in products:
+        if not (isinstance(product, Mapping) and all(type(k) is str for k in product)):
+            raise InputError(
+                f"a grid is {{name: values}} or a list of these, not {grid!r}"
+            )
+    names = [name for product in products for key in product for name in key.split(",")]
+    return [find(config, name.strip()) for name in names]
 
 
 def identity(run):
     """A key that is equal for equal runs; numbers are compared in float32, as they are trained."""
-    return tuple(
-        float(np.float32(value)) if isinstance(value, float) else repr(canonical(value))
-        for value in run.values.values()
+    return frozenset(
+        (path, float(np.float32(v)) if isinstance(v, float) else repr(canonical(v)))
+        for path, v in run.values.items()
     )
 
 
-def swept(config, runs):
+def swept(runs, named=()):
     """The columns that name a run in the tables, {name: path}.
 
-    They are all values that differ between the runs, and always latent, hparams and seed.
+    They are the paths that are named and all whose values differ between the runs, and always
+    latent, hparams and seed.
     """
-    always = [path for path in config.values if path == "model.latent"]
-    always += [path for path in config.values if path.startswith("hparams.")]
-    differ = [
-        path
-        for path in config.values
-        if path not in (*always, "seed") and len({_cell(r, path) for r in runs}) > 1
-    ]
-    return {
-        short(config, path): path
-        for path in [*always[:1], *differ, *always[1:], "seed"]
-    }
+    paths = dict.fromkeys(path for run in runs for path in run.values)
+    names = Names(paths)
+    named = {names.find(name) for name in named}
+    latent = [path for path in paths if path == "model.latent"]
+    hparams = [path for path in paths if path.startswith("hparams.")]
+    others = [path for path in paths if path not in (*latent, *hparams, "seed")]
+    told = [p for p in others if p in named or len({_cell(r, p) for r in runs}) > 1]
+    return {names.short(path): path for path in [*latent, *told, *hparams, "seed"]}
 
 
 def columns(run, paths):
@@ -175,14 +235,14 @@ def join(runs, more, names):
     Args:
       runs: the runs of the folder.
       more: the runs that the command asks for; it may ask for more epochs of all.
-      names: the names in the command's grid. The two may differ in these, and in what already
+      names: the paths in the command's grid. The two may differ in these, and in what already
         differs among the folder's runs.
     Raises:
       InputError: any other difference, by name.
     """
     first, other = runs[0], more[0]
-    axes = {find(other, name) for name in names}
-    for path in first.facts:
+    axes = set(names)
+    for path in dict.fromkeys(path for run in runs for path in run.facts):
         if len({run.facts.get(path) for run in runs}) > 1:
             axes.add(path)
     fixed = "epochs" not in axes

@@ -18,6 +18,13 @@ from aevae.config import tree
 
 # How many positional arguments the functions of a config are given.
 ARGUMENTS = {"objective": 5, "optimizer": 1, "schedule": 2, "binarization": 2}
+# Hyperparameters of the package that have a range; others are free.
+POSITIVE = ("lr", "discriminator_lr", "sigma", "scale", "clip")
+WEIGHTS = (
+    *("beta", "gamma", "lambda", "off_diagonal", "diagonal", "commitment", "sparsity"),
+    *("contraction", "weight_decay", "capacity", "floor", "noise"),
+)
+MOST = 1e6  # a weight beyond it leaves nothing of the likelihood in float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +38,8 @@ class Config:
     model: Annotated[Any, "a Flax module, as models.VAE"]
     objective: Annotated[Callable, "(model, params, batch, key, hp) -> (loss, metrics)"]
     hparams: Annotated[
-        Mapping[str, float], "hp: numbers that are traced and can be swept"
+        Mapping[str, float],
+        "hp: numbers that are traced and can be swept; empty: left out",
     ]
     optimizer: Annotated[Callable, "hp -> optax.GradientTransformation"]
     schedule: Annotated[
@@ -57,7 +65,9 @@ class Config:
     ] = "default"
     seed: Annotated[int, "seed of initialization, data order and noise"] = 0
     grid: Annotated[
-        Any, "{name: values}: their product; a list of these: the union"
+        Any,
+        '{name: values}: their product, where "a,b" names values that change together; a list '
+        "of these: the union",
     ] = None
 
     def __post_init__(self):
@@ -84,12 +94,15 @@ class Config:
         _require(self.patience, "patience", allowed, _patience)
         latent = getattr(self.model, "latent", 1)
         _require(latent, "latent", "a whole number of at least 1", _counts)
-        for name, value in self.hparams.items():
-            positive = name in ("lr", "sigma")
-            allowed = "a number above 0" if positive else "a finite number"
-            check = _positive if positive else _finite
+        hparams = {k: tree.plain(v) for k, v in self.hparams.items() if v is not None}
+        for name, value in hparams.items():
+            allowed, check = "a finite number", _finite
+            if name in POSITIVE:
+                allowed, check = "a number above 0", _positive
+            elif name in WEIGHTS:
+                allowed, check = f"a finite number from 0 to {MOST:,.0f}", _weight
             _require(value, f"hyperparameter {name}", allowed, check)
-        hparams = {name: float(value) for name, value in self.hparams.items()}
+        hparams = {name: float(value) for name, value in hparams.items()}
         object.__setattr__(self, "hparams", hparams)
 
     @functools.cached_property
@@ -177,6 +190,18 @@ def _finite(value):
 
 def _positive(value):
     return _finite(value) and value > 0
+
+
+def _weight(value):
+    return _finite(value) and 0 <= value <= MOST
+
+
+def doubts(runs):
+    """Yields a line for each hyperparameter that is allowed but hardly meant."""
+    values = {pair for run in runs for pair in run.hparams.items()}
+    for name, value in sorted(values):
+        if abs(value) > MOST:
+            yield f"hyperparameter {name} is {value:g}: values beyond {MOST:,.0f} are rarely meant"
 
 
 def split(path):

@@ -14,7 +14,11 @@ import sys
 import types
 from collections.abc import Mapping
 
+import numpy as np
+
 from aevae import InputError
+
+NEW = "hparams."  # paths that begin so may be new to a config
 
 
 def leaves(node, path=""):
@@ -75,7 +79,10 @@ def replace_all(node, changes):
 
 
 class Names:
-    """The names of paths: the path itself, and each end of it that no other path shares."""
+    """The names of paths: the path itself, and each end of it that no other path shares.
+
+    A hyperparameter that is not there yet has the name of its path, as `hparams.alpha`.
+    """
 
     def __init__(self, paths):
         self._paths, self._ends = dict.fromkeys(paths), {}
@@ -89,19 +96,25 @@ class Names:
         ends = [name] if name in self._paths else self._ends.get(name, [])
         if len(ends) == 1:
             return ends[0]
+        new = name.startswith(NEW) and name.removeprefix(NEW).isidentifier()
+        if new and not ends:
+            return name
         if ends:
             raise InputError(
                 f"{name!r} is ambiguous: it may be {' or '.join(ends)}; name one of them"
             )
         names = ", ".join(map(self.short, self._paths))
-        raise InputError(f"there is no {name!r}: a sweep or override may name {names}")
+        raise InputError(
+            f"there is no {name!r}: a sweep or override may name {names}, or a new hyperparameter "
+            f"as {NEW}NAME"
+        )
 
     def short(self, path):
         """The shortest name of a path, which is its column in the tables."""
         parts = path.split(".")
         for start in range(len(parts) - 1, 0, -1):
             end = ".".join(parts[start:])
-            if end not in self._paths and len(self._ends[end]) == 1:
+            if end not in self._paths and self._ends.get(end, [path]) == [path]:
                 return end
         return path
 
@@ -120,7 +133,21 @@ def override(config, name, value):
     """A copy of a config with another value for a name; the value may be text, which is parsed."""
     path = find(config, name)
     value = literal(value) if isinstance(value, str) else value
-    return replace(config, path, coerce(value, config.values[path], name))
+    value = converted(config, path, value, name)
+    if value is None and path not in config.values:
+        known = ", ".join(config.hparams) or "none"
+        raise InputError(f"there is no {name!r} to leave out; hyperparameters: {known}")
+    return replace(config, path, value)
+
+
+def converted(config, path, value, name):
+    """Converts a value to what the config has at the path, as `coerce`.
+
+    A hyperparameter may be one that the config lacks; None, or an empty text, leaves it out.
+    """
+    if not path.startswith(NEW):
+        return coerce(value, config.values[path], name)
+    return None if value is None or value == "" else coerce(value, 0.0, name)
 
 
 def literal(text):
@@ -140,6 +167,7 @@ def coerce(value, current, name):
     """
     if callable(current) and not isinstance(current, type):
         return value if callable(value) else _function(value, current, name)
+    value = plain(value)
     kinds = {bool: "True or False", int: "a whole number", float: "a number"}
     kinds |= {str: "text", tuple: "a tuple, such as (64, 64)"}
     kind = type(current)
@@ -190,8 +218,24 @@ def describe(value):
     return f"{value:.9g}" if isinstance(value, float) else str(value)
 
 
+def plain(value):
+    """Arrays, their scalars and ranges as Python's lists and numbers; anything else as it is.
+
+    A float32 becomes the shortest number that is it in float32: 0.1, not 0.10000000149.
+    """
+    if isinstance(value, range):
+        return list(value)
+    if not hasattr(value, "__array__") or isinstance(value, type):
+        return value
+    value = np.asarray(value)[()]
+    if value.ndim:
+        return [plain(item) for item in value]
+    return value.item() if value.dtype.kind in "biuU" else float(str(value))
+
+
 def canonical(node):
     """A config as JSON has it: modules by class and fields, functions as `module:name`."""
+    node = plain(node)
     if isinstance(node, functools.partial):
         args = {"args": canonical(node.args)} if node.args else {}
         return {"partial": canonical(node.func), **args, **_canonical_children(node)}

@@ -1,6 +1,6 @@
 """The curves of a folder: ELBO, or distortion, against samples seen."""
 
-import itertools
+import textwrap
 
 import numpy as np
 
@@ -35,8 +35,7 @@ def curves(tables):
 def _by(axis, tables):
     rows, measure = tables.curves, tables.measure
     others = [name for name in tables.axes if name != axis]
-    points = list(dict.fromkeys(tuple(row[name] for name in others) for row in rows))
-    shown = points[:PANELS]
+    shown, left = sheet.selected(rows, others, PANELS)
     columns = min(4, len(shown))
     width, height = (2.3, 2.6) if columns > 2 else (3.4, 3.0)
     down = -(-len(shown) // columns)
@@ -45,19 +44,21 @@ def _by(axis, tables):
     )
     colors = sheet.colors(sheet.values(rows, axis) if axis else [None])
     lasts, diverged = [], set()
-    for point, panel in itertools.zip_longest(shown, panels.flat):
-        if point is None:
-            panel.set_axis_off()
-            continue
-        here = [r for r in rows if tuple(r[name] for name in others) == point]
+    counts = [_seeds(here, axis) for here in shown.values()]
+    everywhere = set().union(*counts)
+    for panel in panels.flat[len(shown) :]:
+        panel.set_axis_off()
+    for (point, here), count, panel in zip(shown.items(), counts, panels.flat):
         for value, color in colors.items():
             own = [r for r in here if axis is None or r[axis] == value]
             for part, style in (("train", "--"), ("test", "-")):
                 lasts += _band(panel, own, f"{part}_{measure}", style, color)
             diverged |= _cross(panel, own, f"test_{measure}", color)
         panel.set_xscale("log")
-        named = ", ".join(f"{n} {v}" for n, v in zip(others, point))
-        panel.set_title(named, fontsize=9)
+        title = sheet.named(others, point)
+        title += f": {sheet.seeds(count)}" if len(everywhere) > 1 else ""
+        title = textwrap.fill(title, int(14 * width))
+        panel.set_title(title, fontsize=9)
         panel.grid(alpha=0.25)
     seen = [row["samples"] for row in rows]
     if seen and min(seen) == max(seen):
@@ -71,13 +72,19 @@ def _by(axis, tables):
     title = "ELBO at beta = 1" if measure == "elbo" else "distortion"
     figure.supylabel(f"{title} (nats)", fontsize=9)
     _legend(figure, colors if axis else {}, axis)
-    notes = ["mean over seeds, band from least to greatest"]
+    notes = ["one seed"]
+    if max(everywhere, default=1) > 1:
+        notes = [f"mean over {sheet.seeds(everywhere)}, band from least to greatest"]
     if diverged:
         notes.append(f"× {len(diverged)} runs diverged")
-    if len(points) > len(shown):
-        notes.append(f"{len(points) - len(shown)} panels left out")
-    sheet.caption(figure, "; ".join(notes) + f"\n{sheet.source(tables.results)}")
+    sheet.caption(figure, "; ".join(notes + left) + f"\n{sheet.source(tables.results)}")
     return figure
+
+
+def _seeds(rows, axis):
+    """The numbers of runs, which differ in the seed alone, that a panel's lines are of."""
+    lines = sheet.grouped(rows, [axis] if axis else []).values()
+    return {len({row["run"] for row in line}) for line in lines}
 
 
 def _band(panel, rows, name, style, color):
@@ -125,7 +132,7 @@ def _legend(figure, colors, axis):
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], color=color, label=f"{axis} {value}")
+        Line2D([], [], color=color, label=sheet.named([axis], [value]))
         for value, color in colors.items()
     ]
     handles += [

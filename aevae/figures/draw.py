@@ -16,6 +16,7 @@ FIGURES = (
     *(codes.rates, codes.manifold, codes.codes),
 )
 DRAWN = ".drawn"  # a file that says when the figures were last all drawn
+DATA = ("dataset", "binarization")  # runs of other data do not compare
 AVERAGED = ("seed", "run")  # columns that tell runs apart and are never an axis
 
 
@@ -24,8 +25,8 @@ def draw(workdir, names=None, base=None, dataset=None, data_dir=None):
     """Draws every figure that has a meaning for a run folder; returns the paths of the PNGs.
 
     Of the tables: curves by each swept value, the rate-distortion plane, and heat maps where two
-    axes are swept. Of the best run of each latent size (by the validation ELBO, or distortion where
-    there is none): reconstructions, samples from the prior, interpolations, traversals and rates of
+    axes are swept; all average over seeds alone. Of the best run of each latent size and data set
+    (by the validation ELBO, or distortion where there is none): reconstructions, samples from the prior, interpolations, traversals and rates of
     the latents; where it has two latents their codes and the manifold. Figures of earlier grids
     that no longer apply are removed.
 
@@ -43,7 +44,10 @@ def draw(workdir, names=None, base=None, dataset=None, data_dir=None):
     asked = FIGURES if names is None else contract.find(names, FIGURES, columns)
     axes = [name for name in columns if name not in AVERAGED]
     axes = [name for name in axes if len(sheet.values(rows, name)) > 1]
-    of_tables = contract.Tables(rows, tables.read(Path(workdir) / "curves.csv"), axes)
+    runs = {row["run"] for row in rows}
+    found = tables.read(Path(workdir) / "curves.csv")
+    found = [row for row in found if row["run"] in runs]  # whose axes are known
+    of_tables = contract.Tables(rows, found, axes)
     of_runs = []
     if any(function.contract.looks_at == "runs" for function in asked):
         of_runs = _views(workdir, rows, axes, base, dataset, data_dir)
@@ -63,7 +67,7 @@ def _views(workdir, rows, axes, base, dataset, data_dir):
     """The best run of each latent size, as the figures look at it."""
     names = [*dict.fromkeys(("latent", "beta", *axes)), "seed"]
     names = [name for name in names if name in rows[0]]
-    best, known, found = best_of_each(rows, "latent"), {}, []
+    best, known, found = best_of_each(rows, "latent", *DATA), {}, []
     configs = record.declared(workdir, base) if best else None
     for row in best:
         run = trained.open_run(workdir, row, configs=configs)
@@ -115,11 +119,15 @@ def current(workdir):
     )
 
 
-def best_of_each(rows, name):
-    """Picks the best row for each value of a column: by validation ELBO, or else distortion."""
+def best_of_each(rows, *names):
+    """Picks the best row for each point of some columns: by validation ELBO, or else distortion.
+
+    Runs with a bound and runs without are picked apart, since the two do not compare.
+    """
     found = {}
     for row in rows:
         value = bounds.criterion(row)
-        if np.isfinite(value) and value > found.get(row.get(name), (-np.inf,))[0]:
-            found[row.get(name)] = value, row
+        point = (row.get("validation_elbo") is None, *map(row.get, names))
+        if np.isfinite(value) and value > found.get(point, (-np.inf,))[0]:
+            found[point] = value, row
     return [row for _, row in found.values()]

@@ -1,8 +1,13 @@
 """Figures over the grid of a folder: the rate-distortion plane, and heat maps."""
 
+import textwrap
+
 import numpy as np
 
 from aevae.figures import contract, sheet
+
+STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))  # of lines
+FACETS = 6  # of a heat map at most
 
 
 @contract.of_tables(contract.BOUNDED)
@@ -11,67 +16,87 @@ def rate_distortion(tables):
 
     elbo = -(rate + distortion).
 
-    The means over seeds are joined along beta, or another swept number; a color and a marker are a
-    latent size, or another swept value. What else is swept makes lines of its own.
+    The means over seeds are joined along beta, or another swept number; a color is a latent size, or
+    another swept value. What else is swept makes lines of its own, told by their marker and style.
     """
-    rows, axes = tables.bounded, tables.axes
+    axes = tables.axes
     figure, ((panel,),) = sheet.canvas(1, 1, 5.6, 3.8)
     along = "beta" if "beta" in axes else None
     axis = "latent" if "latent" in axes else next((a for a in axes if a != along), None)
     if along is None:
-        numbers = [a for a in axes if a != axis and _ordered(rows, a)]
+        numbers = [a for a in axes if a != axis and _ordered(tables.bounded, a)]
         along = numbers[0] if numbers else None
     others = [a for a in axes if a not in (axis, along)]
-    found = sheet.values(rows, axis) if axis else [None]
-    colors, means = sheet.colors(found), []
-    for i, (value, color) in enumerate(colors.items()):
-        own = [r for r in rows if axis is None or r[axis] == value]
-        own = [r for r in own if np.isfinite(r["elbo"])]
-        look = {"color": color, "marker": sheet.MARKERS[i % len(sheet.MARKERS)]}
-        x, y = ([r[name] for r in own] for name in ("rate", "distortion"))
-        label = f"{axis} {value}" if axis else None
-        if own:
-            panel.scatter(x, y, s=16, lw=0, alpha=0.8, label=label, **look)
-        for line in _grouped(own, others).values():
-            groups = _grouped(line, [along] if along else [])
+    shown, left = sheet.selected(tables.bounded, others, len(STYLES))
+    rows = [r for r in tables.bounded if tuple(r[n] for n in others) in shown]
+    colors = sheet.colors(sheet.values(rows, axis) if axis else [None])
+    means, counts = [], set()
+    looks = {point: {"marker": sheet.MARKERS[i]} for i, point in enumerate(shown)}
+    for (point, own), style in zip(shown.items(), STYLES):
+        for i, (value, color) in enumerate(colors.items()):
+            line = [r for r in own if axis is None or r[axis] == value]
+            line = [r for r in line if np.isfinite(r["elbo"])]
+            if not line:
+                continue
+            look = looks[point] if others else {"marker": _marker(i)}
+            x, y = ([r[name] for r in line] for name in ("rate", "distortion"))
+            panel.scatter(x, y, s=16, lw=0, alpha=0.8, color=color, **look)
+            groups = sheet.grouped(line, [along] if along else [])
             middle = [
                 [np.mean([r[n] for r in near]) for n in ("rate", "distortion")]
                 for near in groups.values()
             ]
+            counts |= {len(near) for near in groups.values()}
             means.append((list(groups), middle))
-            panel.plot(*np.transpose(middle), color=color, lw=1)
+            panel.plot(*np.transpose(middle), color=color, lw=1, linestyle=style)
     panel.margins(0.07)
     panel.set_xlabel("rate, KL(q(z|x) || p(z)) (nats)", fontsize=9)
     panel.set_ylabel("distortion, E[-log p(x|z)] (nats)", fontsize=9)
     notes = ["test split, a point a run"]
     if along:
-        notes.append(f"means over seeds joined along {along}")
+        many = (
+            f"means over {sheet.seeds(counts)}"
+            if max(counts, default=1) > 1
+            else "runs"
+        )
+        notes.append(f"{many} joined along {along}")
     if means:
         _equal_elbo(panel, [r for r in rows if np.isfinite(r["elbo"])])
         if along:
             _numbered(panel, *max(means, key=lambda m: np.ptp(m[1], axis=0).sum()))
             notes[-1] += " (italic)"
+        notes += left
         notes[-1] += "\ngray: equal ELBO (nats)"
     else:
         notes = ["all runs diverged"]
     sheet.caption(figure, "; ".join(notes) + f"; {sheet.source(rows)}")
     if means and axis:
-        figure.legend(fontsize=8, loc="outside right center")
+        _legend(figure, axis, colors, others, shown, looks)
     return figure
+
+
+def _marker(number):
+    return sheet.MARKERS[number % len(sheet.MARKERS)]
+
+
+def _legend(figure, axis, colors, others, shown, looks):
+    """Names the colors, and the markers and styles of lines where more was swept."""
+    from matplotlib.lines import Line2D
+
+    handles = []
+    for i, (value, color) in enumerate(colors.items()):
+        marker = "s" if others else _marker(i)
+        look = {"color": color, "marker": marker, "markersize": 4, "linestyle": ""}
+        handles.append(Line2D([], [], label=sheet.named([axis], [value]), **look))
+    for point, style in zip(shown if others else (), STYLES):
+        label = textwrap.fill(sheet.named(others, point), 24)
+        look = {"color": "0.3", "markersize": 4, "linestyle": style, "lw": 1}
+        handles.append(Line2D([], [], label=label, **look, **looks[point]))
+    figure.legend(handles=handles, fontsize=8, loc="outside right center")
 
 
 def _ordered(rows, name):
     return all(isinstance(row[name], (int, float)) for row in rows)
-
-
-def _grouped(rows, names):
-    """{values of the columns: rows}, in order where they are numbers."""
-    if all(_ordered(rows, name) for name in names):
-        rows = sorted(rows, key=lambda row: [row[name] for name in names])
-    found = {}
-    for row in rows:
-        found.setdefault(tuple(row[name] for name in names), []).append(row)
-    return found
 
 
 def _numbered(panel, names, points):
@@ -117,51 +142,84 @@ def _equal_elbo(panel, rows):
     panel.set_ylim(low, high)
 
 
-def cells(rows, down, across, name):
-    """Averages a column over the runs of each pair of values: [down, across], NaN where none is."""
-    ys, xs = sheet.values(rows, down), sheet.values(rows, across)
-    table = np.full((len(ys), len(xs)), np.nan)
+def cells(rows, axes, name):
+    """Averages a column over the seeds of each cell, and counts them.
+
+    Args:
+      rows: rows of results.csv that differ in the two axes and the seed alone.
+      axes: {column: its values}, down and across.
+      name: the column.
+    Returns:
+      The means, [down, across], NaN where there is no run, and the numbers of seeds.
+    """
+    (down, ys), (across, xs) = axes.items()
+    found = sheet.grouped(rows, [down, across])
+    table, counts = (
+        np.full((len(ys), len(xs)), np.nan),
+        np.zeros((len(ys), len(xs)), int),
+    )
     for i, j in np.ndindex(table.shape):
-        own = [r[name] for r in rows if (r[down], r[across]) == (ys[i], xs[j])]
+        own = [row[name] for row in found.get((ys[i], xs[j]), ())]
         own = [value for value in own if value is not None and np.isfinite(value)]
-        table[i, j] = np.mean(own) if own else np.nan
-    return table
+        table[i, j], counts[i, j] = np.mean(own) if own else np.nan, len(own)
+    return table, counts
 
 
 @contract.of_tables(contract.TWO_AXES, contract.SOUND)
 def heat_map(tables):
     """Draws test ELBO (or distortion) and active units over two swept axes, a number in each cell.
 
-    Means over seeds, and over what else is swept, of the runs that have not diverged.
+    Means over seeds, of the runs that have not diverged. What else is swept makes panels below each
+    other, that share their colors.
     """
-    rows, axes, measure = tables.sound, tables.axes, tables.measure
-    down, across = (("latent", "beta") if {"latent", "beta"} <= {*axes} else axes)[:2]
+    swept, measure = tables.axes, tables.measure
+    down, across = (("latent", "beta") if {"latent", "beta"} <= {*swept} else swept)[:2]
+    others = [name for name in swept if name not in (down, across)]
     titles = {
         measure: f"test {'ELBO' if measure == 'elbo' else measure} (nats)",
         "active_units": "active units",
     }
-    shown = {name: cells(rows, down, across, name) for name in titles}
-    shown = {n: table for n, table in shown.items() if np.isfinite(table).any()}
-    ys, xs = sheet.values(rows, down), sheet.values(rows, across)
-    width = 0.62 * len(xs) + 0.9
-    figure, panels = sheet.canvas(1, len(shown), width, 0.4 * len(ys) + 1.2)
-    for (name, table), panel in zip(shown.items(), panels[0]):
-        low = 0 if name == "active_units" else np.nanmin(table)
-        high = np.nanmax(table)
-        image = panel.imshow(table, cmap="cividis", vmin=low, vmax=high, aspect="auto")
-        for (i, j), value in np.ndenumerate(table):
-            dark = np.isfinite(value) and np.mean(image.cmap(image.norm(value))[:3])
-            text = sheet.number(value, 2 if abs(value) < 1000 else 0)
-            text = text if np.isfinite(value) else "–"
-            color = "white" if np.isfinite(value) and dark < 0.5 else "black"
-            place = {"ha": "center", "va": "center", "fontsize": 8, "color": color}
-            panel.text(j, i, text, **place)
-        panel.set_xticks(range(len(xs)), xs)
-        panel.set_yticks(range(len(ys)), ys)
-        panel.tick_params(length=0)
-        panel.set_xlabel(across, fontsize=9)
-        panel.set_title(titles[name], fontsize=9)
-    panels[0, 0].set_ylabel(down, fontsize=9)
-    over = ["seeds", *(axis for axis in axes if axis not in (down, across))]
-    sheet.caption(figure, f"mean over {', '.join(over)}\n{sheet.source(rows)}")
+    facets, left = sheet.selected(tables.sound, others, FACETS)
+    rows = [r for r in tables.sound if tuple(r[n] for n in others) in facets]
+    axes = {name: sheet.values(rows, name) for name in (down, across)}
+    ticks = {n: ["none" if v is None else v for v in vs] for n, vs in axes.items()}
+    found = {n: [cells(own, axes, n) for own in facets.values()] for n in titles}
+    found = {n: f for n, f in found.items() if np.isfinite([t for t, _ in f]).any()}
+    counts = np.ravel([count for own in found.values() for _, count in own])
+    usual = np.bincount(counts[counts > 0]).argmax()
+    width, height = 0.62 * len(axes[across]) + 0.9, 0.4 * len(axes[down]) + 1.2
+    figure, panels = sheet.canvas(len(facets), len(found), width, height)
+    for (name, own), column in zip(found.items(), panels.T):
+        values = [table for table, _ in own]
+        low, high = (
+            0 if name == "active_units" else np.nanmin(values),
+            np.nanmax(values),
+        )
+        for point, (table, count), panel in zip(facets, own, column):
+            _heat(panel, table, np.where(count == usual, 0, count), low, high)
+            panel.set_xticks(range(table.shape[1]), ticks[across])
+            panel.set_yticks(range(table.shape[0]), ticks[down])
+            panel.tick_params(length=0)
+            panel.set_xlabel(across, fontsize=9)
+            title = textwrap.fill(sheet.named(others, point), int(13 * width))
+            panel.set_title(f"{titles[name]}\n{title}".strip(), fontsize=9)
+    for panel in panels[:, 0]:
+        panel.set_ylabel(down, fontsize=9)
+    same = len({*counts} - {0}) == 1
+    over = f"mean over {sheet.seeds([usual])} a cell" + (
+        "" if same else ", or over n where it says so"
+    )
+    sheet.caption(figure, "; ".join([over, *left]) + f"\n{sheet.source(rows)}")
     return figure
+
+
+def _heat(panel, table, count, low, high):
+    """Colors cells by their values, which are written in them; `count` is written where it is not 0."""
+    image = panel.imshow(table, cmap="cividis", vmin=low, vmax=high, aspect="auto")
+    for (i, j), value in np.ndenumerate(table):
+        finite = np.isfinite(value)
+        dark = finite and np.mean(image.cmap(image.norm(value))[:3]) < 0.5
+        text = sheet.number(value, 2 if abs(value) < 1000 else 0) if finite else "–"
+        text += f"\nn={count[i, j]}" if finite and count[i, j] else ""
+        place = {"ha": "center", "va": "center", "fontsize": 8}
+        panel.text(j, i, text, color="white" if dark else "black", **place)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from aevae.runs import tables
 from aevae.system import files
 
 DPI = 150
@@ -65,10 +66,43 @@ def source(rows):
 
 
 def values(rows, name):
-    """Lists the values of a column, each once; in order where they are numbers."""
-    found = list(dict.fromkeys(row[name] for row in rows))
-    numbers = all(isinstance(value, (int, float)) for value in found)
-    return sorted(found) if numbers else found
+    """Lists the values of a column, each once, in the order of the tables."""
+    return [value for (value,) in grouped(rows, [name])]
+
+
+def grouped(rows, names):
+    """Gives {values of the columns: rows}, in the order of the tables."""
+    found = {}
+    for row in rows:
+        found.setdefault(tuple(row[name] for name in names), []).append(row)
+    order = tables.in_order([dict(zip(names, point)) for point in found], names)
+    return {point: found[point] for point in (tuple(row.values()) for row in order)}
+
+
+def selected(rows, names, most):
+    """Gives `grouped` with `most` points at most, those of most runs; and a note on what is left out."""
+    found = grouped(rows, names)
+    if len(found) <= most:
+        return found, []
+    size = {point: len({row["run"] for row in own}) for point, own in found.items()}
+    kept = sorted(found, key=lambda point: -size[point])[:most]
+    note = (
+        f"{most} of {len(found)} points of {', '.join(names)}: all are in results.csv"
+    )
+    return {point: own for point, own in found.items() if point in kept}, [note]
+
+
+def named(names, point):
+    """Writes a point as `latent 2, no beta`: the latter of runs that have none."""
+    pairs = zip(names, point)
+    return ", ".join(f"no {n}" if v is None else f"{n} {v}" for n, v in pairs)
+
+
+def seeds(counts):
+    """Writes numbers of seeds: `3 seeds`, or `1 to 3 seeds`."""
+    low, high = min(counts), max(counts)
+    span = f"{low}" if low == high else f"{low} to {high}"
+    return f"{span} seed{'' if high == 1 else 's'}"
 
 
 def colors(found):

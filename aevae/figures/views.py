@@ -57,7 +57,8 @@ class View:
     def described(self, joint):
         """Names the run by the columns that tell it apart."""
         row = self.run.row
-        return joint.join(f"{name} {row[name]}" for name in self.names if name in row)
+        names = [name for name in self.names if row.get(name) is not None]
+        return joint.join(f"{name} {row[name]}" for name in names)
 
     @functools.cached_property
     def images(self):

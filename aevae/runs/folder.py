@@ -55,7 +55,7 @@ class Folder:
             try:
                 self._check_code(base, text)
                 before = record.declared(self.path, base if text is None else None)
-                runs = config.join(before, runs, config.grid_names(base, grid))
+                runs = config.join(before, runs, config.grid_paths(base, grid))
             except InputError as error:
                 raise InputError(f"{self.path} holds other runs: {error}") from None
             changed = [*map(config.identity, runs)] != [*map(config.identity, before)]
@@ -74,7 +74,9 @@ class Folder:
                 "sweeps": [*self._record["sweeps"], sweep],
                 "groups": indices,
             }
-        paths = config.swept(runs[0], runs)
+        named = self._record.get("columns", ["run"])[1:]
+        named = [*named, *(config.grid_paths(base, grid) if changed else ())]
+        paths = config.swept(runs, named)
         check_columns(paths)
         self._record |= {
             "columns": ["run", *paths],

@@ -21,7 +21,7 @@ class Progress:
     """The progress of a sweep: a bar on a terminal, elsewhere a line every ten seconds."""
 
     def __init__(self, tasks, folder):
-        self._groups = len(folder.groups)
+        self._heads = list(heads(folder.groups))
         work = sum(_images(task) * task.group.runs[0].epochs for task in tasks)
         live = sys.stderr.isatty()
         self._bar = tqdm(
@@ -74,9 +74,7 @@ class Progress:
         return _images(self._task) * snapshot.epoch + snapshot.step * batch * runs
 
     def _show(self, text, over=False):
-        group = self._task.group
-        latent = getattr(group.runs[0].model, "latent", "-")
-        head = f"group {group.number + 1}/{self._groups} (latent {latent})"
+        head = self._heads[self._task.group.number]
         self._bar.set_description_str(f"{head}: {text}", refresh=False)
         now = time.perf_counter()
         if self._bar.disable and (now - self._printed > 10 or over):
@@ -91,6 +89,22 @@ class Progress:
     def close(self):
         """Closes the bar."""
         self._bar.close()
+
+
+def heads(groups):
+    """What each group is called: its number, and its values of the columns in which groups differ."""
+    columns = [name for name in groups[0].names[0] if name != "run"]
+    values = [
+        {n: [*dict.fromkeys(r[n] for r in g.names)] for n in columns} for g in groups
+    ]
+    told = [n for n in columns if any(own[n] != values[0][n] for own in values)]
+    for group, own in zip(groups, values):
+        few = {n: own[n] for n in told if own[n] != [""]}
+        text = ", ".join(
+            f"{n} {' & '.join(v) if len(v) < 5 else f'{v[0]} to {v[-1]}'}"
+            for n, v in few.items()
+        )
+        yield f"group {group.number + 1}/{len(groups)}" + (f" ({text})" if text else "")
 
 
 def _images(task):

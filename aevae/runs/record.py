@@ -38,7 +38,7 @@ def declared(workdir, base=None):
     for sweep in sweeps:
         own = base or config.load(Path(workdir) / sweep["file"], sweep.get("part"))
         more = config.settle(own, sweep["overrides"], sweep["grid"])
-        names = config.grid_names(own, sweep["grid"])
+        names = config.grid_paths(own, sweep["grid"])
         runs = config.join(runs, more, names) if runs else more
     return runs
 

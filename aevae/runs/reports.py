@@ -1,6 +1,6 @@
 """The tables and event files of a run folder, made from the histories of its groups."""
 
-from aevae import InputError, data
+from aevae import InputError, config, data
 from aevae.runs import history, tables
 from aevae.runs.events import Events
 from aevae.runs.progress import say
@@ -22,6 +22,10 @@ TAKEN = {*RESULTS, "run", "epoch", "step", "samples", "diverged", "kept", "densi
 class Reports:
     """curves.csv, results.csv, timing.csv and TensorBoard's files of a folder.
 
+    Rows are in the order of a grid, however the folder grew: those of results.csv as
+    `tables.in_order` has their columns; in curves.csv the runs of one program stand together, epoch
+    by epoch.
+
     Args:
       path: the folder.
       groups: its `history.Group`s.
@@ -37,6 +41,7 @@ class Reports:
     ):
         self._path, self._groups, self._histories = path, groups, histories
         self._finished = finished
+        self._programs, self._place = _in_order(groups, columns)
         names = [name for known in histories.values() for name in known.curves]
         train = [n.removeprefix("train_") for n in names if n.startswith("train_")]
         test = [n.removeprefix("test_") for n in names if n.startswith("test_")]
@@ -69,8 +74,8 @@ class Reports:
 
         `resumed` says that the folder knew the group before.
         """
-        if resumed or max(self._histories) > group.number:
-            self._write_curves(last=group.number)
+        if resumed or not self._comes_last(group):
+            self._write_curves(last=group)
             self._write_results()
         names = []
         for columns in group.names:
@@ -81,29 +86,40 @@ class Reports:
 
     def add_epoch(self, group):
         """Adds the rows and events of the epoch that has ended."""
-        known = self._histories[group.number]
-        since = known.epoch - 1
-        self._curves.add(known.curve_rows(group, since))
+        since = self._histories[group.number].epoch - 1
+        self._curves.add(self._curve_rows([group], since))
         self._add_events(group, since)
 
     def finish(self, group):
-        """Adds the results of a group, and puts the curves in the order of the groups."""
+        """Adds the results of a group, and puts the curves in order."""
         self._write_results()
-        if max(self._histories) > group.number:
+        if not self._comes_last(group):
             self._write_curves()
 
+    def _comes_last(self, group):
+        """Whether the rows of a group stand behind those of all others that have begun."""
+        known = self._histories
+        begun = [[g.number for g in own if g.number in known] for own in self._programs]
+        return [own for own in begun if own][-1] == [group.number]
+
     def _write_curves(self, last=None):
-        """Writes the rows group by group, those of the group that is being trained last."""
-        order = sorted(self._groups, key=lambda group: group.number == last)
-        known = [(group, self._histories.get(group.number)) for group in order]
-        self._curves.write(
-            [row for group, its in known if its for row in its.curve_rows(group)]
-        )
+        """Writes the rows in order, but at the end those of the group that is being trained."""
+        order = [[g for g in own if g is not last] for own in self._programs]
+        order += [[last]] if last else []
+        self._curves.write([row for own in order for row in self._curve_rows(own)])
+
+    def _curve_rows(self, groups, since=0):
+        begun = [group for group in groups if group.number in self._histories]
+        rows = [
+            r for g in begun for r in self._histories[g.number].curve_rows(g, since)
+        ]
+        return sorted(rows, key=lambda row: (row["epoch"], self._place[row["run"]]))
 
     def _write_results(self):
         done = [group for group in self._groups if self._finished(group)]
         known = [(group, self._histories[group.number]) for group in done]
         rows = [row for group, its in known for row in its.result_rows(group)]
+        rows.sort(key=lambda row: self._place[row["run"]])
         table = self._results
         table.columns, rows = tables.merged(self._path, self._result_columns, rows)
         table.write(rows)
@@ -114,6 +130,21 @@ class Reports:
         for member, epoch, values in known.points(group, since):
             scalars = {n.replace("_", "/", 1): value for n, value in values.items()}
             self._events.add(member, epoch * known.steps, scalars)
+
+
+def _in_order(groups, columns):
+    """The groups of each program, and the place of each run, {number: place}."""
+    runs = {n: run for group in groups for n, run in zip(group.numbers, group.runs)}
+    numbers, of = sorted(runs), {}
+    for program in config.groups_of_one_program([runs[n] for n in numbers]):
+        of |= {numbers[index]: program[0] for index in program}
+    rows = sorted((row for g in groups for row in g.names), key=lambda row: row["run"])
+    rows = tables.in_order(rows, [name for name in columns if name != "run"])
+    place = {row["run"]: number for number, row in enumerate(rows)}
+    programs = {}
+    for group in sorted(groups, key=lambda g: min(place[n] for n in g.numbers)):
+        programs.setdefault(of[group.numbers[0]], []).append(group)
+    return [*programs.values()], place
 
 
 def check_columns(paths):

@@ -101,6 +101,8 @@ def run(
         for line in dict.fromkeys(line for t in tasks for line in t.checked.warnings):
             say(line)
         if tasks:
+            for line in config.doubts([r for t in tasks for r in t.group.runs]):
+                say(line)
             metrics, held = ([n for t in tasks for n in t.checked[i]] for i in (1, 2))
             folder.claim(metrics, held, [task.dataset for task in tasks])
             again = f"the same command{' without fresh (--fresh)' if fresh else ''}"

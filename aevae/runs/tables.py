@@ -60,6 +60,21 @@ def _number(text):
     return text or None
 
 
+def in_order(rows, columns):
+    """Rows in the order of their columns, from the left: numbers rise; others stay as they came."""
+    came = {name: {} for name in columns}
+    for row in rows:
+        for name, known in came.items():
+            known.setdefault(row.get(name), len(known))
+
+    def place(name, cell):
+        value = _number(str(cell))
+        number = isinstance(value, (int, float)) and not np.isnan(value)
+        return (0, value) if number else (1, came[name][cell])
+
+    return sorted(rows, key=lambda row: [place(n, row.get(n)) for n in columns])
+
+
 def merged(workdir, columns, rows):
     """Columns and rows of results.csv with those of evaluations, before `validation_elbo`."""
     found = []
@@ -121,7 +136,8 @@ def summary(workdir, only=None):
     lines = [[*points, "runs", *measures]]
     for point, own in grouped.items():
         sound = [row for row in own if row["diverged"] is None]
-        lines.append([*map(str, point), f"{len(sound)}/{len(own)}"])
+        cells = ["" if cell is None else str(cell) for cell in point]
+        lines.append([*cells, f"{len(sound)}/{len(own)}"])
         for name in measures:
             values = [row[name] for row in sound if row[name] is not None]
             mean = f"{np.mean(values):.2f}" if values else ""

@@ -41,7 +41,8 @@ def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
         runs = [dataclasses.replace(run, dataset=name) for run in runs]
     if not runs:
         raise InputError("there is no run to train: configs is empty")
-    paths, known, found = config.swept(runs[0], runs), {}, [None] * len(runs)
+    named = [path for base in configs for path in config.grid_paths(base)]
+    paths, known, found = config.swept(runs, named), {}, [None] * len(runs)
     tasks = []
     for group in config.groups_of_one_program(runs):
         own = [runs[n] for n in group]

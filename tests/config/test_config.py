@@ -1,8 +1,10 @@
 """Names, overrides and grids."""
 
 import functools
+import json
 from pathlib import Path
 
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
@@ -93,7 +95,7 @@ def test_what_changes_a_shape_makes_a_group():
 
 def test_columns_tell_the_runs_apart_by_short_names():
     runs = config.expand(base(), [{"k": (1, 5), "latent": (2,), "seed": (0, 1)}])
-    paths = config.swept(base(), runs)
+    paths = config.swept(runs)
     assert list(paths) == ["latent", "k", "lr", "beta", "seed"]
     rows = [tuple(config.columns(r, paths).items()) for r in runs]
     assert len(set(rows)) == 4
@@ -118,13 +120,100 @@ def test_axis_reads_numbers_tuples_and_names():
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "values"),
+    [
+        ("beta,lr=0.1:0.01,1:0.1", [[0.1, 0.01], [1, 0.1]]),
+        ("encoder.widths, lr=(8,):1e-3,(8, 8):1e-4", [[(8,), 1e-3], [(8, 8), 1e-4]]),
+        ("binarization,batch=none:10,threshold:20", [["none", 10], ["threshold", 20]]),
+        ("objective,lr=(mine:loss, 0.1),iwae:1", [["mine:loss", 0.1], ["iwae", 1]]),
+        (
+            "train,seed=train[:10%]:0,train[5:]:1",
+            [["train[:10%]", 0], ["train[5:]", 1]],
+        ),
+    ],
+)
+def test_axis_reads_values_that_change_together(text, values):
+    name, _, _ = text.partition("=")
+    assert config.axis(text) == (name, values)
+
+
+def test_what_changes_together_is_one_axis_of_a_product():
+    """As a list of its points is, and as JSON has it."""
+    pairs = {"beta,encoder.widths": [(1, (8,)), (4, (8, 8))], "seed": (0, 1)}
+    points = [
+        {"beta": 1, "encoder.widths": ((8,),), "seed": (0, 1)},
+        {"beta": 4, "encoder.widths": ((8, 8),), "seed": (0, 1)},
+    ]
+    ours = [*map(config.identity, config.settle(base(), grid=pairs))]
+    assert ours == [*map(config.identity, config.settle(base(), grid=points))]
+    again = json.loads(json.dumps(config.canonical(pairs)))
+    assert ours == [*map(config.identity, config.settle(base(), grid=again))]
+    assert len(set(ours)) == 4
+    with pytest.raises(InputError, match="lr is both set and swept"):
+        config.settle(base(), {"lr": 1}, {"beta,lr": [(1, 1e-3)]})
+
+
+def test_scalars_for_a_tuple_are_a_run_each_or_refused():
+    for grid in ({"encoder.widths": (32, 64)}, {"encoder.widths": np.array([32, 64])}):
+        with pytest.raises(InputError, match=r'"\(32,\),\(64,\)" for 2 runs'):
+            config.settle(base(), grid=grid)
+    for values in (32, (32,), ((32,),), [[32]]):
+        (run,) = config.settle(base(), grid={"encoder.widths": values})
+        assert run.model.encoder.widths == (32,)
+    runs = config.settle(base(), grid={"encoder.widths": (32, (64, 64))})
+    assert [run.model.encoder.widths for run in runs] == [(32,), (64, 64)]
+
+
+def test_arrays_their_scalars_and_ranges_are_values():
+    grid = {
+        "beta": np.float32([0.1, 4]),
+        "lr": jnp.float32(0.3),
+        "seed": range(2),
+        "latent": [np.int64(2)],
+    }
+    runs = config.settle(base(), {"batch": np.int32(7)}, grid)
+    plain = {"beta": [0.1, 4], "lr": 0.3, "seed": [0, 1], "latent": [2]}
+    assert config.canonical(grid) == plain
+    same = config.settle(base(), {"batch": 7}, plain)
+    assert [run.facts for run in runs] == [run.facts for run in same]
+    assert base(hparams={"lr": np.float64(0.1)}).hparams == {"lr": 0.1}
+    assert type(runs[0].model.latent) is type(runs[0].batch) is int
+
+
+def test_hyperparameters_come_and_go_with_what_reads_them():
+    """Under their paths, for the objective or the schedule may change as well."""
+    run = config.settle(base(), {"hparams.alpha": "1", "hparams.beta": "", "lr": "1"})
+    assert run[0].hparams == {"lr": 1.0, "alpha": 1.0}
+    grid = {
+        "objective,hparams.beta,hparams.c": [("beta_vae", 1, None), ("iwae", "", 2)]
+    }
+    one, two = config.settle(base(), grid=grid | {"seed": 3})
+    assert (one.hparams, two.hparams) == ({"lr": 1e-3, "beta": 1}, {"lr": 1e-3, "c": 2})
+    paths = config.swept([one, two])
+    assert list(paths) == ["latent", "objective", "lr", "beta", "c", "seed"]
+    assert [config.columns(run, paths)["c"] for run in (one, two)] == ["", "2"]
+    with pytest.raises(InputError, match="there is no 'alpha': .* as hparams.NAME"):
+        config.settle(base(), {"alpha": 1})
+
+
+def test_what_is_swept_is_a_column_though_it_has_one_value():
+    base_ = base(grid={"batch": (100,), "k": 5})
+    paths = config.swept(config.settle(base_), config.grid_paths(base_))
+    assert list(paths) == ["latent", "k", "batch", "lr", "beta", "seed"]
+
+
+def test_what_is_hardly_meant_is_a_line():
+    runs = config.settle(base(), {"hparams.mine": 1}, {"lr": (1, 1e30), "seed": (0, 1)})
+    (line,) = config.doubts(runs)
+    assert "lr is 1e+30" in line
+
+
 def test_canonical_names_functions_and_modules():
     found = config.canonical(base())
     assert found["objective"] == {"partial": "aevae.objectives:iwae", "k": 5}
     assert found["model"]["class"] == "aevae.models.vae:VAE"
     assert found["binarization"] == "aevae.data.binarization:stochastic"
-    import json
-
     assert json.loads(json.dumps(found)) == found
 
 
@@ -142,9 +231,23 @@ def test_canonical_names_functions_and_modules():
         ([{"latent": (2, 0)}], "latent must be a whole number of at least 1, not 0"),
         ([{"latent": (2.5,)}], "latent must be a whole number, not 2.5"),
         ([{"lr": (float("nan"),)}], "lr must be a number above 0, not nan"),
-        ([{"beta": (float("inf"),)}], "beta must be a finite number, not inf"),
+        ([{"beta": (float("inf"),)}], "beta must be a finite number .*, not inf"),
         ([{"beta": ("big",)}], "beta must be a number, not 'big'"),
         ([{"beta": (True,)}], "beta must be a number, not True"),
+        (
+            [{"beta": (1, -1)}],
+            "beta must be a finite number from 0 to 1,000,000, not -1",
+        ),
+        ([{"beta": 1e30}], "beta must be a finite number from 0 to 1,000,000, not 1e"),
+        (
+            [{"beta,lr": [(1, 1e-3), (2,)]}],
+            "beta,lr change together: .* 2 values .* 2$",
+        ),
+        ([{"beta,lr": (1, 1e-3)}], "beta,lr change together: .*, not 1$"),
+        ([{"beta,lr": [(1, 1)], "lr": 1}], "names a value twice: beta,lr, lr"),
+        ([{"beta,bata": [(1, 1)]}], "there is no 'bata'"),
+        ([("beta", 1)], "a grid is {name: values} or a list of these, not"),
+        ([{("beta", "lr"): [(1, 1)]}], "a grid is {name: values} or a list of these"),
         ([{"seed": (-1,)}], "seed must be a whole number from 0"),
         (
             [{"binarization": ("fixt",)}],

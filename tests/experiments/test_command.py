@@ -36,7 +36,7 @@ def test_a_sweep_ends_with_a_table_and_the_paths(tmp_path, capsys):
     assert [line.split()[0] for line in lines[1:3]] == ["1", "2"]
     for name in ("results.csv", "curves.csv", "figures/rate_distortion.png"):
         assert name in out and (workdir / name).is_file()
-    assert "group 1/1 (latent 2): epoch 1/1" in err and "\r" not in err  # no terminal
+    assert "group 1/1: epoch 1/1" in err and "\r" not in err  # no terminal
     assert [row["beta"] for row in tables.results(workdir)] == [1, 2]
 
     (workdir / "figures" / "elbo.png").write_bytes(b"")  # of a grid with one beta
@@ -76,7 +76,10 @@ def draw(*arguments):
         (["--config=configs/none.py"], "cannot read config file .*configs/digits.py"),
         (["--wrkdir=x"], "Did you mean: workdir"),
         (["--config.bacth=3"], "there is no 'bacth': .* batch, "),
-        (["--config.hparams.gama=3"], "there is no 'hparams.gama': .* beta, lr"),
+        (["--config.hparams.gama=3"], "nothing reads hyperparameter gama"),
+        (["--config.hparams.bta="], "no 'hparams.bta' to leave out; .*: beta, lr"),
+        (["--config.hparams.=3"], "there is no 'hparams.'"),
+        (["--config.gama=3"], "there is no 'gama': .* beta, lr, .* hparams.NAME"),
         (["--config.batch=0"], "batch must be a whole number of at least 1, not 0"),
         (["--config.batch=nan"], "batch must be a whole number, not nan"),
         (["--config.batch=1201"], "batch 1201 is larger than the 1200"),
@@ -110,6 +113,13 @@ def draw(*arguments):
         (["--sweep=latent=2,two"], "latent must be a whole number, not 'two'"),
         (["--sweep=beta=1,1"], "has this run twice"),
         (["--sweep=beta=1", "--sweep=beta=2"], "names a value twice"),
+        (
+            ["--sweep=encoder.widths=32,64"],
+            r'takes tuples: write "\(32,\),\(64,\)" for 2 runs, or "\(32, 64\)" for one',
+        ),
+        (["--sweep=beta,lr=1:1e-3,2"], "beta,lr change together: .* not 2$"),
+        (["--sweep=beta,lr=1:1e-3", "--config.lr=1"], "lr is both set and swept"),
+        (["--config.beta=-1"], "beta must be a finite number from 0 to 1,000,000"),
         (["--sweep=lr=0"], "lr must be a number above 0, not 0"),
         (["--chunk=0"], "0 is not a positive integer"),
         (["--workdir=configs"], "configs is neither empty nor a run folder"),

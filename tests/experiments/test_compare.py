@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from aevae import InputError
+from aevae import InputError, config
 from aevae.evaluation import representation
 from aevae.runs import study, tables
 from aevae.runs.tables import Table
@@ -111,7 +111,9 @@ def sweep(tmp_path_factory):
 
 
 def test_the_frontiers_numbers_are_those_of_the_last_epoch(sweep):
-    lines, facts = frontier.table(sweep)
+    ((name, own),) = frontier.sweeps(sweep).items()
+    lines, facts, seeds = frontier.table(own)
+    assert (name, seeds) == ("", 2)
     last = [r for r in tables.read(sweep / "curves.csv") if r["epoch"] == 30]
     half, one = ([r for r in last if r["beta"] == b] for b in (0.5, 1.0))
     slopes = [
@@ -133,14 +135,35 @@ def test_facts_that_do_not_hold_are_said_not_to(sweep, tmp_path):
             row["beta"] = {0.5: 4.0, 4.0: 0.5}.get(row["beta"], row["beta"])
         table = Table(tmp_path / f"{name}.csv", list(rows[0]))
         table.write(rows)
-    _, facts = frontier.table(tmp_path)
+    _, facts, _ = frontier.table(frontier.sweeps(tmp_path)[""])
     assert not facts[0][1] and not facts[1][1]
 
 
 def test_the_frontier_needs_a_sweep_over_beta(tmp_path):
     with pytest.raises(InputError, match="is not a run folder"):
-        frontier.table(tmp_path)
+        frontier.sweeps(tmp_path)
     path = "configs/methods.py:autoencoder"
     study.run(path, tmp_path / "ae", overrides={"epochs": 1})
     with pytest.raises(InputError, match="is no sweep over beta"):
-        frontier.table(tmp_path / "ae")
+        frontier.sweeps(tmp_path / "ae")
+
+
+def test_runs_of_other_values_are_a_sweep_of_their_own(sweep, tmp_path):
+    """Not averaged with, nor in place of, those of the same beta and seed."""
+    shutil.copy(sweep / "config.json", tmp_path)
+    for name in ("results", "curves"):
+        rows = tables.read(sweep / f"{name}.csv")
+        more = [r | {"run": r["run"] + 6, "lr": 1} for r in rows]
+        once = [r | {"run": r["run"] + 12, "lr": 2} for r in rows if r["beta"] == 1]
+        few = [row for row in more if (row["beta"], row["seed"]) != (4, 1)]
+        Table(tmp_path / f"{name}.csv", list(rows[0])).write(rows + few + once)
+    found = frontier.sweeps(tmp_path)
+    assert [*found] == ["lr 0.003", "lr 1"]
+    alone = frontier.table(frontier.sweeps(sweep)[""])
+    assert frontier.table(found["lr 0.003"]) == alone
+    assert frontier.table(found["lr 1"])[2] == 1
+
+
+def test_what_else_was_swept_is_not_averaged(sweep):
+    with pytest.raises(InputError, match="differ in beta, beside latent and seed"):
+        compare.measured(sweep, config.load("configs/digits.py"), 2, None)

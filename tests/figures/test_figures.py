@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from outside import LaplaceVAE
 
 from aevae import InputError, config, data, figures, models
-from aevae.figures import codes, contract, planes, sheet, views
+from aevae.figures import codes, contract, curves, planes, sheet, views
 from aevae.models import distributions
 from aevae.runs import study, tables, trained
 from experiments import command
@@ -221,24 +221,102 @@ def test_the_manifold_is_at_the_priors_quantiles(run, view):
 
 
 def test_cells_are_means_over_seeds(grid):
-    rows = grid.results
+    rows, axes = grid.results, {name: GRID[name] for name in ("latent", "beta")}
     for name in ("elbo", "active_units"):
-        table = planes.cells(rows, "latent", "beta", name)
+        table, counts = planes.cells(rows, axes, name)
+        assert (counts == 2).all()
         for (i, j), value in np.ndenumerate(table):
             point = GRID["latent"][i], GRID["beta"][j]
             own = [r[name] for r in rows if (r["latent"], r["beta"]) == point]
             assert len(own) == 2 and value == pytest.approx(sum(own) / 2)
-    table = planes.cells(rows, "latent", "beta", "elbo")
+    table, _ = planes.cells(rows, axes, "elbo")
     figure = planes.heat_map(grid)
     written = texts(figure)
     assert {f"{value:.2f}".replace("-", "−") for value in table.flat} <= {*written}
-    assert "mean over seeds\ndigits, stochastic binarization" in written
+    assert "mean over 2 seeds a cell\ndigits, stochastic binarization" in written
 
 
 def test_cells_without_a_run_are_empty(grid):
     rows = [r for r in grid.results if (r["latent"], r["beta"]) != (1, 4)]
-    assert np.isnan(planes.cells(rows, "latent", "beta", "elbo")[0, 1])
+    axes = {name: GRID[name] for name in ("latent", "beta")}
+    table, counts = planes.cells(rows, axes, "elbo")
+    assert np.isnan(table[0, 1]) and counts.tolist() == [[2, 0], [2, 2]]
     assert "–" in texts(planes.heat_map(grid._replace(results=rows)))
+
+
+@pytest.fixture
+def grown(grid):
+    """The same grid, and at one beta a run of each latent size with another learning rate."""
+
+    def more(rows):
+        own = [r for r in rows if r["beta"] == 4 and r["seed"] == 0]
+        shift = {n: -99.0 for n in ("elbo", "test_elbo", "train_elbo")}
+        shift |= {"rate": 50.0, "distortion": 49.0, "lr": 1e-4}
+        own = [r | {k: v for k, v in shift.items() if k in r} for r in own]
+        return rows + [r | {"run": r["run"] + 8} for r in own]
+
+    return contract.Tables(
+        more(grid.results), more(grid.curves), ["latent", "beta", "lr"]
+    )
+
+
+def test_a_heat_map_has_a_panel_for_what_else_was_swept(grid, grown):
+    """Its cells are those without it, and say of how many seeds they are."""
+    alone, written = texts(planes.heat_map(grid)), texts(planes.heat_map(grown))
+    cells = [text for text in alone if text.startswith("−")]
+    assert cells and {*cells} <= {*written}
+    assert (
+        written.count("−99.00\nn=1") == 2 and "test ELBO (nats)\nlr 0.0001" in written
+    )
+    assert "or over n where" in " ".join(written)
+
+
+def test_lines_of_the_plane_are_told_apart(grid, grown):
+    figure = planes.rate_distortion(grown)
+    legend = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert legend == ["latent 1", "latent 2", "lr 0.0001", "lr 0.003"]
+    lines = [line.get_xydata() for line in figure.axes[0].get_lines()]
+    alone = planes.rate_distortion(grid).axes[0].get_lines()
+    for line in alone[:2]:
+        assert any(np.array_equal(line.get_xydata(), own) for own in lines)
+
+
+def test_a_panel_of_curves_is_one_point_of_the_others(grown):
+    figure = curves.curves(grown)["elbo_by_latent"]
+    titles = [panel.get_title() for panel in figure.axes]
+    assert titles == [
+        "beta 0.5, lr 0.003: 2 seeds",
+        "beta 4, lr 0.0001: 1 seed",
+        "beta 4, lr 0.003: 2 seeds",
+    ]
+
+
+def test_what_is_too_much_for_a_page_is_said(grid):
+    rows = [
+        r | {"run": r["run"] + 8 * n, "lr": float(n)}
+        for n in range(9)
+        for r in grid.results
+        if n != 4 or r["seed"] == 0
+    ]
+    many = contract.Tables(rows, [], ["latent", "beta", "lr"])
+    for figure in (planes.heat_map(many), planes.rate_distortion(many)):
+        written = " ".join(" ".join(texts(figure)).split())
+        assert "6 of 9 points of lr: all are in results.csv" in written
+        assert "lr 4.0" not in written and "lr 6.0" in written
+
+
+def test_runs_that_do_not_compare_have_a_best_run_each():
+    rows = [
+        {"latent": 2, "binarization": "fixed", "validation_elbo": -9.0},
+        {"latent": 2, "binarization": "none", "validation_elbo": 4.0},
+        {
+            "latent": 2,
+            "binarization": "none",
+            "validation_elbo": None,
+            "validation_distortion": 1.0,
+        },
+    ]
+    assert figures.best_of_each(rows, "latent", "binarization") == rows
 
 
 def test_equal_elbo_is_written_inside_of_the_frame(grid):

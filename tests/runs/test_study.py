@@ -6,13 +6,14 @@ import json
 import math
 import shutil
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
 import pytest
 
 from aevae import InputError, WriteError, config, data, figures, objectives, optim
-from aevae.runs import record, study, tables, trained
+from aevae.runs import progress, record, study, tables, trained
 from aevae.training import bounds
 from aevae.training.step import State
 
@@ -60,6 +61,38 @@ def test_results_have_a_row_a_run_in_the_grids_terms(folder):
         assert row["validation_elbo"] < 0 and row["diverged"] is None
         assert (row["objective"], row["dataset"]) == ("beta_vae", "digits")
         assert row["binarization"] == "stochastic"
+
+
+def test_rows_are_in_the_order_of_their_columns():
+    """Numbers rise, what is no number stays as it came, and a blank comes after numbers."""
+    points = [(4, "iwae", 1.0), (1, "iwae", None), (1, "iwae", 10), (1, "beta_vae", 2)]
+    rows = [dict(zip(("latent", "objective", "k"), point)) for point in points]
+    as_texts = [{k: "" if v is None else str(v) for k, v in r.items()} for r in rows]
+    for given in (rows, as_texts):
+        found = tables.in_order(given, ["latent", "objective", "k"])
+        assert found == [given[2], given[1], given[3], given[0]]
+
+
+class Named(NamedTuple):
+    """A group as its name needs it."""
+
+    number: int
+    names: list
+
+
+def test_groups_are_called_by_what_differs():
+    def heads(*groups):
+        cells = [[{"run": 0, **row} for row in rows] for rows in groups]
+        return [*progress.heads([Named(i, own) for i, own in enumerate(cells)])]
+
+    one = [{"latent": "5", "widths": "(8, 8)", "beta": b} for b in ("1", "4")]
+    assert heads(one) == ["group 1/1"]
+    wide = [row | {"widths": "(8,)"} for row in one]
+    assert heads(one, wide)[1] == "group 2/2 (widths (8,))"
+    assert heads(one, [one[0] | {"beta": "2"}]) == [
+        "group 1/2 (beta 1 & 4)",
+        "group 2/2 (beta 2)",
+    ]
 
 
 def test_a_folder_says_what_made_it(folder, digits):
