@@ -1,11 +1,12 @@
 """Configs: the declaration of one run, and of the grid of runs around it.
 
-    tree         the values of a config by path: found, replaced, parsed from text, written as JSON
-    fingerprint  whether code has changed: digests of functions with all that they call
-    sources      config files and what they import, executed and kept
-    run          the dataclass `Config`, and what a config file returns
-    lookup       functions that are named on a command line
-    grid         a grid expanded into runs, grouped by program, and joined to the runs of a folder
+    tree          the values of a config by path: found, replaced, parsed from text, written as JSON
+    syntax        source code as syntax trees, compared without comments
+    sources       config files and the user's modules that they import, executed and kept
+    fingerprint   whether code has changed: digests of functions with all that they call
+    run           the dataclass `Config`, and what a config file returns
+    lookup        functions that are named on a command line
+    grid          a grid expanded into runs, grouped by program, and joined to the runs of a folder
 
 Each file imports only from those above it.
 """

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 from aevae import InputError
-from aevae.config import fingerprint, sources, tree
+from aevae.config import sources, syntax, tree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -154,8 +154,8 @@ def code(text):
     """
     inner = (ast.Lambda, ast.FunctionDef, ast.ClassDef)
     return [
-        fingerprint.of_tree(node)
-        for node in fingerprint.body(ast.parse(text))
+        syntax.of_tree(node)
+        for node in syntax.body(ast.parse(text))
         if getattr(node, "name", None) != "get_config"
         or any(isinstance(n, inner) for n in ast.walk(node) if n is not node)
     ]

@@ -8,15 +8,17 @@ is a module of this config alone: two folders may each have a `model.py`.
 
 import ast
 import builtins
+import functools
 import importlib.abc
 import importlib.util
 import itertools
 import sys
+import sysconfig
 import types
 from pathlib import Path
 from typing import NamedTuple
 
-from aevae.config import fingerprint
+FOREIGN = [sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")]
 
 _numbers = itertools.count()
 _known = {}  # {path of a config file: its last `Source`}
@@ -158,7 +160,7 @@ def _file(own, places):
 def _elsewhere(top):
     """The folders in which Python finds a module or package of the user's."""
     try:
-        spec = None if fingerprint.foreign(top) else importlib.util.find_spec(top)
+        spec = None if foreign(top) else importlib.util.find_spec(top)
     except (ImportError, ValueError):
         return []
     if spec is None:
@@ -166,3 +168,38 @@ def _elsewhere(top):
     if spec.submodule_search_locations is not None:
         return [Path(place).parent for place in spec.submodule_search_locations]
     return [Path(spec.origin).parent] if spec.origin and spec.has_location else []
+
+
+@functools.cache
+def foreign(root):
+    """Whether a top-level module is not the user's: Python's own, or installed."""
+    if root == "aevae" or root == "__main__" or root.startswith("config_"):
+        return False
+    if root in sys.stdlib_module_names:
+        return True
+    module = sys.modules.get(root)
+    try:
+        spec = getattr(module, "__spec__", None) or importlib.util.find_spec(root)
+    except (ImportError, ValueError):
+        spec = None  # a module that was made by hand
+    if module is None and spec is None:
+        return False
+    if spec is None:
+        places = [getattr(module, "__file__", None)]
+    else:
+        places = [spec.origin] if spec.has_location else []
+        places += spec.submodule_search_locations or []
+    return not places or any(is_foreign(place) for place in places if place)
+
+
+def is_foreign(path):
+    """Whether a file or folder belongs to Python or to what is installed."""
+    parts = Path(path).parts
+    if "site-packages" in parts or "dist-packages" in parts:
+        return True
+    return any(Path(path).is_relative_to(place) for place in FOREIGN)
+
+
+def ours(module):
+    """Whether a module, by its full name, is the package's or the user's."""
+    return bool(module) and not foreign(module.partition(".")[0])

@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from aevae import InputError, __version__
-from aevae.config import fingerprint
+from aevae.config import fingerprint, syntax
 
 
 class Code(NamedTuple):
@@ -54,7 +54,7 @@ def of(runs, source, known=None):
     """
     if known is None:
         texts = source.texts if source else {}
-        mine = {name: fingerprint.of_text(text) for name, text in texts.items()}
+        mine = {name: syntax.of_text(text) for name, text in texts.items()}
         known = Code({}, fingerprint.of_package() | mine, [], [])
     found = fingerprint.of_configs(runs, known.method)
     return Code(
