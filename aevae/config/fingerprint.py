@@ -6,6 +6,7 @@ followed through the package and the user's own modules. What is installed count
 """
 
 import ast
+import dataclasses
 import functools
 import re
 import sys
@@ -25,6 +26,8 @@ PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...))
 GENERATED = ("__init__", "__new__", "__repr__", "__eq__", "__hash__", "__setattr__")
 FLAX = ("parent", "name", "scope", "_state", "_parent_ref")
 FLAX += ("_compact_name_scope_methods", "_abc_impl")
+STDLIB = sys.stdlib_module_names
+WRAPPED = ("__wrapped__", "fwd", "bwd", "jvp")
 CODE = (types.FunctionType, staticmethod, classmethod, property)
 SLOTS = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
@@ -75,7 +78,8 @@ class _Walk:
     """All that a thing reaches, each entry a text; equal entries make equal fingerprints."""
 
     def __init__(self, thing):
-        self.entries, self.bytecode, self.seen, self.open = [], set(), {}, []
+        self.entries, self.bytecode, self.seen = [], set(), {}
+        self.open, self.inside = [], []
         self.entries.append(self.text(thing))
         while self.open:
             name, thing = self.open.pop()
@@ -110,21 +114,33 @@ class _Walk:
             return self.later(f"{reference(kind)}()", value)
         if _is_array(value):
             return array(value)
-        if isinstance(value, Mapping):
-            items = [f"{self.text(k)}: {self.text(v)}" for k, v in value.items()]
-            return f"{kind.__name__} {{{', '.join(items)}}}"
-        if isinstance(value, (set, frozenset)):
-            return f"{kind.__name__} {sorted(map(self.text, value))}"
-        if isinstance(value, (tuple, list)):
-            return f"{self.text(kind)} [{', '.join(map(self.text, value))}]"
+        if isinstance(value, (Mapping, set, frozenset, tuple, list)):
+            if id(value) in self.inside:
+                return "..."
+            self.inside.append(id(value))
+            found = self.container(value)
+            self.inside.pop()
+            return f"{self.text(kind)} {found}"
         if hasattr(value, "__wrapped__"):  # as by jax.jit, jax.custom_vjp
-            parts = [
-                getattr(value, n, None) for n in ("__wrapped__", "fwd", "bwd", "jvp")
-            ]
+            parts = [getattr(value, name, None) for name in WRAPPED]
             return self.known(value) or f"{kind.__name__} {self.text(parts)}"
+        inner = getattr(value, "__dict__", {}).values()  # as of numpy.vectorize
+        inner = [v for v in inner if isinstance(v, types.FunctionType)]
         if callable(value) and hasattr(value, "__name__"):
-            return f"{getattr(value, '__module__', None)}.{value.__name__}"
-        return re.sub(r" at 0x[0-9a-f]+", "", f"{reference(kind)} {value!r}")
+            shown = f"{getattr(value, '__module__', None)}.{value.__name__}"
+        else:
+            shown = re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))
+        return f"{reference(kind)} {shown} {self.text(inner) if inner else ''}"
+
+    def container(self, value):
+        if isinstance(value, Mapping):
+            return [f"{self.text(k)}: {self.text(v)}" for k, v in value.items()]
+        found = [*map(self.text, value)]
+        return sorted(found) if isinstance(value, (set, frozenset)) else found
+
+    def named(self, kind):
+        """Whether a class is one of Python's, or one that an installed module has."""
+        return kind.__module__.partition(".")[0] in STDLIB or self.known(kind)
 
     def known(self, value):
         """The name of what an installed module has under its own name; None for all else."""
@@ -139,7 +155,7 @@ class _Walk:
     def later(self, name, thing):
         if id(thing) not in self.seen:
             self.seen[id(thing)] = thing  # kept, so that its id is not another's
-            if not (isinstance(thing, type) and not ours(thing.__module__)):
+            if not (isinstance(thing, type) and self.named(thing)):
                 self.open.append((name, thing))
         return name
 
@@ -155,16 +171,16 @@ class _Walk:
 
     def class_(self, thing):
         named = getattr(thing, "_fields", ())  # of a named tuple: positions, not values
-        fields = [*named, *getattr(thing, "__dataclass_fields__", ())]
-        fields = [name for name in fields if name not in FLAX]
-        parts = {"bases": thing.__bases__, "fields": fields}
+        declared = getattr(thing, "__dataclass_fields__", {})
+        fields = [name for name in (*named, *declared) if name not in FLAX]
+        made = [field.default_factory for field in declared.values()]
+        made = [factory for factory in made if factory is not dataclasses.MISSING]
+        parts = {"bases": thing.__bases__, "fields": fields, "made": made}
         for name, value in sorted(vars(thing).items()):
             written = name.startswith("__") and not isinstance(value, CODE)
             space = getattr(value, "__globals__", {}).get("__name__") or ""
             space = space.partition(".")[0]
-            written |= space in sys.stdlib_module_names or space.startswith(
-                "namedtuple_"
-            )
+            written |= space in STDLIB or space.startswith("namedtuple_")
             if not (written or name in FLAX or type(value) in SLOTS or name in named):
                 parts[name] = value
         return self.text(parts)
