@@ -206,6 +206,7 @@ def test_what_a_config_imports_is_kept_and_guarded(tmp_path):
 
 def test_bytecode_in_place_of_source_is_said_once(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(study, "_train_all", lambda *given: None)
+    monkeypatch.setattr(study.tables, "results", lambda workdir: [])
     space = {"__name__": "__main__"}
     text = CELL[: CELL.index("def scaled")]
     exec(text, space)  # noqa: S102
