@@ -23,7 +23,7 @@ def digest(text):
 @functools.lru_cache(1024)
 def of_text(text):
     """The fingerprint of a module's text."""
-    return of_tree(ast.parse(text))
+    return of_tree(_parsed(text))
 
 
 def of_tree(node):
@@ -38,11 +38,14 @@ def body(node):
     return node.body[1:] if documented else node.body
 
 
+_parsed = functools.lru_cache(1024)(ast.parse)
+
+
 @functools.lru_cache(1024)
 def _functions(text):
     """The functions in a text, {(name, first line): nodes}."""
     nodes = {}
-    for node in ast.walk(ast.parse(text)):
+    for node in ast.walk(_parsed(text)):
         if isinstance(node, DEFINED):
             decorators = getattr(node, "decorator_list", [])
             line = min([node.lineno, *(d.lineno for d in decorators)])
