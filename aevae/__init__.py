@@ -23,4 +23,4 @@ Units everywhere: nats, summed over pixels and latents, averaged over examples.
 from aevae.system.errors import InputError, Interrupted, OutOfMemory, WriteError
 
 __all__ = ["InputError", "Interrupted", "OutOfMemory", "WriteError"]
-__version__ = "0.2.0"
+__version__ = "0.3.0"

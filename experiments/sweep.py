@@ -49,6 +49,13 @@ def define():
         "beyond that are fed from the host",
         lower_bound=0,
     )
+    flags.DEFINE_enum(
+        "code",
+        None,
+        ["accept"],
+        "accept: go on although the package's code, or that of modules that the config imports, "
+        "has changed since",
+    )
     flags.DEFINE_bool("fresh", False, "start over; an existing run folder is renamed")
 
 
@@ -67,6 +74,7 @@ def main(args):
         interval=args["checkpoint_seconds"].value,
         fresh=args["fresh"].value,
         memory=memory and memory * 1e9,
+        code=args["code"].value,
     )
     folder = Path(workdir)
     if groups or not figures.current(workdir):

@@ -1,13 +1,17 @@
 """Configs: the declaration of one run, and of the grid of runs around it.
 
-    tree    the values of a config by path: found, replaced, parsed from text, written as JSON
-    run     the dataclass `Config`, and config files
-    lookup  functions that are named on a command line
-    grid    a grid expanded into runs, grouped by program, and joined to the runs of a folder
+    tree          the values of a config by path: found, replaced, parsed from text, written as JSON
+    syntax        source code as syntax trees, compared without comments
+    sources       config files and the user's modules that they import, executed and kept
+    fingerprint   whether code has changed: digests of functions with all that they call
+    run           the dataclass `Config`, and what a config file returns
+    lookup        functions that are named on a command line
+    grid          a grid expanded into runs, grouped by program, and joined to the runs of a folder
 
 Each file imports only from those above it.
 """
 
+from aevae.config import sources
 from aevae.config.grid import (
     axis,
     columns,
@@ -59,6 +63,7 @@ __all__ = [
     "replace",
     "settle",
     "short",
+    "sources",
     "split",
     "swept",
 ]

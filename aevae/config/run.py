@@ -3,18 +3,14 @@
 import ast
 import dataclasses
 import functools
-import hashlib
-import importlib.util
 import inspect
 import math
-import sys
-import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 from aevae import InputError
-from aevae.config import tree
+from aevae.config import sources, syntax, tree
 
 # How many positional arguments the functions of a config are given.
 ARGUMENTS = {"objective": 5, "optimizer": 1, "schedule": 2, "binarization": 2}
@@ -232,17 +228,8 @@ def load(path, part=None):
         beside = f"; beside it are {found}" if found else ""
         reason = getattr(error, "strerror", None) or "it is not text"
         raise InputError(f"cannot read config file {path}: {reason}{beside}") from None
-    # A name of its own, made of the content: Flax looks up annotations in sys.modules.
-    name = f"config_{hashlib.sha256(text.encode()).hexdigest()[:16]}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = (
-        types.ModuleType(name)
-        if spec is None
-        else importlib.util.module_from_spec(spec)
-    )
-    sys.modules[name] = module
     try:
-        exec(compile(text, str(path), "exec"), module.__dict__)  # noqa: S102
+        module = sources.execute(path, text).module
         config = module.get_config(*([part] if part else []))
     except InputError:
         raise
@@ -255,18 +242,15 @@ def load(path, part=None):
 
 
 def code(text):
-    """The code of a config file without the values in its `get_config`, as syntax trees.
+    """The code of a config file without the values in its `get_config`, as fingerprints.
 
-    Comments and docstrings of the module do not count. Where `get_config` defines functions or
-    classes, all of it counts, since they may use its values.
+    Comments and docstrings do not count. Where `get_config` defines functions or classes, all of
+    it counts, since they may use its values.
     """
-    body = ast.parse(text).body
-    if ast.get_docstring(ast.Module(body, [])) is not None:
-        body = body[1:]
     inner = (ast.Lambda, ast.FunctionDef, ast.ClassDef)
     return [
-        ast.dump(node)
-        for node in body
+        syntax.of_tree(node)
+        for node in syntax.body(ast.parse(text))
         if getattr(node, "name", None) != "get_config"
         or any(isinstance(n, inner) for n in ast.walk(node) if n is not node)
     ]

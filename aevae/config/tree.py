@@ -8,8 +8,10 @@ columns of the tables all use these names.
 import ast
 import dataclasses
 import functools
+import hashlib
 import importlib
 import math
+import re
 import sys
 import types
 from collections.abc import Mapping
@@ -242,13 +244,15 @@ def canonical(node):
     if isinstance(node, Mapping):
         return _canonical_children(node)
     if _is_tree(node):
-        return {"class": _reference(type(node)), **_canonical_children(node)}
+        return {"class": reference(type(node)), **_canonical_children(node)}
     if callable(node):
-        return _reference(node)
+        return reference(node)
     if isinstance(node, (tuple, list)):
         return [canonical(item) for item in node]
     if isinstance(node, float) and not math.isfinite(node):
         return str(node)  # JSON has no such number
+    if hasattr(node, "__array__") and not isinstance(node, float):
+        return array(node)
     return node
 
 
@@ -256,9 +260,20 @@ def _canonical_children(node):
     return {str(name): canonical(value) for name, value in _children(node).items()}
 
 
-def _reference(thing):
-    module = "config" if thing.__module__.startswith("config_") else thing.__module__
-    return f"{module}:{thing.__qualname__}"
+def reference(thing):
+    """`module:name` of a function or class; a config file's is the same wherever the file lies."""
+    module = re.sub(r"^config_\d+(_modules)?(?=\.|$)", "config", thing.__module__ or "")
+    return f"{module}:{getattr(thing, '__qualname__', type(thing).__qualname__)}"
+
+
+def array(value):
+    """An array as text: its type, its shape and a digest of its values."""
+    try:
+        content = np.asarray(value)
+    except TypeError:  # as of random keys
+        return repr(value)
+    digest = hashlib.sha256(content.tobytes()).hexdigest()[:16]
+    return f"array {content.dtype} {list(content.shape)} {digest}"
 
 
 def facts(node, path=""):
@@ -288,3 +303,22 @@ def at_default(node, path=""):
 
 def _equal(value, default):
     return type(value) is type(default) and value == default
+
+
+def things(node, path=""):
+    """Yields (path, thing) for every function and class of a config.
+
+    A partial has the arguments that it binds by position; those by name are values of the config.
+    """
+    if isinstance(node, functools.partial):
+        yield path, functools.partial(node.func, *node.args) if node.args else node.func
+    elif _is_tree(node):
+        if path and not isinstance(node, Mapping):
+            yield path, type(node)
+    elif isinstance(node, (tuple, list)):
+        for number, item in enumerate(node):
+            yield from things(item, f"{path}.{number}")
+    elif callable(node):
+        yield path, node
+    for name, value in _children(node).items():
+        yield from things(value, f"{path}.{name}" if path else name)

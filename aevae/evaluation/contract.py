@@ -14,17 +14,15 @@ options: from those of the package's measures follow the flags and the help of
 with the defaults of its options; from Python they are arguments of `evaluate.run`.
 """
 
-import ast
-import hashlib
 import inspect
 import sys
-import textwrap
 import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aevae import InputError
+from aevae.config import fingerprint, syntax
 
 KINDS = int, float, str, list  # of options
 NO_MORE = (lambda value, facts: None, lambda value: ())  # no check, no functions
@@ -126,20 +124,15 @@ def check_options(function, given, facts):
 def code_of(function):
     """A digest of a function's code, under which its values are kept.
 
-    Of the syntax trees of the module that defines it and of the modules in the same folder that
-    it imports, directly or through one another; in a notebook or script of the function alone.
-    Comments and docstrings do not count. Where there is no source, the digest is of the bytecode.
+    Of the function with all that it calls, and of the module that defines it and the modules in
+    the same folder that it imports, directly or through one another; in a notebook or script of
+    the function alone. Comments and docstrings do not count.
     """
-    module = sys.modules.get(function.__module__)
-    try:
-        if function.__module__ == "__main__" or not hasattr(module, "__file__"):
-            texts = [textwrap.dedent(inspect.getsource(function))]
-        else:
-            texts = [inspect.getsource(part) for part in _beside(module)]
-        return _digest("\n".join(map(_without_docstrings, texts)))
-    except (OSError, TypeError, SyntaxError):
-        code = function.__code__
-        return _digest(repr((code.co_code, code.co_consts, code.co_names)))
+    own, module = fingerprint.of(function).digest, sys.modules.get(function.__module__)
+    if function.__module__ == "__main__" or not hasattr(module, "__file__"):
+        return own
+    texts = [inspect.getsource(part) for part in _beside(module)]
+    return syntax.digest(" ".join([own, *map(syntax.of_text, texts)]))
 
 
 def _beside(module):
@@ -155,19 +148,6 @@ def _beside(module):
             if file and Path(file).parent == folder and other.__name__ not in found:
                 open_ones.append(other)
     return [found[name] for name in sorted(found)]
-
-
-def _without_docstrings(text):
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        kinds = ast.Module, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
-        if isinstance(node, kinds) and ast.get_docstring(node) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
-
-
-def _digest(text):
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 # Checks of options

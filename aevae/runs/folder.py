@@ -6,13 +6,13 @@ import os
 from pathlib import Path
 
 from aevae import InputError, __version__, config, data
-from aevae.runs import checkpoints, history, record, trained
+from aevae.runs import checkpoints, code, history, record, trained
 from aevae.runs.progress import say
 from aevae.runs.reports import Reports, check_columns
 from aevae.system import files, machine
 from aevae.training.trained_run import EXAMPLES
 
-HARMLESS = (".lock", "config.json.partial", "config.py", "config.py.partial")
+HARMLESS = (".lock", "config.json.partial", "config", "config.py", "config.py.partial")
 
 
 class Folder:
@@ -25,7 +25,7 @@ class Folder:
     def __init__(self, workdir, fresh=False):
         self.path, self._fresh, self._lock = Path(workdir), fresh, None
         self._record = {"format": record.FORMAT, "aevae": __version__}
-        self._record |= {"sweeps": [], "groups": []}
+        self._record |= {"sweeps": [], "groups": [], "code": {}}
         if (self.path / "config.json").is_file():
             if not fresh:
                 record.read(self.path)  # before anything is touched
@@ -42,26 +42,34 @@ class Folder:
         if self._lock:
             self._lock.close()
 
-    def join(self, base, source, overrides, grid):
+    def join(self, base, source, overrides, grid, accept=False):
         """Adds the runs that a command asks for to those of the folder.
 
-        `source` is its config file's text and what was named of it; (None, None) for a Config.
+        `source` is its config file's `Source` and what was named of it; (None, None) for a Config.
+        `accept`: code that is not a method's own may have changed, and config.json says so.
         """
-        text, part = source
+        source, part = source
+        text = source and source.text
         runs = config.settle(base, overrides, grid)
         indices, before = self._record["groups"], []
         self._texts, changed = {}, True
+        now = code.of(runs, source)
+        self._unsaid = now.bytecode
         if indices:
+            known = code.Code(**self._record["code"])
+            self._unsaid = sorted({*now.bytecode}.difference(known.bytecode))
             try:
                 self._check_code(base, text)
+                known = known.join(now, accept)
                 before = record.declared(self.path, base if text is None else None)
+                now = known.join(code.of(before, source, now))
                 runs = config.join(before, runs, config.grid_paths(base, grid))
             except InputError as error:
                 raise InputError(f"{self.path} holds other runs: {error}") from None
             changed = [*map(config.identity, runs)] != [*map(config.identity, before)]
         if changed:
             explicit = base.grid if text is None and grid is None else grid
-            sweep = {"file": text and self._file_of(text)}
+            sweep = {"file": source and self._file_of(source)}
             sweep |= {"part": part} if part else {}
             sweep |= {"overrides": config.canonical(overrides or {})}
             sweep |= {"grid": config.canonical(explicit if text else explicit or {})}
@@ -81,6 +89,7 @@ class Folder:
         self._record |= {
             "columns": ["run", *paths],
             "config": config.canonical(runs[0]),
+            "code": now._asdict(),
         }
         self.groups = history.grouped(runs, indices, paths)
         self.histories = {}
@@ -120,15 +129,25 @@ class Folder:
             raise InputError(f"{name} in it is damaged or missing") from None
         return text
 
-    def _file_of(self, text):
-        """The name under which the folder keeps a config file: one that it has, or a new one."""
+    def _file_of(self, source):
+        """The name under which the folder keeps a config file: one that it has, or a new one.
+
+        The user's modules that it imports are in a folder of that name without `.py`.
+        """
         names = dict.fromkeys(sweep["file"] for sweep in self._record["sweeps"])
         for name in names:
-            if self._known_text(name) == text:
+            if (self._known_text(name), self._known_modules(name)) == source[:2]:
                 return name
         name = f"config.{len(names)}.py" if names else "config.py"
-        self._texts[name] = text
+        self._texts[name] = source.text
+        for module, text in source.texts.items():
+            self._texts[f"{name.removesuffix('.py')}/{module}"] = text
         return name
+
+    def _known_modules(self, name):
+        folder = self.path / name.removesuffix(".py")
+        found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*.py")}
+        return {module: path.read_text() for module, path in found.items()}
 
     def finished(self, group):
         """Whether there is nothing left to do for a group."""
@@ -160,7 +179,14 @@ class Folder:
             if (self.path / "config.json").exists():
                 raise InputError(f"another process has just begun in {self.path}")
         for name, text in self._texts.items():
+            with files.writing(self.path):
+                (self.path / name).parent.mkdir(parents=True, exist_ok=True)
             files.replace_text(self.path / name, text)
+        if self._unsaid:
+            say(
+                f"the source of {', '.join(self._unsaid)} cannot be had: bytecode is compared "
+                "instead, which another version of Python may change"
+            )
         files.write_json(self.path / "config.json", self._record)
         self._add_environment(sets)
         self.report(metrics, held_out_metrics)
@@ -204,6 +230,12 @@ class Folder:
         }
         if now not in known:
             files.write_json(path, [*known, now])
+
+    def end(self, accept):
+        """Writes what a command without anything to do leaves: the tables, and accepted code."""
+        if accept:
+            files.write_json(self.path / "config.json", self._record)
+        self.report()
 
     def report(self, metrics=(), held_out_metrics=()):
         """Writes anew every table that differs from the histories."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aevae import InputError, __version__, config
 
-FORMAT = 2  # of config.json, and of what a folder's checkpoints hold
+FORMAT = 3  # of config.json, and of what a folder's checkpoints hold
 
 
 def read(workdir):

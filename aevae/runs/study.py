@@ -47,6 +47,7 @@ def run(
     interval=INTERVAL,
     fresh=False,
     memory=None,
+    code=None,
 ):
     """Trains every run of a grid into the folder `workdir`, or resumes it; an `Outcome`.
 
@@ -66,6 +67,8 @@ def run(
         else as `populate` decides.
       interval: seconds between checkpoints. SIGTERM and Ctrl-C make one, too.
       fresh: start over; a run folder that is there is renamed.
+      code: "accept" goes on where the package's code, or that of the user's modules, is not what the
+        folder was trained with; config.json records it. A method's own code may not change.
       memory: bytes of each device's memory that data may take, by default half of it. Training data
         that do not fit are fed window by window; no bit depends on it.
     Raises:
@@ -91,12 +94,14 @@ def run(
         raise InputError(f"memory for data must be above 0 bytes, not {memory}")
     if not 0 <= interval < math.inf:
         raise InputError(f"interval must be 0 seconds or more, not {interval}")
-    text = part = None
+    if code not in (None, "accept"):
+        raise InputError(f'code must be "accept" or left out, not {code!r}')
+    source = part = None
     if not isinstance(base, config.Config):
         file, part = config.split(base)
-        base, text = config.load(base), file.read_text()
+        base, source = config.load(base), config.sources.of(file)
     with Folder(workdir, fresh) as folder:
-        folder.join(base, (text, part), overrides, grid)
+        folder.join(base, (source, part), overrides, grid, code)
         tasks = _tasks(folder, dataset, data_dir, memory)
         for line in dict.fromkeys(line for t in tasks for line in t.checked.warnings):
             say(line)
@@ -109,7 +114,7 @@ def run(
             how = chunk, interval, memory
             _train_all(tasks, folder, how, Signals(again))
         else:
-            folder.report()
+            folder.end(code)
             say(f"{workdir} is finished: nothing to do")
         return Outcome(tables.results(workdir), len(tasks))
 

@@ -1,0 +1,240 @@
+"""A fingerprint changes with what is computed, and with nothing else."""
+
+import functools
+import importlib
+import itertools
+import json
+import linecache
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from aevae import InputError, config, objectives
+from aevae.config import fingerprint, sources, syntax
+
+ROOT = Path(__file__).parents[2]
+cells = itertools.count()
+
+
+def cell(text, space=None, source=True):
+    """What a notebook's cell leaves: its namespace, with the source where IPython keeps it."""
+    text = textwrap.dedent(text)
+    name = f"<cell-{next(cells)}>" if source else "<string>"
+    if source:
+        linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+    space = {"__name__": "__main__"} if space is None else space
+    exec(compile(text, name, "exec"), space)  # noqa: S102
+    return space
+
+
+def of(text, name="f", source=True):
+    return fingerprint.of(cell(text, source=source)[name]).digest
+
+
+CHANGES = {  # {what changes: (before, after)}, each of `f`
+    "its body": ("def f(x): return x", "def f(x): return 2 * x"),
+    "a default": ("def f(x, k=1): return k", "def f(x, k=2): return k"),
+    "a default that is a name": (
+        "K = 1\ndef f(x, *, k=K): return k",
+        "K = 2\ndef f(x, *, k=K): return k",
+    ),
+    "a helper": (
+        "def g(x): return x\ndef f(x): return g(x)",
+        "def g(x): return -x\ndef f(x): return g(x)",
+    ),
+    "a helper's helper": (
+        "def h(x): return x\ndef g(x): return h(x)\ndef f(x): return g(x)",
+        "def h(x): return -x\ndef g(x): return h(x)\ndef f(x): return g(x)",
+    ),
+    "a constant": ("K = 1\ndef f(x): return K", "K = 2\ndef f(x): return K"),
+    "an array": (
+        "import numpy as np\nK = np.arange(9)\ndef f(x): return K",
+        "import numpy as np\nK = np.arange(9) * 2\ndef f(x): return K",
+    ),
+    "a closed-over value": (
+        "def make(k):\n    return lambda x: k * x\nf = make(1)",
+        "def make(k):\n    return lambda x: k * x\nf = make(2)",
+    ),
+    "a closed-over function": (
+        "def make(k):\n    return lambda x: k(x)\nf = make(abs)",
+        "def make(k):\n    return lambda x: k(x)\nf = make(len)",
+    ),
+    "an argument of a partial": (
+        "import functools\nf = functools.partial(pow, 2)",
+        "import functools\nf = functools.partial(pow, 3)",
+    ),
+    "what a jitted function runs": (
+        "import jax\n@jax.jit\ndef f(x): return x",
+        "import jax\n@jax.jit\ndef f(x): return -x",
+    ),
+    "what installed code closes over": (
+        "import optax\nK = optax.adam(1.0)\ndef f(hp): return K",
+        "import optax\nK = optax.adam(2.0)\ndef f(hp): return K",
+    ),
+    "which module a name is": (
+        "import numpy as n\ndef f(x): return n.sum(x)",
+        "import jax.numpy as n\ndef f(x): return n.sum(x)",
+    ),
+    "a method": (
+        "class f:\n    def g(self): return 1",
+        "class f:\n    def g(self): return 2",
+    ),
+    "a method of a base": (
+        "class B:\n    def g(self): return 1\nclass f(B): pass",
+        "class B:\n    def g(self): return 2\nclass f(B): pass",
+    ),
+    "a field of an object": (
+        "class C:\n    def __init__(self, k): self.k = k\nK = C(1)\ndef f(): return K",
+        "class C:\n    def __init__(self, k): self.k = k\nK = C(2)\ndef f(): return K",
+    ),
+    "a decorator": (
+        "def d(f): return lambda x: f(x)\n@d\ndef f(x): return x",
+        "def d(f): return lambda x: -f(x)\n@d\ndef f(x): return x",
+    ),
+    "a network": (
+        """
+        from flax import linen as nn
+        class f(nn.Module):
+            @nn.compact
+            def __call__(self, x): return nn.Dense(3)(x)
+        """,
+        """
+        from flax import linen as nn
+        class f(nn.Module):
+            @nn.compact
+            def __call__(self, x): return nn.Dense(4)(x)
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize("what", CHANGES)
+def test_what_changes_a_value_changes_the_fingerprint(what):
+    before, after = CHANGES[what]
+    assert of(before) == of(before), "another time is another fingerprint"
+    assert of(before) != of(after)
+
+
+SAME = {
+    "comments, layout and docstrings": (
+        "def f(x):\n    return g(x,\n      1)\ndef g(x, y): return x",
+        'def f(x):\n    """Doc."""\n    # why\n    return g(x, 1)\ndef g(x, y): return x',
+    ),
+    "what it does not read": ("K = 1\ndef f(x): return x", "K = 2\ndef f(x): return x"),
+    "a local of a global's name": (
+        "def g(): return 1\ndef f(g): return g",
+        "def g(): return 2\ndef f(g): return g",
+    ),
+    "a class's docstring": (
+        "class f:\n    def g(self): return 1",
+        'class f:\n    """Doc."""\n    def g(self):\n        "Doc."\n        return 1',
+    ),
+}
+
+
+@pytest.mark.parametrize("what", SAME)
+def test_what_changes_no_value_does_not(what):
+    before, after = SAME[what]
+    assert of(before) == of(after)
+
+
+def test_recursion_ends():
+    assert of("def f(x): return g(x)\ndef g(x): return f(x)")
+
+
+def test_without_source_bytecode_is_compared_and_that_is_told():
+    one, two = (f"K = 1\ndef f(x): return K + {n}" for n in (1, 2))
+    assert of(one, source=False) == of(one, source=False) != of(two, source=False)
+    assert of(one, source=False) != of(one.replace("K = 1", "K = 2"), source=False)
+    found = fingerprint.of(cell(one, source=False)["f"])
+    assert found.bytecode == ("__main__:f",)
+    assert fingerprint.of(objectives.beta_vae).bytecode == ()
+
+
+def test_only_what_an_objective_calls_counts(tmp_path):
+    """Of the package's own file of objectives, edited."""
+    text = (ROOT / "aevae" / "objectives.py").read_text()
+    path = tmp_path / "mine.py"
+
+    def edited(before, after):
+        assert text.count(before) == 1
+        path.write_text(text.replace(before, after))
+        module = sources.execute(path, path.read_text()).module
+        return {n: fingerprint.of(getattr(module, n)) for n in ("beta_vae", "iwae")}
+
+    same = edited("Sets each value to 0 or 1", "Sets a value to 0 or 1")
+    assert edited("level * jax.random", "2 * level * jax.random") == same
+    helper = edited('"elbo": -(distortion + rate)', '"elbo": -distortion - rate')
+    assert helper["beta_vae"] != same["beta_vae"]
+
+
+def test_a_module_that_is_imported_when_called_counts(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    found = []
+    for factor in (1, 2):
+        (tmp_path / "later_part.py").write_text(f"def g(x):\n    return {factor} * x\n")
+        sys.modules.pop("later_part", None)
+        importlib.invalidate_caches()
+        found.append(of("def f(x):\n    from later_part import g\n    return g(x)"))
+        found.append(of("import later_part as p\ndef f(x): return p.g(x)"))
+    sys.modules.pop("later_part")
+    assert found[0] != found[2] and found[1] != found[3]
+
+
+def test_code_that_is_not_what_is_on_the_disk_is_refused(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    path = tmp_path / "stale_part.py"
+    path.write_text("def f(x):\n    return x\n")
+    part = importlib.import_module("stale_part")
+    before = fingerprint.of(part.f)
+    path.write_text("# A line above.\n\n\ndef f(x):\n    return x\n")
+    assert fingerprint.of(part.f) == before
+    path.write_text("def f(x):\n    return 2 * x\n")
+    with pytest.raises(InputError, match="stale_part.py has changed since it was"):
+        fingerprint.of(part.f)
+    sys.modules.pop("stale_part")
+
+
+def test_the_parts_of_a_config_are_named():
+    noise = functools.partial(objectives.denoising, noise=objectives.masking_noise)
+    base = config.replace(config.load("configs/digits.py"), "objective", noise)
+    found = fingerprint.of_configs([base])
+    assert {
+        "objective aevae.objectives:denoising",
+        "objective.noise aevae.objectives:masking_noise",
+        "model aevae.models.vae:VAE",
+        "model.encoder aevae.networks:MLPEncoder",
+    } <= found.keys()
+
+
+def test_arrays_and_objects_in_a_config_have_a_text():
+    def weighted(model, params, batch, key, hp, *, weights):
+        raise NotImplementedError
+
+    text = [
+        json.dumps(config.canonical(functools.partial(weighted, weights=weights)))
+        for weights in (np.ones(3), np.ones(3), np.zeros(3), jax.random.key(0))
+    ]
+    assert text[0] == text[1] and len(set(text)) == 3
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("other", ["python3.11", "python3.12"])
+def test_every_python_finds_the_same(other):
+    """The package's modules are digested alike by whichever of them is here."""
+    if shutil.which(other) is None:
+        pytest.skip(f"there is no {other}")
+    program = (ROOT / "aevae/config/syntax.py").read_text()
+    program = program.replace("from aevae import InputError", "")
+    program += "\nfor p in sys.argv[1:]: print(of_text(open(p).read()))"
+    files = sorted(map(str, (ROOT / "aevae").rglob("*.py")))
+    done = subprocess.run(
+        [other, "-c", program, *files], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == [syntax.of_text(Path(f).read_text()) for f in files]
