@@ -152,13 +152,17 @@ def compare(before, after, renamed=()):
     return lines, different
 
 
+def _which(row):
+    return [int(row.get(name) or 0) for name in ("run", "epoch")]
+
+
 def _compare_tables(before, after, renamed):
     rows = []
     for path in (before, after):
         if not path.exists():
             return [f"{before.name}: on one side alone"], 1
         with path.open(newline="") as file:
-            rows.append(list(csv.DictReader(file)))
+            rows.append(sorted(csv.DictReader(file), key=_which))  # in any order
     if len(rows[0]) != len(rows[1]):
         return [f"{before.name}: {len(rows[0])} rows, and {len(rows[1])}"], 1
     columns = [list(r[0]) if r else [] for r in rows]
