@@ -60,8 +60,8 @@ def _base(workdir, sweep, base):
     defaults = tuple(config.at_default(base))
     for name, old, new in config.differences(sweep["base"], now, (), defaults):
         raise InputError(
-            f"{workdir} was trained from another Config: its {name} was {old}, and that of base "
-            f"is {new}"
+            f"{name} of the Config of {workdir} was {old}, and now is {new}: what changes goes into "
+            "overrides or the grid"
         )
     return base
 

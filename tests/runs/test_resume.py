@@ -395,9 +395,7 @@ def test_a_folder_of_a_config_guards_itself_too(tmp_path):
     asked = {"overrides": SMALL | {"latent": 2}}
     assert study.run(base, tmp_path / "run", **asked).groups == 1
     other = config.replace(base, "hparams", {"beta": 1.0, "lr": 0.01})
-    says = (
-        "lr of its Config was 0.003, and now is 0.01: what changes goes into overrides"
-    )
+    says = "lr of the Config of .* was 0.003, and now is 0.01: what changes goes into"
     with pytest.raises(InputError, match=says):
         study.run(other, tmp_path / "run", **asked)
     more = dataclasses.replace(base, grid={"seed": (0, 1)})
@@ -478,7 +476,7 @@ def test_a_field_that_a_stored_config_lacks_has_its_default(tmp_path):
     assert study.run(base, tmp_path / "run", **asked).groups == 0
     stored["epochs"] = 1
     path.write_text(json.dumps(declared))
-    with pytest.raises(InputError, match="epochs of its Config was 1, and now is 200"):
+    with pytest.raises(InputError, match="epochs of the Config of .* was 1, and"):
         study.run(base, tmp_path / "run", **asked)
 
 
