@@ -229,7 +229,10 @@ def plain(value):
         return list(value)
     if not hasattr(value, "__array__") or isinstance(value, type):
         return value
-    value = np.asarray(value)[()]
+    try:
+        value = np.asarray(value)[()]
+    except TypeError:  # as of random keys
+        return value
     if value.ndim:
         return [plain(item) for item in value]
     return value.item() if value.dtype.kind in "biuU" else float(str(value))
