@@ -53,7 +53,7 @@ def run(
       fresh: measure again what is known.
       dataset: the runs' data as `study.run` was given them, where the config does not name them.
       data_dir: where TFDS has prepared data sets.
-      base: the Config that the sweep was given, where it was not given a file.
+      base: the Config that the sweep was given, or a file of it, where it was not given a file.
       options: of the measures, as `k`.
     Raises:
       InputError: whatever is wrong with the input, before any work.
