@@ -41,7 +41,8 @@ def load(workdir, base=None, *, last=False, **where):
 
     What is not named must not matter: several runs that match are an error, and so is none.
     `base` is the Config that the sweep was given, or a file of it, where the folder does not keep a
-    config file; another Config is an error. Where a run keeps its best parameters, they are what is loaded, unless the `last` are asked for.
+    config file; another Config is an error. Where a run keeps its best parameters, they are what is
+    loaded, unless the `last` are asked for.
     """
     rows, names = tables.results(workdir), record.read(workdir)["columns"]
     for name in where:
