@@ -107,9 +107,9 @@ def load(
     Args:
       name: an embedded set (`digits`, `sprites`, `sprites/64x64`, `gaussian`, ...), prepared on
         first use; a set that TFDS has prepared in a folder as array_record or TFRECORD (`mnist`,
-        `emnist/letters`, your own); an .npz or .npy file; `module:Class`, a TFDS builder; an
-        array of images, or a dict of arrays as an .npz has them; or a `DataSet`, which is
-        returned unchanged.
+        `emnist/letters`, your own); the path of an .npz or .npy file; `module:Class`, a TFDS
+        builder; an array of images, or a dict of arrays as an .npz has them; or a `DataSet`, which
+        is returned unchanged.
       train, validation, test: splits in TFDS's notation, such as `train[:50000]`.
       data_dir: the folder in which sets are prepared; by default AEVAE_DATA_DIR, or else
         `~/.cache/aevae/tfds` and TFDS's own folder.

@@ -55,7 +55,7 @@ def run(
       fresh: measure again what is known.
       dataset: the runs' data as `study.run` was given them, where the config does not name them.
       data_dir: where TFDS has prepared data sets.
-      base: the Config that the sweep was given, where it was not given a file.
+      base: the Config that the sweep was given, or a file of it, where it was not given a file.
       chunk: how many runs a device evaluates at a time; by default `layout.lay_out` decides, and on
         an accelerator its memory. Another one may change the last bits.
       options: of the measures, as `k`.

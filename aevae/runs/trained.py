@@ -40,8 +40,9 @@ def load(workdir, base=None, *, last=False, **where):
     """Loads the one run of a folder whose columns are as given: `load("runs/digits", beta=4)`.
 
     What is not named must not matter: several runs that match are an error, and so is none.
-    `base` is the Config that the sweep was given, where it was not given a config file. Where a
-    run keeps its best parameters, they are what is loaded, unless the `last` are asked for.
+    `base` is the Config that the sweep was given, or a file of it, where the folder does not keep a
+    config file; another Config is an error. Where a run keeps its best parameters, they are what is
+    loaded, unless the `last` are asked for.
     """
     rows, names = tables.results(workdir), record.read(workdir)["columns"]
     for name in where:

@@ -160,7 +160,8 @@ def with_image_shape(config, dataset):
 
 def _nearest(names, known):
     """A question, where what is known has names spelled much like these."""
-    near = [m for name in names for m in difflib.get_close_matches(str(name), known, 1)]
+    pairs = [difflib.get_close_matches(str(name), known, 1, 0.7) for name in names]
+    near = [match for matches in pairs for match in matches]
     return f" (did you mean {' or '.join(near)}?)" if near else ""
 
 

@@ -226,6 +226,7 @@ def test_what_is_not_known_is_read():
         ),
         ({"bata": 1.0}, r"'beta' \(did you mean bata\?\) is neither"),
         ({"noise": 1.0}, r"'beta' is neither .*size\)$"),
+        ({"beat_1": 1.0}, "'beta' is neither"),
     ],
 )
 def test_a_run_whose_helper_is_given_a_name_that_it_does_not_read(change, says, tiny):
