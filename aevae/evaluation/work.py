@@ -168,9 +168,12 @@ class Work:
         if self._limit is None:
             return run
         inputs = carry, given, (*shared, np.int32(0), np.int32(1))
-        kept = sum(leaf.nbytes for leaf in jax.tree.leaves(inputs))
-        chunk = self.members.layout.chunk
-        room = USED * self._limit - kept
+        of_runs, of_all = (
+            sum(leaf.nbytes for leaf in jax.tree.leaves(tree))
+            for tree in (inputs[:2], shared)
+        )
+        _, devices, chunk = self.members.layout
+        room = USED * self._limit - of_all - of_runs / devices
         most = fitting(chunk, temporary(run, *inputs), room)
         if most == chunk:
             return run

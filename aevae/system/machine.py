@@ -99,11 +99,9 @@ def within_memory(advice):
     try:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in str(
-            error
-        ):
-            raise
         reason = " ".join(str(error).split())[:200]
+        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in reason:
+            raise
         raise OutOfMemory(f"out of memory ({reason}): {advice}") from error
 
 

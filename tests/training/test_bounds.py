@@ -74,6 +74,7 @@ def test_results_of_large_images_take_the_memory_of_8_draws():
     assert taken < 60e6
 
 
+@pytest.mark.retraced
 def test_turns_over_draws_change_no_draw(monkeypatch, tiny):
     """The keys are those of the draws, whatever the turns."""
     model = models.VAE(2, networks.MLPEncoder((4,)), networks.MLPDecoder((4,)))
