@@ -191,10 +191,11 @@ def by_hand(draw, weights):
     """The decomposition by loops, in float64."""
     count, latent = draw.z.shape
     log_q, log_each = np.zeros(count), np.zeros(count)
+    std = np.exp(draw.q.log_std)
     for i in range(count):
         density = np.zeros((count, latent))
         for j in range(count):
-            density[j] = log_normal(draw.z[i], draw.q.mean[j], draw.q.std[j])
+            density[j] = log_normal(draw.z[i], draw.q.mean[j], std[j])
         # Weights enter once for the joint (disvae #54: they were counted once a latent).
         log_q[i] = np.log(np.sum(weights[i] * np.exp(density.sum(1))))
         log_each[i] = sum(
