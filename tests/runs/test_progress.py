@@ -17,8 +17,8 @@ def clock(monkeypatch):
 
 
 def started(epochs=4):
-    run = SimpleNamespace(epochs=epochs, batch=10, model=SimpleNamespace(latent=2))
-    group = SimpleNamespace(runs=[run, run], number=0)
+    run = SimpleNamespace(epochs=epochs, batch=10)
+    group = SimpleNamespace(runs=[run, run], number=0, names=[{"run": 0}, {"run": 1}])
     dataset = SimpleNamespace(train={"image": np.zeros(105)})
     task = SimpleNamespace(group=group, dataset=dataset)
     shown = progress.Progress([task], SimpleNamespace(groups=[group]))
@@ -28,7 +28,7 @@ def started(epochs=4):
 
 def test_no_estimate_before_a_step_has_run(clock, capsys):
     shown = started()
-    assert capsys.readouterr().err == "group 1/1 (latent 2): compiling\n"
+    assert capsys.readouterr().err == "group 1/1: compiling\n"
     shown.resume(Snapshot(0, 0, None, None, None))
     clock.at = 20.0
     shown.show(Snapshot(1, 0, None, None, None))

@@ -1,8 +1,10 @@
 """The summary of results."""
 
+import json
+
 import pytest
 
-from aevae.runs import tables
+from aevae.runs import record, tables
 
 
 @pytest.mark.parametrize(
@@ -21,9 +23,13 @@ def test_a_summary_says_where_the_likelihood_is_a_density(
     densities, expected, tmp_path
 ):
     columns = ["run", "beta", "seed"]
-    (tmp_path / "config.json").write_text(
-        '{"format": 2, "sweeps": [1], "groups": [1], "columns": ["run", "beta", "seed"]}'
-    )
+    declared = {
+        "format": record.FORMAT,
+        "sweeps": [1],
+        "groups": [1],
+        "columns": columns,
+    }
+    (tmp_path / "config.json").write_text(json.dumps(declared))
     rows = [
         {"run": i, "beta": i, "seed": 0, "elbo": 203.5, "density": d}
         for i, d in enumerate(densities)
