@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from aevae import InputError, config, data, models, networks, objectives, optim
-from aevae.models import distributions
+from aevae.models import likelihoods
 from aevae.training.check import check_run
 
 OBJECTIVES = {
@@ -48,7 +48,7 @@ MODELS = {
     "optimal": (models.VAE, {"likelihood": models.OptimalGaussian()}),
     "pair": (
         models.VAE,
-        {"likelihood": distributions.gaussian_pair, "outputs": 2},
+        {"likelihood": likelihoods.gaussian_pair, "outputs": 2},
     ),
 }
 PAIRS = {
@@ -157,9 +157,9 @@ def test_a_few_refusals(small):
 @pytest.mark.parametrize(
     "likelihood, outputs",
     [
-        (distributions.gaussian_pair, 1),
-        (distributions.categorical, 1),
-        (distributions.bernoulli, 2),
+        (likelihoods.gaussian_pair, 1),
+        (likelihoods.categorical, 1),
+        (likelihoods.bernoulli, 2),
     ],
 )
 def test_a_likelihood_gets_the_numbers_a_pixel_that_it_needs(

@@ -13,7 +13,7 @@ import pytest
 import scipy.stats
 
 from aevae import InputError, data, models, networks, objectives, optim
-from aevae.models import distributions
+from aevae.models import likelihoods
 from aevae.models.distributions import Normal
 from experiments.laws import gradients
 
@@ -154,7 +154,7 @@ def test_free_bits_stop_the_gradient_below_the_floor_alone():
 
 def test_free_bits_need_closed_forms():
     draw = models.Draw(
-        *[None] * 5, distributions.Bernoulli(jnp.zeros((1, 2))), None, None
+        *[None] * 5, likelihoods.Bernoulli(jnp.zeros((1, 2))), None, None
     )
     with pytest.raises(InputError, match="free bits need .* Bernoulli"):
         objectives.free_bits(draw, 0.3)

@@ -10,7 +10,7 @@ import scipy.stats
 
 from aevae import data, models, networks, objectives, optim
 from aevae.config import Config
-from aevae.models import distributions
+from aevae.models import distributions, likelihoods
 from aevae.training import bounds
 from aevae.training.step import Window, init_state, train_span
 
@@ -22,7 +22,7 @@ BOUNDS = [
 ]
 
 
-def vae(likelihood=distributions.bernoulli, latent=3, widths=(8,)):
+def vae(likelihood=likelihoods.bernoulli, latent=3, widths=(8,)):
     encoder, decoder = networks.MLPEncoder(widths), networks.MLPDecoder(widths)
     return models.VAE(latent, encoder, decoder, likelihood, shape=(4, 4, 1))
 
@@ -146,7 +146,7 @@ def test_autoencoder_is_deterministic_distortion(batch, params):
 
 
 def test_autoencoder_under_a_gaussian_is_squared_error(batch, params):
-    model = vae(distributions.gaussian)
+    model = vae(likelihoods.gaussian)
     of = compiled(objectives.autoencoder, model)
     loss, _ = of(params, batch, jax.random.key(0), HP)
     x = jax.jit(model.apply)(params, batch, None, HP).x
@@ -194,7 +194,7 @@ def test_a_linear_vae_reaches_the_likelihood_of_ppca():
             q,
             networks.MLPEncoder(()),
             networks.MLPDecoder(()),
-            distributions.gaussian,
+            likelihoods.gaussian,
             shape=(d,),
         ),
         objective=objectives.beta_vae,

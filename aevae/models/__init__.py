@@ -1,6 +1,7 @@
 """Models: the VAE and its variants, made of networks and distributions.
 
-    distributions    posteriors, priors and likelihoods, as pytrees of arrays
+    distributions    posteriors and priors, as pytrees of arrays; Gaussians
+    likelihoods      the other likelihoods, and the functions that a model takes as its own
     vae              `VAE`: its encode, prior and decode; the `Draw` that objectives are made of
     variants         models that change one of these: priors, flows, discrete codes, conditions
 
@@ -9,7 +10,7 @@ Each file imports only from those above it. The likelihoods, (decoder's output, 
 functions with parameters of their own.
 """
 
-from aevae.models.distributions import (
+from aevae.models.likelihoods import (
     bernoulli,
     categorical,
     continuous_bernoulli,

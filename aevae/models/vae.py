@@ -9,7 +9,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from aevae import InputError
-from aevae.models.distributions import LOG_STD, Normal, bernoulli, bounded, flat, kl
+from aevae.models.distributions import LOG_STD, Normal, bounded, flat, kl
+from aevae.models.likelihoods import bernoulli
 from aevae.networks import lecun_normal
 
 

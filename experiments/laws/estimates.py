@@ -11,7 +11,7 @@ import numpy as np
 from aevae import data, models, networks, objectives, optim
 from aevae.config import Config
 from aevae.evaluation import aggregate, annealing, disentanglement, likelihood, scores
-from aevae.models import distributions
+from aevae.models import likelihoods
 from aevae.models.distributions import Normal
 from experiments.laws.law import Law, above
 
@@ -21,7 +21,7 @@ SIGMA = 0.6
 def _linear(latent, pixels):
     parts = networks.MLPEncoder(()), networks.MLPDecoder(())
     return Config(
-        models.VAE(latent, *parts, distributions.gaussian, shape=(pixels,)),
+        models.VAE(latent, *parts, likelihoods.gaussian, shape=(pixels,)),
         objectives.beta_vae,
         {"beta": 1.0, "sigma": SIGMA, "lr": 1e-3},
         *(optim.adam, optim.constant, data.none),

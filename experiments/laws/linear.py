@@ -16,7 +16,7 @@ import numpy as np
 
 from aevae import data, models, networks, objectives, optim, training
 from aevae.config import Config, replace
-from aevae.models import distributions
+from aevae.models import likelihoods
 from aevae.training import bounds
 from experiments.laws.law import Law
 
@@ -166,7 +166,7 @@ def water_filling(
         _config, objective=objectives.beta_vae, steps=steps, size=len(x)
     )
     hp = {"beta": 1.0, "sigma": math.sqrt(SIGMA2)}
-    fixed = of(latent, distributions.gaussian, hp)
+    fixed = of(latent, likelihoods.gaussian, hp)
     for beta, params in zip(betas, trained(dataset, fixed, "beta", betas)):
         known = frontier(values, latent, beta, SIGMA2)
         found = exact(params, x, SIGMA2)
@@ -200,7 +200,7 @@ def reconstruction(dataset, latents=(2, 4), steps=3_000):
     for latent in latents:
         hp = {"sigma": math.sqrt(0.5)}
         config = _config(
-            *(latent, distributions.gaussian, hp),
+            *(latent, likelihoods.gaussian, hp),
             *(objectives.autoencoder, steps, len(x)),
         )
         (params,) = trained(dataset, config, "sigma", [math.sqrt(0.5)])

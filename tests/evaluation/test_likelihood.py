@@ -14,7 +14,7 @@ import scipy.stats
 from aevae import data, models, networks, objectives, optim
 from aevae.config import Config
 from aevae.evaluation import aggregate, annealing, likelihood
-from aevae.models import distributions
+from aevae.models import distributions, likelihoods
 
 KEY = functools.partial(jax.random.key, 3)
 PIXELS, LATENT, SIGMA = 5, 2, 0.6
@@ -23,7 +23,7 @@ PIXELS, LATENT, SIGMA = 5, 2, 0.6
 def linear(kind=models.VAE, latent=LATENT, **fields):
     parts = networks.MLPEncoder(()), networks.MLPDecoder(())
     return Config(
-        kind(latent, *parts, distributions.gaussian, shape=(PIXELS,), **fields),
+        kind(latent, *parts, likelihoods.gaussian, shape=(PIXELS,), **fields),
         objectives.beta_vae,
         {"beta": 1.0, "sigma": SIGMA, "lr": 1e-3},
         *(optim.adam, optim.constant, data.none),

@@ -16,7 +16,8 @@ import pytest
 
 from aevae import InputError, Interrupted, config
 from aevae.evaluation import likelihood
-from aevae.models.distributions import Bernoulli, Normal
+from aevae.models.distributions import Normal
+from aevae.models.likelihoods import Bernoulli
 from aevae.runs import tables
 from experiments import command, published, reproduce
 from experiments.laws import linear

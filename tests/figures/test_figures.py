@@ -14,7 +14,7 @@ from outside import LaplaceVAE
 
 from aevae import InputError, config, data, figures, models
 from aevae.figures import codes, contract, curves, planes, sheet, views
-from aevae.models import distributions
+from aevae.models import distributions, likelihoods
 from aevae.runs import study, tables, trained
 from experiments import command
 from experiments import figures as figures_command
@@ -377,7 +377,7 @@ def test_what_has_no_meaning_for_a_method_is_left_out(method, tmp_path, digits):
 def test_vectors_are_drawn_and_have_no_manifold(tmp_path):
     base = config.load("configs/digits.py")
     for name, value in {
-        "model.likelihood": distributions.gaussian,
+        "model.likelihood": likelihoods.gaussian,
         "model.output_bias": models.zeros,
         "hparams": {"beta": 1.0, "lr": 3e-3, "sigma": 1.0},
         "binarization": data.none,

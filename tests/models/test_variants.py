@@ -10,7 +10,7 @@ import scipy.special
 import scipy.stats
 
 from aevae import InputError, data, models, networks, objectives
-from aevae.models import distributions, variants
+from aevae.models import distributions, likelihoods, variants
 from aevae.models.distributions import Normal
 
 HP = {"beta": 1.0, "commitment": 0.25, "sigma": 0.5}
@@ -275,10 +275,10 @@ def test_a_learned_sigma_goes_to_the_errors_root_mean_square(per_pixel, batch):
 
 def test_a_decoder_may_give_more_than_one_number_a_pixel(batch):
     pair = functools.partial(begun, models.VAE, batch, output_bias=models.mean_logit)
-    made, params = pair(likelihood=distributions.gaussian_pair, outputs=2)
+    made, params = pair(likelihood=likelihoods.gaussian_pair, outputs=2)
     x = jax.jit(made.apply)(params, batch, None, HP).x
     assert x.mean.shape == (24, 4, 4, 1) == x.std.shape and (x.std > 0).all()
-    made, params = pair(likelihood=distributions.categorical, outputs=9)
+    made, params = pair(likelihood=likelihoods.categorical, outputs=9)
     x = jax.jit(made.apply)(params, batch, None, HP).x
     assert x.mean.shape == (24, 4, 4, 1) and x.levels == 9
 
@@ -298,7 +298,7 @@ def test_huge_outputs_give_finite_values_and_gradients(name, at, batch):
         "learned": models.LearnedGaussian(True),
         "optimal": models.OptimalGaussian(),
     }
-    fields = {"likelihood": likelihoods.get(name, distributions.bernoulli)}
+    fields = {"likelihood": likelihoods.get(name, likelihoods.bernoulli)}
     made, params = begun(kinds.get(name, models.VAE), batch, **fields)
     named = "log_sigma", "variance", "log_stds", "second"
 
@@ -324,7 +324,7 @@ def test_huge_outputs_give_finite_values_and_gradients(name, at, batch):
 def test_learned_sigmas_have_a_floor():
     """Without one, pixels that are constant make the density unbounded."""
     out = jnp.full((1, 3, 2), -50.0)
-    pair = functools.partial(distributions.gaussian_pair, floor=0.02)
+    pair = functools.partial(likelihoods.gaussian_pair, floor=0.02)
     own = (
         {"params": {"log_sigma": out[0]}},
         {"params": {"variance": 0 * out[:, :1, :1]}},

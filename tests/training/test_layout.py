@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from aevae import InputError, OutOfMemory, config, data, models, networks
-from aevae.models import distributions
+from aevae.models import likelihoods
 from aevae.system import machine
 from aevae.training import Trained, fit, population
 from aevae.training.check import with_image_shape
@@ -74,7 +74,7 @@ def test_training_is_at_the_declared_precision_and_evaluation_in_float32(tiny):
         2,
         networks.ConvEncoder((2, 2), (4,)),
         networks.ConvDecoder((2, 2), (4,)),
-        distributions.bernoulli,
+        likelihoods.bernoulli,
     )
     with jax.default_matmul_precision("bfloat16"):
         for declared in ("default", "high"):

@@ -9,7 +9,7 @@ import pytest
 
 from aevae import InputError, data, models, networks, objectives, optim
 from aevae.config import Config
-from aevae.models import distributions
+from aevae.models import likelihoods
 from aevae.training import bounds
 from aevae.training.check import check_run, with_image_shape
 from aevae.training.layout import lay_out
@@ -35,7 +35,7 @@ def run(name="beta_vae", *, seed=0, lr=1e-3, epochs=2, **hparams):
             3,
             networks.MLPEncoder((8,)),
             networks.MLPDecoder((8,)),
-            distributions.gaussian if gaussian else distributions.bernoulli,
+            likelihoods.gaussian if gaussian else likelihoods.bernoulli,
             models.zeros if gaussian else models.mean_logit,
         ),
         objective=objective,
