@@ -11,6 +11,7 @@ A new data set is a file, an array, or a TFDS builder: README.md says how.
 from aevae.data.binarization import (
     EVALUATION_SEED,
     PACKAGED,
+    ROUNDING,
     binarized,
     by_row,
     evaluation_key,
@@ -38,6 +39,7 @@ __all__ = [
     "EVALUATION_SEED",
     "PACKAGED",
     "PARTS",
+    "ROUNDING",
     "DataSet",
     "arrays",
     "binarized",

@@ -18,6 +18,7 @@ from aevae import InputError
 from aevae.data.sources.source import rows_at_once
 
 EVALUATION_SEED = 0
+ROUNDING = 1e-5  # of a range, by which float32 arithmetic may leave it
 ROWS = 100  # of a stored split share a stream of random bits: another number is another draw
 MAPPED = 1_000  # rows at a time, at most, under a binarization of the user's own
 
@@ -92,9 +93,10 @@ def binarized(dataset, binarization):
     if base not in PACKAGED[1:] or dataset.train["image"].dtype == np.bool_:
         return dataset
     low, high = dataset.range
-    if dataset.train["image"].dtype == np.float32 and not 0 <= low <= high <= 1:
+    is_float = dataset.train["image"].dtype == np.float32
+    if is_float and not -ROUNDING <= low <= high <= 1 + ROUNDING:
         raise InputError(
-            f"{dataset.name}: pixels from {low:g} to {high:g} lie outside [0, 1], and "
+            f"{dataset.name}: pixels from {low:.7g} to {high:.7g} lie outside [0, 1], and "
             f"binarization {base.__name__} takes probabilities: rescale them, or save gray levels "
             "from 0 to 255 as uint8"
         )

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from aevae.data import ROUNDING
 from aevae.models.distributions import FLOOR, Normal, flat, floored, per_example
 
 
@@ -170,9 +171,14 @@ class Categorical(NamedTuple):
 
 
 def within(p, x, log_p):
-    """log_p [B, ...] of pixels x, and -inf where x is outside p's support, or between its levels."""
+    """log_p [B, ...] of pixels x, and -inf where x is outside p's support, or between its levels.
+
+    The ends are wider by float32's rounding, so that what resizing or a mean has made of an image is
+    not outside.
+    """
     least, most = p.support
-    there = (x >= least) & (x <= most)
+    edge = ROUNDING * (most - least)
+    there = (x >= least - edge) & (x <= most + edge)
     if hasattr(p, "levels"):
         place = (x - least) * ((p.levels - 1) / (most - least))
         there &= abs(place - jnp.round(place)) < 1e-3

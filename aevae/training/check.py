@@ -60,14 +60,21 @@ def check_run(config, dataset):
         keys = jax.random.split(jax.random.key(0), len(rows["image"]))
         held = data.none(None, data.by_row(config.binarization, keys, rows))
         held |= {"size": rows["size"]}
-        held = bounds.terms(config, state, held, jax.random.key(0), hp)
-        x = config.model.apply(state.params, batch, None, hp).x
+        now = traced.schedule(hp, state.step)
+        held = bounds.terms(config, state, held, jax.random.key(0), now)
+        draw = config.model.apply(state.params, batch, None, now)
+        x, read = draw.x, (after.params, metrics["loss"], draw.log_px)
         seen["scales"] = hasattr(x, "std") and x.std.shape[1:] == x.mean.shape[1:]
-        return (after.params, metrics["loss"]), state.params, metrics, held, x
+        return read, state.params, metrics, held, x
 
     try:
         jaxpr, shapes = jax.make_jaxpr(one, return_shape=True)(hp)
     except Exception as error:
+        if isinstance(error, KeyError) and {*error.args[:1]} <= {*hp}:
+            raise InputError(
+                f"{names}: {error} is a hyperparameter, and was not in hp: read it as hp[{error}], "
+                "without taking it out"
+            ) from error
         if isinstance(error, KeyError):
             near = _nearest(error.args[:1], [*hp, *dataset.train])
             raise InputError(
@@ -186,10 +193,10 @@ def _check_range(dataset, binarization, x):
             if levels:
                 place = (values - least) * ((levels - 1) / (most - least))
                 between += int((abs(place - np.round(place)) > 1e-3).sum())
-        where = f"{dataset.name}, {part}: pixels"
-        if not (low >= least and high <= most):
+        where, edge = f"{dataset.name}, {part}: pixels", data.ROUNDING * (most - least)
+        if not (low >= least - edge and high <= most + edge):
             raise InputError(
-                f"{where} from {low:g} to {high:g} lie outside the {type(x).__name__} "
+                f"{where} from {low:.7g} to {high:.7g} lie outside the {type(x).__name__} "
                 f"likelihood's range, {least:g} to {most:g}"
             )
         if between:

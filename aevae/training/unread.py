@@ -1,7 +1,8 @@
 """Inputs of a traced function that nothing reads, however its code is nested.
 
 The inputs that each value depends on are followed through the equations, and through the functions
-within them. JAX's own `dce_jaxpr` would keep what a loop only passes along.
+within them. JAX's own `dce_jaxpr` would keep what a loop only passes along. The entries of an array
+are not told apart: what is stacked with what is read counts as read.
 """
 
 

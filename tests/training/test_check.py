@@ -75,3 +75,52 @@ def test_constant_pixels_are_named_where_each_has_a_scale(
         assert "3 of 16 pixels are constant, and the Normal" in line
         assert re.search(floor, line)
     assert check_run(run(likelihood, outputs), tiny).warnings == []
+
+
+def test_what_the_likelihood_alone_reads_in_evaluation_is_read(tiny):
+    """An objective of its own, whose bound and samples are those of another sigma."""
+
+    def squared(model, params, batch, key, hp):
+        x = model.apply(params, batch, key, hp).x.mean
+        return ((x - batch["image"]) ** 2).sum() / len(x), {}
+
+    base = dataclasses.replace(run(models.gaussian), objective=squared)
+    assert check_run(config.replace(base, "hparams", {"sigma": 1.0, "lr": 1.0}), tiny)
+    with pytest.raises(InputError, match="nothing reads hyperparameter beta"):
+        check_run(base, tiny)
+
+
+def test_a_hyperparameter_may_be_made_by_the_schedule(tiny):
+    def ramp(hp, step):
+        return hp | {"beta": hp["b"] * step}
+
+    base = dataclasses.replace(run(models.bernoulli), schedule=ramp)
+    assert check_run(config.replace(base, "hparams", {"b": 1.0, "lr": 1.0}), tiny)
+
+
+def test_a_hyperparameter_that_is_taken_out(tiny):
+    def taking(model, params, batch, key, hp):
+        hp.pop("beta")
+        return objectives.beta_vae(model, params, batch, key, hp)
+
+    base = dataclasses.replace(run(models.bernoulli), objective=taking)
+    with pytest.raises(InputError, match="'beta' is a hyperparameter, and was not in"):
+        check_run(base, tiny)
+
+
+@pytest.mark.parametrize(("most", "inside"), [(1 + 2e-7, True), (1.001, False)])
+@pytest.mark.parametrize("binarization", [data.none, data.stochastic])
+def test_rounding_does_not_leave_the_support(most, inside, binarization):
+    images = np.linspace(-(most - 1), most, 6 * 16, dtype=np.float32)
+    part = {"image": images.reshape(6, 4, 4, 1)}
+    dataset = data.arrays(part, part, part)
+    base = dataclasses.replace(run(models.bernoulli), binarization=binarization)
+    if inside:
+        check_run(base, data.of(base, dataset=dataset))
+        p = models.bernoulli(jnp.zeros((1, 4, 4, 1)), {})
+        assert np.isfinite(p.log_prob(part["image"])).all()
+    else:
+        with pytest.raises(
+            InputError, match="pixels from -0.001.* to 1.001 lie outside"
+        ):
+            check_run(base, data.of(base, dataset=dataset))
