@@ -29,7 +29,10 @@ MEASURES = (  # the one that takes longest last
     *(likelihood.train_likelihood, annealing.ais),
 )
 
+LACK = "what was found is kept; evaluate fewer runs at a time (--chunk)"
 
+
+@machine.within_memory(LACK)
 def run(
     workdir,
     measures=None,
@@ -221,9 +224,7 @@ def _evaluate(workdir, measure, groups, options, facts, signals, chunk):
     key = _key(workdir, measure, groups, options)
     given = works if measure.contract.across else works[0]
     try:
-        with machine.within_memory(
-            "what was found is kept; evaluate fewer runs at a time (--chunk)"
-        ):
+        with machine.within_memory(LACK):
             found = list(measure(given, **options))
     except Exception as error:
         ours = InputError, WriteError, OutOfMemory

@@ -20,6 +20,9 @@ DATA = ("dataset", "binarization")  # runs of other data do not compare
 AVERAGED = ("seed", "run")  # columns that tell runs apart and are never an axis
 
 
+@machine.within_memory(
+    "what the folder has is sound; name the figures to draw (--figures)"
+)
 @machine.at_precision
 def draw(workdir, names=None, base=None, dataset=None, data_dir=None):
     """Draws every figure that has a meaning for a run folder; returns the paths of the PNGs.

@@ -35,6 +35,10 @@ class Outcome(NamedTuple):
     groups: int
 
 
+@machine.within_memory(
+    "what was saved is sound; train fewer runs at a time (--chunk), keep less data on the devices "
+    "(--data_gb), or take a smaller batch or split"
+)
 def run(
     base,
     workdir,
@@ -147,11 +151,7 @@ def _train_all(tasks, folder, how, signals):
     try:
         with signals:
             for task in tasks:
-                with machine.within_memory(
-                    f"what {folder.path} has is sound; train fewer runs at a time (--chunk), "
-                    "keep less data on the devices (--data_gb), or take a smaller batch"
-                ):
-                    _train(task, folder, *how, progress, signals)
+                _train(task, folder, *how, progress, signals)
                 if signals.caught:
                     text = f"{folder.path} is saved; {signals.again} resumes there"
                     raise Interrupted(text, signals.caught)

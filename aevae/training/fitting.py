@@ -13,6 +13,10 @@ from aevae.training.population import populate
 from aevae.training.trained_run import EXAMPLES, Trained
 
 
+@machine.within_memory(
+    "train fewer runs at a time (chunk), keep less data on the devices (memory), or take a smaller "
+    "batch or split"
+)
 def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
     """Trains runs in memory and returns a list of `Trained`, in the order of the runs.
 
@@ -52,13 +56,9 @@ def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
         print(line, file=sys.stderr)
     for group, own, stored, checked in tasks:
         how = {"chunk": chunk, "memory": memory, "checked": checked}
-        with machine.within_memory(
-            "train fewer runs at a time (chunk), keep less data on the devices (memory), or "
-            "take a smaller batch"
-        ):
-            population = populate(own, stored, **how)
-            for number, run in zip(group, _trained(own, population, paths)):
-                found[number] = run
+        population = populate(own, stored, **how)
+        for number, run in zip(group, _trained(own, population, paths)):
+            found[number] = run
     return found
 
 

@@ -19,7 +19,8 @@ class Trained:
     what else the model reads. To build on, there are `config`, `params`, `hp` (at the last step),
     `row` (of results.csv), `history`, `examples`, the first test examples as they were evaluated,
     and `seen`, the least and the greatest pixel that the model was given: images beyond them by
-    more than half of their distance are refused, since they are on another scale.
+    more than a quarter of their distance are on another scale, and refused; and so are uint8 and
+    bool images where the scale is not that of these, 0 to 1.
     """
 
     def __init__(self, config, params, step, row, examples, history=None, seen=None):
@@ -76,7 +77,7 @@ class Trained:
                 f"images must be uint8, bool or floats, [N, {', '.join(map(str, shape))}], "
                 f"not {kind} {list(image.shape)}"
             )
-        if self.seen is not None and image.dtype.kind == "f":
+        if self.seen is not None:
             _check_scale(image, *self.seen)
         return data.none(None, batch | {"image": jnp.asarray(image)})
 
@@ -102,15 +103,22 @@ def _check_scale(image, least, most):
 
     A little beyond is none: noise, what a Gaussian generates, new rows of a table.
     """
+    way = "bring them to that scale"
+    if image.dtype.kind != "f":
+        if (least, most) == (0, 1):
+            return
+        raise InputError(
+            f"images of {image.dtype} stand for 0 to 1, and the run was trained on {least:g} to "
+            f"{most:g}: give floats on that scale"
+        )
     low, high = np.min(image, initial=np.inf), np.max(image, initial=-np.inf)
-    margin = 0.5 * (most - least)
+    margin = 0.25 * (most - least)
     if low >= least - margin and high <= most + margin:
         return
-    way = "bring them to that scale"
     if (least, most) == (0, 1):
         if low >= 0 and 100 < high <= 255:
             way = "divide by 255, or give uint8"
-        elif low >= -1 and high <= 1:
+        elif -1 <= low < -0.9 and high <= 1:
             way = "give (x + 1) / 2"
     raise InputError(
         f"images from {low:g} to {high:g} are on another scale than the run was trained on, "

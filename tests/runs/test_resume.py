@@ -253,7 +253,7 @@ def test_out_of_memory_leaves_a_folder_that_resumes(straight, tmp_path, monkeypa
     monkeypatch.setattr(population.Population, "span", full)
     monkeypatch.setattr(layout, "SPAN", 0.0)
     with pytest.raises(
-        OutOfMemory, match=r"run has is sound; .*\(--chunk\), .*--data_gb"
+        OutOfMemory, match=r"what was saved is sound; .*\(--chunk\), .*--data_gb"
     ):
         train(tmp_path / "run")
     train(tmp_path / "run")

@@ -5,8 +5,18 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
+from outside import run_of
 
-from aevae import InputError, config, data, objectives, training
+from aevae import (
+    InputError,
+    OutOfMemory,
+    config,
+    data,
+    models,
+    networks,
+    objectives,
+    training,
+)
 from aevae.evaluation import evaluate
 from aevae.runs import study, tables, trained
 from aevae.training.trained_run import seen
@@ -67,6 +77,7 @@ def test_images_on_another_scale_are_refused(fitted, folder, base, digits):
             (x, "from 0 to 255 .* 0 to 1: divide by 255, or give uint8"),
             (x / 127.5 - 1, r"from -1 to 1 .*: give \(x \+ 1\) / 2"),
             (x / 16, "from 0 to 15.9375 .*: bring them to that scale"),
+            (x / 255 - 0.5, "from -0.5 to 0.5 .*: bring them to that scale"),
             (np.full_like(x, np.nan), "from nan to nan"),
             (gray[:0], r"not uint8 \[0, 8, 8, 1\]"),
             ({"label": [0]}, "images must be uint8"),
@@ -74,8 +85,44 @@ def test_images_on_another_scale_are_refused(fitted, folder, base, digits):
         ):
             with pytest.raises(InputError, match=says):
                 run.encode(wrong)
-    same = (run.encode(images).mean for images in (gray, x / 255, x / 255 + 0.4))
+    same = (run.encode(images).mean for images in (gray, x / 255, x / 255 + 0.2))
     assert [code.shape for code in same] == [(3, 2)] * 3
+
+
+def test_memory_that_is_too_small_for_the_data_is_one_line(
+    base, folder, tmp_path, monkeypatch
+):
+    def full(*args, **kwargs):
+        raise MemoryError("Unable to allocate 562. MiB")
+
+    monkeypatch.setattr(data, "of", full)
+    for entry, way in (
+        (lambda: training.fit(base), "or take a smaller batch or split"),
+        (lambda: study.run(base, tmp_path / "new"), "what was saved is sound"),
+        (lambda: evaluate.run(folder, base=base), "what was found is kept"),
+    ):
+        with pytest.raises(OutOfMemory, match=f"562. MiB.: .*{way}"):
+            entry()
+
+
+def test_gray_levels_are_not_a_scale_of_floats():
+    """A run trained on -1 to 1 took them for 0 to 1, and gave other codes."""
+    x = np.linspace(-1, 1, 32, dtype=np.float32).reshape(8, 2, 2, 1)
+    model = models.VAE(
+        2, networks.MLPEncoder((4,)), networks.MLPDecoder((4,)), models.gaussian
+    )
+    run = run_of(
+        model,
+        objectives.beta_vae,
+        {"beta": 1.0, "sigma": 1.0},
+        batch=4,
+        binarization=data.none,
+    )
+    (run,) = training.fit(run, x)
+    assert run.seen == (-1, 1) and run.encode(x).mean.shape == (8, 2)
+    for kind in (np.uint8, bool):
+        with pytest.raises(InputError, match="stand for 0 to 1, .* trained on -1 to 1"):
+            run.encode(np.ones(x.shape, kind))
 
 
 @pytest.mark.parametrize(
