@@ -5,10 +5,10 @@ pixel at the edge of a shape is 1 with a probability equal to the share that the
 
     python -m experiments.sweep --config=configs/sprites.py
 
-Measured on two cores of an Intel Xeon, Python 3.11, jax 0.10.2, flax 0.12.8, mean of seeds 0 and
-1, 20 epochs: for beta = 1, 2, 4 test ELBOs at beta = 1 of -39.60, -40.39, -46.32 nats, rates of
-14.2, 10.2, 7.0, and 8, 6.5, 4 active latents; 143 s of training, compilation included. The set is
-prepared in 13 s the first time.
+Measured on two cores of an AMD EPYC (seconds: of an Intel Xeon), Python 3.11, jax 0.10.2, flax
+0.12.8, mean of seeds 0 and 1, 20 epochs: for beta = 1, 2, 4 test ELBOs at beta = 1 of -39.56,
+-40.29, -46.50 nats, rates of 14.3, 10.1, 7.0, and 8, 6.5, 4 active latents; 143 s of training,
+compilation included. The set is prepared in 13 s the first time.
 """
 
 from aevae import config, data, models, networks, objectives, optim
