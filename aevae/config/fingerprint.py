@@ -36,6 +36,7 @@ PLAIN = (int, float, complex, str, bytes, bool, type(None), type(...))
 CONTAINERS = (Mapping, set, frozenset, tuple, list, collections.deque)
 MUTABLE = (MutableMapping, MutableSequence, MutableSet)
 GETTERS = (operator.attrgetter, operator.itemgetter, operator.methodcaller, slice)
+SPACES = (types.SimpleNamespace, functools.partialmethod)
 INITIAL = ("__init__", "__new__", "__post_init__", "__setstate__", "setup")
 # Fields that Flax adds.
 FLAX = ("parent", "name", "scope", "_state", "_parent_ref")
@@ -140,7 +141,8 @@ class _Walk:
         if ours(kind.__module__) and not isinstance(value, CONTAINERS):
             return self.later(f"{reference(kind)}()", value)
         if _is_array(value):
-            return array(value)
+            objects = getattr(value.dtype, "kind", None) == "O"
+            return f"objects {self.text(value.tolist())}" if objects else array(value)
         if isinstance(value, CONTAINERS):
             if id(value) in self.inside:
                 return "..."
@@ -155,10 +157,10 @@ class _Walk:
         if hasattr(value, "__wrapped__"):  # as by jax.jit, jax.custom_vjp
             parts = [getattr(value, name, None) for name in WRAPPED]
             return self.known(value) or f"{kind.__name__} {self.text(parts)}"
-        inner = getattr(value, "__dict__", {}).values()  # as of numpy.vectorize
-        inner = [v for v in inner if isinstance(v, types.FunctionType)]
+        inner = self.shown(value)
         held = getattr(value, "__self__", None)  # as of {...}.get
-        if isinstance(held, CONTAINERS) and value.__name__ not in syntax.CHANGING:
+        held_is_data = isinstance(held, CONTAINERS) or _is_array(held)
+        if held_is_data and value.__name__ not in syntax.CHANGING:
             inner.append(held)
         if callable(value) and hasattr(value, "__name__"):
             shown = f"{getattr(value, '__module__', None)}.{value.__name__}"
@@ -167,6 +169,23 @@ class _Walk:
         else:
             shown = re.sub(r" at 0x[0-9A-Fa-f]+", "", repr(value))
         return f"{reference(kind)} {shown} {self.text(inner) if inner else ''}"
+
+    def shown(self, value):
+        """The public data of an object of an installed class, and functions of the user's."""
+        if id(value) in self.inside:
+            return []
+        self.inside.append(id(value))
+        python = type(value).__module__.partition(".")[0] in STDLIB
+        hidden = python and not isinstance(value, SPACES)
+        found = [
+            f"{name} {self.text(item)}"
+            for name, item in sorted(getattr(value, "__dict__", {}).items())
+            if isinstance(item, types.FunctionType)
+            or not (hidden or name[:1] == "_" or name in FLAX)
+            and (isinstance(item, (*PLAIN, *CONTAINERS, *SPACES)) or _is_array(item))
+        ]
+        self.inside.pop()
+        return found
 
     def container(self, value):
         if isinstance(value, Mapping):
@@ -226,7 +245,7 @@ class _Walk:
         if any((owner, name, False) in self.state for owner in owners):
             return False
         changed = any((owner, name, True) in self.state for owner in owners)
-        return not (changed and isinstance(value, MUTABLE))
+        return not (changed and _is_mutable(value))
 
     def note(self, thing, changes, cells, names, space):
         """Adds what a function changes to `changed`."""
@@ -248,7 +267,7 @@ class _Walk:
             elif rest:
                 last = functools.reduce(lambda v, n: getattr(v, n, None), rest, value)
                 code_ = isinstance(value, (types.FunctionType, types.ModuleType))
-                if code_ or (method and not isinstance(last, MUTABLE)):
+                if code_ or (method and not _is_mutable(last)):
                     continue
                 method = False
             self.changed.add((owner, name, method))
@@ -339,6 +358,13 @@ def _is_own(value):
     value = getattr(value, "func", value)  # of a partial
     kind = value if isinstance(value, (types.FunctionType, type)) else type(value)
     return callable(value) and ours(kind.__module__)
+
+
+def _is_mutable(value):
+    """Whether a method as `update` may change a value: a container, an object not of the user's."""
+    fixed = (*PLAIN, *CODE, tuple, type, types.ModuleType)
+    other = not (isinstance(value, fixed) or _is_array(value) or _is_own(value))
+    return isinstance(value, MUTABLE) or (other and not ours(type(value).__module__))
 
 
 def _is_enum(thing):

@@ -125,6 +125,26 @@ CHANGES = {  # {what changes: (before, after)}, each of `f`
         "import optax\nK = optax.sgd(1.0)\ndef f(g, s): return K.update(g, s)",
         "import optax\nK = optax.sgd(2.0)\ndef f(g, s): return K.update(g, s)",
     ),
+    "a namespace": (
+        "import types\nK = types.SimpleNamespace(k=1)\ndef f(): K",
+        "import types\nK = types.SimpleNamespace(k=2)\ndef f(): K",
+    ),
+    "an array in an installed object": (
+        "import scipy.sparse as s\nK = s.csr_matrix([[1]])\ndef f(x): return K @ x",
+        "import scipy.sparse as s\nK = s.csr_matrix([[2]])\ndef f(x): return K @ x",
+    ),
+    "an argument of a distribution": (
+        "import scipy.stats as s\nK = s.norm(0, 1)\ndef f(x): return K.pdf(x)",
+        "import scipy.stats as s\nK = s.norm(0, 2)\ndef f(x): return K.pdf(x)",
+    ),
+    "a long polynomial": (
+        "import numpy as np\nK = np.polynomial.Polynomial(range(2000))\ndef f(): return K",
+        "import numpy as np\nK = np.polynomial.Polynomial([*range(1999), 1])\ndef f(): return K",
+    ),
+    "an array of objects": (
+        "import numpy as np\nK = np.array([1, 'a'], object)\ndef f(): return K",
+        "import numpy as np\nK = np.array([2, 'a'], object)\ndef f(): return K",
+    ),
     "a decorator": (
         "def d(f): return lambda x: f(x)\n@d\ndef f(x): return x",
         "def d(f): return lambda x: -f(x)\n@d\ndef f(x): return x",
@@ -228,6 +248,13 @@ STATE = {  # what a call of `f` changes, and no edit has
                 return k
         K = C()
         def f(): return K[len(K)]
+        """,
+    "a generator": "import numpy as np\nK = np.random.default_rng(0)\ndef f(): K.normal()",
+    "a logger": "import logging\nK = logging.getLogger('x')\ndef f(): K.setLevel(K.level + 1)",
+    "an installed object": """
+        import scipy.sparse, scipy.stats
+        K, N = scipy.sparse.csr_matrix([[1.0]]), scipy.stats.norm(0, 1)
+        def f(): return (K @ K).sum() + N.pdf(0) + N.rvs()
         """,
     "os.environ": "from os import environ as e\ndef f(): e['AEVAE_X'] = e.get('AEVAE_X', '') + 'x'",
 }
