@@ -151,9 +151,9 @@ class _Walk:
                 self.container(value) if self.kept(_classes(value), "", value) else []
             )
             if ours(kind.__module__):
-                found.append(self.attributes(value))
+                found.append(self.text(self.attributes(value)))
             self.inside.pop()
-            return f"{self.text(kind)} {found}"
+            return f"{self.text(kind)} [{', '.join(found)}]"
         if hasattr(value, "__wrapped__"):  # as by jax.jit, jax.custom_vjp
             parts = [getattr(value, name, None) for name in WRAPPED]
             return self.known(value) or f"{kind.__name__} {self.text(parts)}"
@@ -182,6 +182,7 @@ class _Walk:
             for name, item in sorted(getattr(value, "__dict__", {}).items())
             if isinstance(item, types.FunctionType)
             or not (hidden or name[:1] == "_" or name in FLAX)
+            and not _is_cached(type(value), name)
             and (isinstance(item, (*PLAIN, *CONTAINERS, *SPACES)) or _is_array(item))
         ]
         self.inside.pop()
@@ -235,8 +236,7 @@ class _Walk:
         found = {}
         for name in sorted({*names}.difference(FLAX, ("__dict__", "__weakref__"))):
             value = getattr(thing, name, None)
-            made = isinstance(getattr(kind, name, None), functools.cached_property)
-            if not made and self.kept(_classes(thing), name, value):
+            if not _is_cached(kind, name) and self.kept(_classes(thing), name, value):
                 found[name] = value
         return found
 
@@ -365,6 +365,10 @@ def _is_mutable(value):
     fixed = (*PLAIN, *CODE, tuple, type, types.ModuleType)
     other = not (isinstance(value, fixed) or _is_array(value) or _is_own(value))
     return isinstance(value, MUTABLE) or (other and not ours(type(value).__module__))
+
+
+def _is_cached(kind, name):
+    return isinstance(getattr(kind, name, None), functools.cached_property)
 
 
 def _is_enum(thing):
