@@ -233,7 +233,7 @@ def load(path, part=None):
         config = module.get_config(*([part] if part else []))
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise InputError(f"config file {path} fails with {reason}") from error
     if not isinstance(config, Config):

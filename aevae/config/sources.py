@@ -1,8 +1,8 @@
 """Config files and the user's modules that they import, executed under names of their own.
 
-A module is looked for in the folder that has the name of the config file without its ending (as
-in a run folder: `config/` beside `config.py`), beside the file, and then where Python looks. What
-is installed is imported as ever. What is the user's is read, so that a run folder can keep it, and
+Python's own modules aside, one is looked for in the folder that has the name of the config file
+without its ending (as in a run folder: `config/` beside `config.py`), beside the file, and then
+where Python looks, once the file has extended `sys.path`. What is installed is imported as ever. What is the user's is read, so that a run folder can keep it, and
 is a module of this config alone: two folders may each have a `model.py`.
 """
 
@@ -39,9 +39,27 @@ def execute(path, text):
     known = _known.get(path)
     if known and known.text == text and _unchanged(known):
         return known
-    places = [path.with_suffix(""), path.parent]
+    found, source = _modules(path, text), None
+    while source is None or source.paths != found[0]:  # again: it has changed sys.path
+        before = set(sys.modules)
+        source = _executed(path, text, *found)
+        found = _modules(path, text)
+        for name in set(sys.modules) - before:  # imported as what is installed
+            if name.partition(".")[0] in {_top(file) for file in found[0]}:
+                del sys.modules[name]
+    _known[path] = source
+    return source
+
+
+def _modules(path, text):
+    """The user's modules of a config file: ({name: path}, {name: text})."""
     paths, texts = {}, {}
+    places = [path.with_suffix(""), path.parent]
     _collect(ast.parse(text, str(path)), "", places, paths, texts)
+    return paths, texts
+
+
+def _executed(path, text, paths, texts):
     name = f"config_{next(_numbers)}"
     finder = _Finder(f"{name}_modules", paths, texts)
     if paths:
@@ -50,8 +68,7 @@ def execute(path, text):
     module.__file__ = str(path)
     sys.modules[name] = module  # where Flax looks up annotations
     _run(module, text, path, finder)
-    _known[path] = source = Source(text, texts, paths, module)
-    return source
+    return Source(text, texts, paths, module)
 
 
 def of(path):
@@ -78,7 +95,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def __init__(self, root, paths, texts):
         self.root, self.paths, self.texts = root, paths, texts
-        self.names = {Path(name).with_suffix("").parts[0] for name in texts}
+        self.names = set(map(_top, texts))
 
     def find(self, name, space=None, local=None, wanted=(), level=0):
         """`__import__` of the config file and of its modules."""
@@ -115,6 +132,10 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             _run(module, self.texts[file], self.paths[file], self)
 
 
+def _top(file):
+    return Path(file).with_suffix("").parts[0]
+
+
 def _collect(tree, package, places, paths, texts):
     """Reads the user's modules that a syntax tree imports, and those that they import."""
     for name in _imports(tree, package):
@@ -148,7 +169,7 @@ def _imports(tree, package):
 def _file(own, places):
     """(name, path) of a module of the user's, as `pkg/part`; None where it is none."""
     top = own.partition("/")[0]
-    if top in ("", "aevae"):
+    if top in ("", "aevae") or top in sys.stdlib_module_names:
         return None
     for place in [*places, *_elsewhere(top)]:
         for file in (f"{own}/__init__.py", f"{own}.py"):

@@ -1,18 +1,46 @@
 """Source code as syntax trees: parsed, digested, and found for a function that is in memory."""
 
 import ast
+import dis
 import functools
 import hashlib
 import inspect
 import linecache
+import os
 import sys
 import time
 from pathlib import Path
 
 from aevae import InputError
 
-BEGAN = time.time_ns()  # a file that changes later may not be what was imported
+# Methods that change a container.
+CHANGING = (
+    "add",
+    "append",
+    "appendleft",
+    "clear",
+    "discard",
+    "extend",
+    "insert",
+    "pop",
+)
+CHANGING += ("popitem", "popleft", "remove", "setdefault", "subtract", "update")
+CHANGING += ("__setitem__",)
 DEFINED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+
+
+def _began():
+    """When this process started, in ns; where the system does not tell, the time of this import."""
+    try:
+        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        started = ticks / os.sysconf("SC_CLK_TCK")
+        age = time.clock_gettime(time.CLOCK_BOOTTIME) - started
+    except (OSError, ValueError, AttributeError):
+        age = 0.0
+    return time.time_ns() - int(max(age, 0) * 1e9)
+
+
+BEGAN = _began()  # a file that changes later may not be what was imported
 
 
 def digest(text):
@@ -78,6 +106,8 @@ def _dump_into(node, add):
             if not constant and (absent or name in ("ctx", "kind", "type_comment")):
                 continue
             value = body(node) if name == "body" else value
+            if isinstance(node, ast.JoinedStr):  # 3.12 adds empty texts to formats
+                value = [v for v in value if getattr(v, "value", None) != ""]
             add(name)
             _dump_into(value, add)
         add(")")
@@ -119,6 +149,52 @@ def chains(node):
             inner = inner.value
         if isinstance(inner, ast.Name):
             yield (inner.id, *parts[::-1])
+
+
+def changes(node):
+    """Yields (names as in `chains`, whether by a method) of what a function rebinds or changes."""
+    for inner in ast.walk(node):
+        if isinstance(inner, (ast.Global, ast.Nonlocal)):
+            yield from (((name,), False) for name in inner.names)
+            continue
+        found = None
+        called = isinstance(inner, ast.Call)
+        if called and getattr(inner.func, "attr", None) in CHANGING:
+            found = _base(inner.func.value)
+        elif isinstance(inner, (ast.Attribute, ast.Subscript)):
+            found = None if isinstance(inner.ctx, ast.Load) else _base(inner)
+        if found:
+            yield found, called
+
+
+def _base(node):
+    """The name and the attributes with which an expression begins, up to an index or a call."""
+    parts = []
+    while not isinstance(node, ast.Name):
+        if isinstance(node, ast.Attribute):
+            parts, node = [node.attr, *parts], node.value
+        elif isinstance(node, ast.Subscript):
+            parts, node = [], node.value
+        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            parts, node = [], node.func.value
+        else:
+            return None
+    return (node.id, *parts)
+
+
+def changes_in(code):
+    """As `changes`, of bytecode: what it may change."""
+    ops = [op for inner in codes(code) for op in dis.get_instructions(inner)]
+    names = {name for inner in codes(code) for name in inner.co_names}
+    bases = {*names, *code.co_varnames, *code.co_freevars}
+    for op in ops:
+        if op.opname in ("STORE_GLOBAL", "STORE_DEREF"):
+            yield (op.argval,), False
+        elif op.opname == "STORE_ATTR":
+            yield from (((name, op.argval), False) for name in bases)
+    if names.intersection(CHANGING) or any(op.opname == "STORE_SUBSCR" for op in ops):
+        yield from (((name,), True) for name in bases)
+        yield from (((name, attr), True) for name in bases for attr in names)
 
 
 def nodes_of(function):

@@ -114,7 +114,8 @@ class Folder:
             known = config.code(self._known_text("config.py"))
             if known != config.code(text):
                 raise InputError(
-                    "the config file's code is not that of config.py in it"
+                    "the config file's code is not that of config.py in it: take another "
+                    "--workdir, or start over with --fresh"
                 )
 
     def _known_text(self, name):

@@ -118,3 +118,26 @@ def test_a_fault_of_a_module_is_one_line(tmp_path):
     ) as e:
         config.load(path)
     assert "\n" not in str(e.value)
+
+
+def test_modules_where_the_config_file_extends_the_path_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    text = "import sys, pathlib\nsys.path.insert(0, str(pathlib.Path(__file__).parent / 'lib'))\n"
+    text += "import own_lib\nget_config = own_lib.get\n"
+    for own in ("one", "two"):
+        (tmp_path / own / "lib").mkdir(parents=True)
+        (tmp_path / own / "exp.py").write_text(text)
+        lib = f"def get():\n    raise ValueError('{own}')\n"
+        (tmp_path / own / "lib" / "own_lib.py").write_text(lib)
+    for own in ("one", "two", "one"):
+        with pytest.raises(InputError, match=f"fails with ValueError: {own}"):
+            config.load(tmp_path / own / "exp.py")
+        assert sources.of(tmp_path / own / "exp.py").texts.keys() == {"own_lib.py"}
+    assert "own_lib" not in sys.modules
+
+
+def test_pythons_own_modules_come_before_neighbors(tmp_path):
+    (tmp_path / "statistics.py").write_text("raise ValueError\n")
+    (tmp_path / "exp.py").write_text("import statistics\nraise SystemExit(3)\n")
+    with pytest.raises(InputError, match="exp.py fails with SystemExit: 3"):
+        config.load(tmp_path / "exp.py")

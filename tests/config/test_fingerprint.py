@@ -93,6 +93,58 @@ CHANGES = {  # {what changes: (before, after)}, each of `f`
         "class C:\n    def __init__(self, k): self.k = k\nK = C(1)\ndef f(): return K",
         "class C:\n    def __init__(self, k): self.k = k\nK = C(2)\ndef f(): return K",
     ),
+    "an attribute of an object with slots": (
+        "class C:\n    __slots__ = 'k'\nK = C()\nK.k = 1\ndef f(): return K.k",
+        "class C:\n    __slots__ = 'k'\nK = C()\nK.k = 2\ndef f(): return K.k",
+    ),
+    "an attribute that is no field": (
+        "import dataclasses as d\n@d.dataclass\nclass C: pass\nK = C()\nK.k = 1\ndef f(): K",
+        "import dataclasses as d\n@d.dataclass\nclass C: pass\nK = C()\nK.k = 2\ndef f(): K",
+    ),
+    "an attribute of a dictionary": (
+        "class C(dict): pass\nK = C()\nK.k = 1\ndef f(): return K.k",
+        "class C(dict): pass\nK = C()\nK.k = 2\ndef f(): return K.k",
+    ),
+    "what a built-in method is of": (
+        "g = {1: 1}.get\ndef f(x): return g(x)",
+        "g = {1: 2}.get\ndef f(x): return g(x)",
+    ),
+    "a member of an enumeration": (
+        "import enum\nclass E(enum.Enum): A = 1\ndef f(): return E.A",
+        "import enum\nclass E(enum.Enum): A = 2\ndef f(): return E.A",
+    ),
+    "a method of an enumeration": (
+        "import enum\nclass f(enum.Enum):\n    A = 1\n    def g(self): return 1",
+        "import enum\nclass f(enum.Enum):\n    A = 1\n    def g(self): return 2",
+    ),
+    "what jax.checkpoint runs": (
+        "import jax\n@jax.checkpoint\ndef f(x): return x",
+        "import jax\n@jax.checkpoint\ndef f(x): return -x",
+    ),
+    "an optimizer whose update is called": (
+        "import optax\nK = optax.sgd(1.0)\ndef f(g, s): return K.update(g, s)",
+        "import optax\nK = optax.sgd(2.0)\ndef f(g, s): return K.update(g, s)",
+    ),
+    "a namespace": (
+        "import types\nK = types.SimpleNamespace(k=1)\ndef f(): K",
+        "import types\nK = types.SimpleNamespace(k=2)\ndef f(): K",
+    ),
+    "an array in an installed object": (
+        "import scipy.sparse as s\nK = s.csr_matrix([[1]])\ndef f(x): return K @ x",
+        "import scipy.sparse as s\nK = s.csr_matrix([[2]])\ndef f(x): return K @ x",
+    ),
+    "an argument of a distribution": (
+        "import scipy.stats as s\nK = s.norm(0, 1)\ndef f(x): return K.pdf(x)",
+        "import scipy.stats as s\nK = s.norm(0, 2)\ndef f(x): return K.pdf(x)",
+    ),
+    "a long polynomial": (
+        "import numpy as np\nK = np.polynomial.Polynomial(range(2000))\ndef f(): return K",
+        "import numpy as np\nK = np.polynomial.Polynomial([*range(1999), 1])\ndef f(): return K",
+    ),
+    "an array of objects": (
+        "import numpy as np\nK = np.array([1, 'a'], object)\ndef f(): return K",
+        "import numpy as np\nK = np.array([2, 'a'], object)\ndef f(): return K",
+    ),
     "a decorator": (
         "def d(f): return lambda x: f(x)\n@d\ndef f(x): return x",
         "def d(f): return lambda x: -f(x)\n@d\ndef f(x): return x",
@@ -142,6 +194,112 @@ SAME = {
 def test_what_changes_no_value_does_not(what):
     before, after = SAME[what]
     assert of(before) == of(after)
+
+
+STATE = {  # what a call of `f` changes, and no edit has
+    "a list": "K = []\ndef f(): K.append(1)",
+    "a dictionary": "K = {}\ndef f(): K.setdefault(len(K), []).append(1)",
+    "an item": "K = {}\ndef f(): K[len(K)] = 1",
+    "an array": "import numpy as np\nK = np.zeros(2)\ndef f(): K[0] += 1",
+    "a counter": "n = 0\ndef f():\n    global n\n    n += 1",
+    "an iterator": "import itertools\nn = itertools.count()\ndef f(): next(n)",
+    "a late value": """
+        K = None
+        def g():
+            global K
+            K = K or len
+            return K
+        def f(): return g()([])
+        """,
+    "what another function reads": "K = []\ndef g(): return K\ndef f():\n    K.append(1)\n    g()",
+    "a default": "def f(seen=[]): seen.append(1)",
+    "a closed-over count": """
+        def make():
+            n, seen = 0, []
+            def count():
+                nonlocal n
+                n += 1
+                seen.append(n)
+            return count
+        f = make()
+        """,
+    "an attribute": "class C: n = 0\nK = C()\ndef f(): K.n += 1",
+    "an attribute of a class": "class C: n = 0\ndef f(): C.n += 1",
+    "a list of a namespace": """
+        import types
+        K = types.SimpleNamespace(seen=[])
+        def f(): K.seen.append(1)
+        """,
+    "an object of itself": """
+        import functools
+        class C:
+            def __init__(self): self.seen, self.n = [], 0
+            @functools.cached_property
+            def k(self): return 1
+            def __call__(self):
+                self.seen.append(self.k)
+                self.n += 1
+        f = C()
+        """,
+    "a cache by key": """
+        class C(dict):
+            def __missing__(self, k):
+                self[k] = k
+                return k
+        K = C()
+        def f(): return K[len(K)]
+        """,
+    "a generator": "import numpy as np\nK = np.random.default_rng(0)\ndef f(): K.normal()",
+    "a logger": "import logging\nK = logging.getLogger('x')\ndef f(): K.setLevel(K.level + 1)",
+    "an installed object": """
+        import scipy.sparse, scipy.stats
+        K, N = scipy.sparse.csr_matrix([[1.0]]), scipy.stats.norm(0, 1)
+        def f(): return (K @ K).sum() + N.pdf(0) + N.rvs()
+        """,
+    "os.environ": "from os import environ as e\ndef f(): e['AEVAE_X'] = e.get('AEVAE_X', '') + 'x'",
+}
+
+
+@pytest.mark.parametrize("source", [True, False])
+@pytest.mark.parametrize("what", STATE)
+def test_what_functions_change_themselves_is_no_code(what, source, monkeypatch):
+    if what == "an array" and not source:
+        pytest.skip("bytecode does not tell")
+    monkeypatch.setenv("AEVAE_X", "")
+    f = cell(STATE[what], source=source)["f"]
+    before = fingerprint.of(f)
+    for _ in range(2):
+        f()
+        assert fingerprint.of(f) == before
+
+
+def test_a_path_in_the_config_files_folder_is_relative(tmp_path):
+    text = "import pathlib\nK = pathlib.Path(__file__).parent / {!r}\n"
+    text += "HERE = str(K.parent)\ndef f(): return K, HERE, __file__"
+    found = []
+    for folder, file in (("one", "a"), ("two", "a"), ("two", "b")):
+        path = tmp_path / folder / "exp.py"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text.format(file))
+        module = sources.execute(path, path.read_text()).module
+        found.append(fingerprint.of(module.f))
+    assert found[0] == found[1] != found[2]
+
+
+def test_the_version_of_python_does_not_count():
+    """Digests that 3.11 and 3.12 find alike; they change with what a fingerprint is."""
+    text = """
+        import dataclasses, enum, functools, jax
+        @dataclasses.dataclass(frozen=True, order=True)
+        class Order:
+            k: int = 1
+        class Kind(enum.IntFlag):
+            A = 1
+        @functools.partial(jax.checkpoint, static_argnums=0)
+        def f(x, w):
+            return f"{x:>{w}}", f"{x:{{}}}", Order(), Kind.A
+        """
+    assert of(text) == "4beb44bd0cdb1c65"
 
 
 def test_recursion_ends():
