@@ -84,7 +84,13 @@ class Trained:
         if method not in self._programs:
             apply = functools.partial(self.config.model.apply, method=method)
             self._programs[method] = jax.jit(machine.at_precision(apply))
-        return self._programs[method](self.params, *args)
+        try:
+            return self._programs[method](self.params, *args)
+        except KeyError as error:
+            name = error.args[0]
+            raise InputError(
+                f"the model reads {name!r} of the batch: give a batch, {{image, {name}}}"
+            ) from None
 
 
 def seen(binarization, dataset, held):
