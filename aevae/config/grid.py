@@ -177,7 +177,7 @@ def _are_named(values):
 def grid_paths(config, grid=None):
     """The paths of the names in a grid, by default the config's own."""
     grid = config.grid if grid is None else grid
-    products = grid if isinstance(grid, Sequence) else [grid or {}]
+    products = grid if isinstance(grid, Sequence) else [{} if grid is None else grid]
     for product in products:
         if not _are_named(product):
             raise InputError(

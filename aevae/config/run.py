@@ -81,16 +81,17 @@ class Config:
         for name in ("train", "validation", "test"):
             _require(getattr(self, name), name, "text, as train[:80%]", _is_text)
         _require(self.hparams, "hparams", "numbers by name, {name: number}", _are_named)
-        for name in ("batch", "epochs"):
-            _require(getattr(self, name), name, "a whole number of at least 1", _counts)
+        latent = getattr(self.model, "latent", 1)
+        counts = {"batch": self.batch, "epochs": self.epochs, "latent": latent}
+        for name, value in counts.items():
+            _require(value, name, "a whole number of at least 1", _counts)
+            _require(value, name, "at most 2147483647", (2**31).__gt__)
         _require(self.seed, "seed", "a whole number from 0 to 2147483647", _seeds)
         _require(self.keep, "keep", "last or best", ("last", "best").__contains__)
         check = ("default", "high", "highest").__contains__
         _require(self.precision, "precision", "default, high or highest", check)
         allowed = "a whole number of at least 1, or inf"
         _require(self.patience, "patience", allowed, _patience)
-        latent = getattr(self.model, "latent", 1)
-        _require(latent, "latent", "a whole number of at least 1", _counts)
         hparams = {k: tree.plain(v) for k, v in self.hparams.items() if v is not None}
         for name, value in hparams.items():
             allowed, check = "a finite number", _finite

@@ -61,6 +61,8 @@ class Trained:
 
         `batch` has what the model reads beside the image: the labels of a conditional VAE.
         """
+        if not isinstance(count, (int, np.integer)) or count < 1:
+            raise InputError(f"count must be a whole number of at least 1, not {count}")
         return self.decode(self.prior(batch).sample(key, count), batch).mean
 
     def _batch(self, images):
