@@ -74,7 +74,7 @@ def table(curves):
     between = []
     for i, beta in enumerate(betas):
         lines.append(
-            [f"{beta:g}", *map(command.spread, (rate[i], distortion[i], total[i]))]
+            [f"{beta:g}", *map(tables.spread, (rate[i], distortion[i], total[i]))]
         )
         if i < len(slopes):
             mean, error = slopes[i].mean(), 2 * _error(slopes[i])
