@@ -92,7 +92,10 @@ class Config:
         _require(self.precision, "precision", "default, high or highest", check)
         allowed = "a whole number of at least 1, or inf"
         _require(self.patience, "patience", allowed, _patience)
-        hparams = {k: tree.plain(v) for k, v in self.hparams.items() if v is not None}
+        hparams = {k: v for k, v in self.hparams.items() if v is not None}
+        for name, value in hparams.items():
+            if not tree.dimensions(value):
+                hparams[name] = tree.plain(value)
         for name, value in hparams.items():
             allowed, check = "a finite number", _finite
             if name in POSITIVE:

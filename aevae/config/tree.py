@@ -226,7 +226,7 @@ def _public_module(function):
         known
         for known, module in list(sys.modules.items())
         if known.partition(".")[0] == package and "._" not in known
-        if vars(module).get(name) is function
+        if getattr(module, "__dict__", {}).get(name) is function
     ]
     return min(public, key=len, default=home)
 

@@ -81,8 +81,8 @@ def run(
     machine.prepare()
     if not isinstance(workdir, (str, Path)) or not str(workdir):
         raise InputError(
-            f"workdir must be the path of a run folder, not {config.shown(workdir)}: training.fit trains "
-            "without a folder"
+            f"workdir must be the path of a run folder, not {config.shown(workdir)}: "
+            "training.fit trains without a folder"
         )
     config.check_overrides(overrides)
     if dataset is not None:

@@ -372,6 +372,7 @@ def test_hyperparameters_are_numbers_however_written():
         ({"hparams": {"lr": -1.0}}, "lr must be a number above 0"),
         ({"hparams": {"lr": 1e-3, "sigma": 0.0}}, "sigma must be a number above 0"),
         ({"hparams": {"beta": 1e39}}, "beta must be a finite number"),
+        ({"hparams": {"lr": IMAGES}}, r"above 0, not an array \[5000, 28, 28, 1\]"),
         ({"hparams": {"lr": 10**400}}, "lr must be a number above 0, not 10+[.]{3}0+$"),
         (
             {"hparams": {"lr": 1e-50}},
