@@ -3,7 +3,6 @@
 import signal
 import sys
 
-import numpy as np
 from absl import app, flags, logging
 
 from aevae import InputError, Interrupted, OutOfMemory, WriteError, config
@@ -53,14 +52,6 @@ def execute(define, main, arguments):
             delattr(FLAGS, name)
 
 
-def spread(values, digits=2):
-    """Values as text: their mean ± standard deviation (with n - 1); "" if there are none."""
-    if not len(values):
-        return ""
-    std = f" ±{np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.{digits}f}{std}"
-
-
 def _reported(f, *args):
     """Calls f; an expected exception ends the process with its exit code and one line."""
     try:
@@ -80,7 +71,7 @@ def _parse(argv):
     try:
         if "config" in FLAGS:
             _define_values(argv)
-        rest = FLAGS(argv)[1:]
+        rest = _set(argv)
     except flags.Error as error:
         raise InputError(" ".join(str(error).split())) from None
     if rest:
@@ -90,6 +81,14 @@ def _parse(argv):
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     return argv
+
+
+def _set(argv):
+    """Sets the flags, and returns the other arguments; --help, which absl ends with 1, ends with 0."""
+    try:
+        return FLAGS(argv)[1:]
+    except SystemExit:
+        sys.exit(0)
 
 
 def _define_values(argv):

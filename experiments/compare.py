@@ -138,7 +138,7 @@ def main(args):
     lines = [["latent", "method", *names]]
     for latent, method, values in rows:
         cells = (
-            command.spread(values.get(name, ()), 3 if "accuracy" in name else 2)
+            tables.spread(values.get(name, ()), 3 if "accuracy" in name else 2)
             for name in names
         )
         lines.append([str(latent), method, *cells])

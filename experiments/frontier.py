@@ -74,12 +74,12 @@ def table(curves):
     between = []
     for i, beta in enumerate(betas):
         lines.append(
-            [f"{beta:g}", *map(command.spread, (rate[i], distortion[i], total[i]))]
+            [f"{beta:g}", *map(tables.spread, (rate[i], distortion[i], total[i]))]
         )
         if i < len(slopes):
             mean, error = slopes[i].mean(), 2 * _error(slopes[i])
             between.append(beta - error <= mean <= betas[i + 1] + error)
-            lines[-1] += [command.spread(slopes[i], 3), "yes" if between[-1] else "no"]
+            lines[-1] += [tables.spread(slopes[i], 3), "yes" if between[-1] else "no"]
         else:
             lines[-1] += ["", ""]
     least = betas[int(total.mean(1).argmin())]

@@ -14,6 +14,7 @@ Each file imports only from those above it.
 from aevae.config import sources
 from aevae.config.grid import (
     axis,
+    check_overrides,
     columns,
     differences,
     expand,
@@ -34,8 +35,10 @@ from aevae.config.tree import (
     leaves,
     literal,
     override,
+    plain,
     replace,
     short,
+    shown,
 )
 
 __all__ = [
@@ -43,6 +46,7 @@ __all__ = [
     "at_default",
     "axis",
     "canonical",
+    "check_overrides",
     "code",
     "columns",
     "describe",
@@ -60,9 +64,11 @@ __all__ = [
     "literal",
     "load",
     "override",
+    "plain",
     "replace",
     "settle",
     "short",
+    "shown",
     "sources",
     "split",
     "swept",

@@ -12,6 +12,7 @@ from aevae.config.tree import (
     canonical,
     converted,
     describe,
+    dimensions,
     facts,
     find,
     literal,
@@ -19,6 +20,7 @@ from aevae.config.tree import (
     plain,
     replace_all,
     short,
+    shown,
 )
 
 
@@ -30,12 +32,9 @@ def axis(text):
     """
     name, equals, values = text.partition("=")
     if not (name.strip() and equals):
-        raise InputError(f"a sweep is name=value,value,..., not {text!r}")
-    found = _cut(values, ",")
-    if not found[-1].strip():
-        found.pop()
+        raise InputError(f"a sweep is name=value,value,..., not {shown(text)}")
     read = _point if "," in name else literal
-    return name.strip(), [read(value) for value in found]
+    return name.strip(), [read(value) for value in _cut(values, ",")]
 
 
 def _point(text):
@@ -56,10 +55,14 @@ def _cut(text, mark):
             quote = letter
         else:
             depth += (letter in "([{") - (letter in ")]}")
+            if depth < 0:
+                break
         if letter == mark and not (depth or quote):
             parts.append("")
         else:
             parts[-1] += letter
+    if depth:
+        raise InputError(f"the brackets of {shown(text)} do not match: close each")
     return parts
 
 
@@ -98,16 +101,17 @@ def expand(config, grid):
 
 def _points(config, key, values):
     """The points of an axis, [{path: value}]."""
-    paths, values = grid_paths(config, {key: values}), plain(values)
+    paths = grid_paths(config, {key: values})
     names = [short(config, path) for path in paths]
     joint = ",".join(names)
-    values = [plain(v) for v in (values if _listed(values) else [values])]
+    values = [*values] if _listed(values) else [values]
     if not values:
         raise InputError(f"the grid gives {joint} no values: it needs at least one")
     if len(paths) == 1:
         of_tuples = isinstance(config.values.get(paths[0]), tuple)
         if of_tuples and len(values) > 1 and not any(map(_listed, values)):
-            each, whole = ",".join(f"({value!r},)" for value in values), tuple(values)
+            whole = tuple(map(plain, values))
+            each = ",".join(f"({value!r},)" for value in whole)
             raise InputError(
                 f'{joint} takes tuples: write "{each}" for {len(values)} runs, or "{whole}" for '
                 f"one (in Python, [{each}] or [{whole}])"
@@ -115,10 +119,9 @@ def _points(config, key, values):
         values = [[value] for value in values]
     for value in values:
         if not (_listed(value) and len(value) == len(paths)):
-            shown = ":".join(map(str, value)) if _listed(value) else value
             raise InputError(
                 f"{joint} change together: each point needs {len(paths)} values (joined by ':' "
-                f"on a command line, a tuple in Python), not {shown}"
+                f"on a command line, a tuple in Python), not {shown(value)}"
             )
     return [
         {p: converted(config, p, v, n) for p, v, n in zip(paths, value, names)}
@@ -127,7 +130,7 @@ def _points(config, key, values):
 
 
 def _listed(value):
-    return isinstance(value, (tuple, list))
+    return isinstance(value, (tuple, list, range)) or dimensions(value) > 0
 
 
 def settle(config, overrides=None, grid=None):
@@ -141,6 +144,7 @@ def settle(config, overrides=None, grid=None):
     Raises:
       InputError: a wrong name or value, or a value that is set twice or set and swept.
     """
+    check_overrides(overrides)
     paths = []
     for name, value in (overrides or {}).items():
         paths.append(find(config, name))
@@ -160,14 +164,24 @@ def settle(config, overrides=None, grid=None):
     return expand(config, grid if isinstance(grid, Sequence) else [grid])
 
 
+def check_overrides(overrides):
+    """Raises InputError where overrides are not {name: value}."""
+    if overrides is not None and not _are_named(overrides):
+        raise InputError(f"overrides are {{name: value}}, not {shown(overrides)}")
+
+
+def _are_named(values):
+    return isinstance(values, Mapping) and all(type(name) is str for name in values)
+
+
 def grid_paths(config, grid=None):
     """The paths of the names in a grid, by default the config's own."""
     grid = config.grid if grid is None else grid
-    products = grid if isinstance(grid, Sequence) else [grid or {}]
+    products = grid if isinstance(grid, Sequence) else [{} if grid is None else grid]
     for product in products:
-        if not (isinstance(product, Mapping) and all(type(k) is str for k in product)):
+        if not _are_named(product):
             raise InputError(
-                f"a grid is {{name: values}} or a list of these, not {grid!r}"
+                f"a grid is {{name: values}} or a list of these, not {shown(grid)}"
             )
     names = [name for product in products for key in product for name in key.split(",")]
     return [find(config, name.strip()) for name in names]

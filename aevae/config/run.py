@@ -20,6 +20,7 @@ WEIGHTS = (
     *("beta", "gamma", "lambda", "off_diagonal", "diagonal", "commitment", "sparsity"),
     *("contraction", "weight_decay", "capacity", "floor", "noise"),
 )
+LEAST = 2.0**-126  # float32 arithmetic takes what is closer to 0 for 0
 MOST = 1e6  # a weight beyond it leaves nothing of the likelihood in float32
 
 
@@ -72,7 +73,7 @@ class Config:
             _require_function(getattr(self, name), name, count)
         if isinstance(self.dataset, Path):
             object.__setattr__(self, "dataset", str(self.dataset))
-        if not isinstance(self.dataset, str):
+        if not _is_text(self.dataset):
             raise InputError(
                 f"dataset must be the name of a data set, not {_kind(self.dataset)}: give arrays "
                 "as dataset=... to study.run or training.fit"
@@ -80,17 +81,21 @@ class Config:
         for name in ("train", "validation", "test"):
             _require(getattr(self, name), name, "text, as train[:80%]", _is_text)
         _require(self.hparams, "hparams", "numbers by name, {name: number}", _are_named)
-        for name in ("batch", "epochs"):
-            _require(getattr(self, name), name, "a whole number of at least 1", _counts)
+        latent = getattr(self.model, "latent", 1)
+        counts = {"batch": self.batch, "epochs": self.epochs, "latent": latent}
+        for name, value in counts.items():
+            _require(value, name, "a whole number of at least 1", _counts)
+            _require(value, name, "at most 2147483647", (2**31).__gt__)
         _require(self.seed, "seed", "a whole number from 0 to 2147483647", _seeds)
         _require(self.keep, "keep", "last or best", ("last", "best").__contains__)
         check = ("default", "high", "highest").__contains__
         _require(self.precision, "precision", "default, high or highest", check)
         allowed = "a whole number of at least 1, or inf"
         _require(self.patience, "patience", allowed, _patience)
-        latent = getattr(self.model, "latent", 1)
-        _require(latent, "latent", "a whole number of at least 1", _counts)
-        hparams = {k: tree.plain(v) for k, v in self.hparams.items() if v is not None}
+        hparams = {k: v for k, v in self.hparams.items() if v is not None}
+        for name, value in hparams.items():
+            if not tree.dimensions(value):
+                hparams[name] = tree.plain(value)
         for name, value in hparams.items():
             allowed, check = "a finite number", _finite
             if name in POSITIVE:
@@ -148,20 +153,21 @@ def _require_function(value, name, count):
 def _kind(value):
     """A value in a message: text and numbers as they are, anything else by its type."""
     plain = value is None or isinstance(value, (str, int, float))
-    return repr(value) if plain else f"of type {type(value).__name__}"
+    return tree.shown(value) if plain else f"of type {type(value).__name__}"
 
 
 def _require(value, name, allowed, check):
     if not check(value):
-        raise InputError(f"{name} must be {allowed}, not {value!r}")
+        zero = ", which is 0 in float32" if _finite(value) and 0 < value < LEAST else ""
+        raise InputError(f"{name} must be {allowed}, not {tree.shown(value)}{zero}")
 
 
 def _is_text(value):
-    return isinstance(value, str)
+    return isinstance(value, str) and value.strip() != ""
 
 
 def _are_named(values):
-    return isinstance(values, Mapping) and all(map(_is_text, values))
+    return isinstance(values, Mapping) and all(isinstance(k, str) for k in values)
 
 
 def _counts(value):
@@ -173,19 +179,17 @@ def _seeds(value):
 
 
 def _patience(value):
-    return (
-        type(value) in (int, float)
-        and value >= 1
-        and (value == math.inf or value == int(value))
+    return type(value) in (int, float) and (
+        value == math.inf or (1 <= value < 2**31 and value == int(value))
     )
 
 
 def _finite(value):
-    return type(value) in (int, float) and math.isfinite(value) and abs(value) < 3e38
+    return type(value) in (int, float) and abs(value) < 3e38
 
 
 def _positive(value):
-    return _finite(value) and value > 0
+    return _finite(value) and value >= LEAST
 
 
 def _weight(value):
@@ -237,7 +241,9 @@ def load(path, part=None):
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise InputError(f"config file {path} fails with {reason}") from error
     if not isinstance(config, Config):
-        raise InputError(f"get_config() of {path} must return a Config, not {config!r}")
+        raise InputError(
+            f"get_config() of {path} must return a Config, not {tree.shown(config)}"
+        )
     return config
 
 

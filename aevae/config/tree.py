@@ -7,13 +7,15 @@ columns of the tables all use these names.
 
 import ast
 import dataclasses
+import difflib
 import functools
 import hashlib
 import importlib
+import inspect
 import math
 import re
+import reprlib
 import sys
-import types
 from collections.abc import Mapping
 
 import numpy as np
@@ -105,10 +107,12 @@ class Names:
             raise InputError(
                 f"{name!r} is ambiguous: it may be {' or '.join(ends)}; name one of them"
             )
-        names = ", ".join(map(self.short, self._paths))
+        names = [*map(self.short, self._paths)]
+        near = difflib.get_close_matches(name, names, 1, 0.7)
+        question = f"did you mean {near[0]}? A" if near else "a"
         raise InputError(
-            f"there is no {name!r}: a sweep or override may name {names}, or a new hyperparameter "
-            f"as {NEW}NAME"
+            f"there is no {shown(name)}: {question} sweep or override may name "
+            f"{', '.join(names)}, or a new hyperparameter as {NEW}NAME"
         )
 
     def short(self, path):
@@ -145,11 +149,15 @@ def override(config, name, value):
 def converted(config, path, value, name):
     """Converts a value to what the config has at the path, as `coerce`.
 
-    A hyperparameter may be one that the config lacks; None, or an empty text, leaves it out.
+    A hyperparameter may be one that the config lacks; None, or an empty text, leaves it out. The
+    name of a data set is left to `Config`, which says what to do with arrays.
     """
+    if path == "dataset":
+        return value
     if not path.startswith(NEW):
         return coerce(value, config.values[path], name)
-    return None if value is None or value == "" else coerce(value, 0.0, name)
+    left_out = value is None or (isinstance(value, str) and not value)
+    return None if left_out else coerce(value, 0.0, name)
 
 
 def literal(text):
@@ -157,7 +165,7 @@ def literal(text):
     text = text.strip()
     try:
         return ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
         return float(text) if text.lower().lstrip("+-") in ("inf", "nan") else text
 
 
@@ -169,17 +177,18 @@ def coerce(value, current, name):
     """
     if callable(current) and not isinstance(current, type):
         return value if callable(value) else _function(value, current, name)
-    value = plain(value)
+    kind = type(current)
+    if dimensions(value) <= (kind in (tuple, list)):
+        value = plain(value)
     kinds = {bool: "True or False", int: "a whole number", float: "a number"}
     kinds |= {str: "text", tuple: "a tuple, such as (64, 64)"}
-    kind = type(current)
-    if kind is float and type(value) is int:
+    if kind is float and type(value) is int and abs(value) <= sys.float_info.max:
         value = float(value)
     if kind is tuple and isinstance(value, (list, int)):
         value = tuple(value) if isinstance(value, list) else (value,)
     if type(value) is not kind:
         raise InputError(
-            f"{name} must be {kinds.get(kind, kind.__name__)}, not {value!r}"
+            f"{name} must be {kinds.get(kind, kind.__name__)}, not {shown(value)}"
         )
     return value
 
@@ -187,28 +196,54 @@ def coerce(value, current, name):
 def _function(value, current, name):
     base = current.func if isinstance(current, functools.partial) else current
     module, _, attribute = str(value).rpartition(":")
+    home = _public_module(base)
     try:
-        found = getattr(importlib.import_module(module or base.__module__), attribute)
+        found = getattr(importlib.import_module(module or home), attribute)
         if callable(found):
             return found
     except Exception:  # noqa: BLE001, whatever the module does
         found = None
-    allowed = [
-        known
-        for known, thing in vars(sys.modules[base.__module__]).items()
-        if not known.startswith("_") and _arguments(thing) == _arguments(base)
+    like = _arguments(base)
+    known = [
+        name
+        for name, thing in vars(sys.modules[home]).items()
+        if like and not name.startswith("_") and _arguments(thing) == like
     ]
+    known = f" ({', '.join(known)})" if known else ""
     raise InputError(
-        f"{name} must be a function of {base.__module__} ({', '.join(allowed)}), or "
-        f"module:name, not {value!r}"
+        f"{name} must be a function of {home}{known}, or module:name, not {shown(value)}"
     )
+
+
+def _public_module(function):
+    """The module by which users know a function: `jax.nn`, not `jax._src.nn.functions`."""
+    home = getattr(function, "__module__", None) or type(function).__module__
+    name = getattr(function, "__name__", "")
+    package = home.partition(".")[0]
+    if "._" not in home:
+        return home
+    public = [
+        known
+        for known, module in list(sys.modules.items())
+        if known.partition(".")[0] == package and "._" not in known
+        if getattr(module, "__dict__", {}).get(name) is function
+    ]
+    return min(public, key=len, default=home)
 
 
 def _arguments(function):
     """The names of a function's positional arguments; None for what is no function."""
-    if not isinstance(function, types.FunctionType):
+    if not callable(function) or isinstance(function, type):
         return None
-    return function.__code__.co_varnames[: function.__code__.co_argcount]
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):  # of what is not written in Python
+        return None
+    return [
+        p.name
+        for p in parameters
+        if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
 
 
 def describe(value):
@@ -218,6 +253,31 @@ def describe(value):
     if callable(value):
         return getattr(value, "__qualname__", type(value).__qualname__)
     return f"{value:.9g}" if isinstance(value, float) else str(value)
+
+
+class _Short(reprlib.Repr):
+    def repr_instance(self, value, level):
+        if dimensions(value):
+            return f"an array {list(value.shape)} of {value.dtype}"
+        return " ".join(super().repr_instance(value, level).split())
+
+
+_SHORT = _Short()
+_SHORT.maxstring = _SHORT.maxlong = _SHORT.maxother = 80
+
+
+def shown(value):
+    """A value as a message shows it: short, on one line, and an array by shape and type alone."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # of an integer with thousands of digits
+        return f"of type {type(value).__name__}"
+
+
+def dimensions(value):
+    """How many axes an array has; 0 for anything else."""
+    array = hasattr(value, "__array__") and not isinstance(value, type)
+    return len(getattr(value, "shape", ())) if array else 0
 
 
 def plain(value):

@@ -86,7 +86,8 @@ class Normal(NamedTuple):
 
     def sample(self, key, count=None):
         """mean + std · eps with eps ~ N(0, I), or 0 without a key; `count` rows of a prior."""
-        shape = (count or len(self.mean), *self.mean.shape[1:])
+        rows = len(self.mean) if count is None else count
+        shape = (rows, *self.mean.shape[1:])
         if key is None:
             return jnp.broadcast_to(self.mean, shape)
         noise = self.std * jax.random.normal(key, shape)

@@ -2,6 +2,7 @@
 
 import math
 import time
+from numbers import Real
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,9 +85,10 @@ def run(
     machine.prepare()
     if not isinstance(workdir, (str, Path)) or not str(workdir):
         raise InputError(
-            f"workdir must be the path of a run folder, not {workdir!r}: training.fit trains "
-            "without a folder"
+            f"workdir must be the path of a run folder, not {config.shown(workdir)}: "
+            "training.fit trains without a folder"
         )
+    config.check_overrides(overrides)
     if dataset is not None:
         if "dataset" in (overrides or {}):
             raise InputError(
@@ -94,12 +96,16 @@ def run(
             )
         overrides = (overrides or {}) | {"dataset": data.name_of(dataset)}
     check_chunk(chunk)
-    if memory is not None and not memory > 0:
-        raise InputError(f"memory for data must be above 0 bytes, not {memory}")
-    if not 0 <= interval < math.inf:
-        raise InputError(f"interval must be 0 seconds or more, not {interval}")
+    if memory is not None and not (isinstance(memory, Real) and memory > 0):
+        raise InputError(
+            f"memory for data must be above 0 bytes, not {config.shown(memory)}"
+        )
+    if not (isinstance(interval, Real) and 0 <= interval < math.inf):
+        raise InputError(
+            f"interval must be 0 seconds or more, not {config.shown(interval)}"
+        )
     if code not in (None, "accept"):
-        raise InputError(f'code must be "accept" or left out, not {code!r}')
+        raise InputError(f'code must be "accept" or left out, not {config.shown(code)}')
     source = part = None
     if not isinstance(base, config.Config):
         file, part = config.split(base)

@@ -140,16 +140,25 @@ def summary(workdir, only=None):
         lines.append([*cells, f"{len(sound)}/{len(own)}"])
         for name in measures:
             values = [row[name] for row in sound if row[name] is not None]
-            mean = f"{np.mean(values):.2f}" if values else ""
-            spread = f" ±{np.std(values, ddof=1):.2f}" if len(values) > 1 else ""
-            lines[-1].append(mean + spread)
+            lines[-1].append(spread(values))
     if not densities:
         return aligned(lines)
-    which = "" if len(densities) == len(rows) else f" of runs {', '.join(densities)}"
+    which = f" of run{'s'[: len(densities) > 1]} {', '.join(densities)}"
+    which = "" if len(densities) == len(rows) else which
     return (
         f"{aligned(lines)}\nThe likelihood{which} is a density, whose logarithm may be positive: "
         "a distortion may be below 0, and an ELBO above"
     )
+
+
+def spread(values, digits=2):
+    """Values as text: their mean ± standard deviation (with n - 1); "" if there are none."""
+    if not len(values):
+        return ""
+    shown = [np.mean(values)]
+    if len(values) > 1:
+        shown.append(np.std(values, ddof=1))
+    return " ±".join(f"{x:.{digits}{'f' if abs(x) < 1e6 else 'e'}}" for x in shown)
 
 
 def aligned(rows):

@@ -44,6 +44,7 @@ def load(workdir, base=None, *, last=False, **where):
     config file; another Config is an error. Where a run keeps its best parameters, they are what is
     loaded, unless the `last` are asked for.
     """
+    where = {name: config.plain(value) for name, value in where.items()}
     rows, names = tables.results(workdir), record.read(workdir)["columns"]
     for name in where:
         if name not in names:

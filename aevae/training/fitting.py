@@ -52,7 +52,8 @@ def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
         own = [runs[n] for n in group]
         stored = data.of(own[0], data_dir, dataset=dataset, known=known)
         tasks.append((group, own, stored, check_run(own[0], stored)))
-    for line in dict.fromkeys(line for *_, c in tasks for line in c.warnings):
+    warnings = (line for *_, checked in tasks for line in checked.warnings)
+    for line in dict.fromkeys([*warnings, *config.doubts(runs)]):
         print(line, file=sys.stderr)
     for group, own, stored, checked in tasks:
         how = {"chunk": chunk, "memory": memory, "checked": checked}

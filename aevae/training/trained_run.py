@@ -62,6 +62,8 @@ class Trained:
 
         `batch` has what the model reads beside the image: the labels of a conditional VAE.
         """
+        if not isinstance(count, (int, np.integer)) or count < 1:
+            raise InputError(f"count must be a whole number of at least 1, not {count}")
         return self.decode(self.prior(batch).sample(key, count), batch).mean
 
     def _batch(self, images):
@@ -85,7 +87,13 @@ class Trained:
         if method not in self._programs:
             apply = functools.partial(self.config.model.apply, method=method)
             self._programs[method] = jax.jit(machine.at_precision(apply))
-        return self._programs[method](self.params, *args)
+        try:
+            return self._programs[method](self.params, *args)
+        except KeyError as error:
+            name = error.args[0]
+            raise InputError(
+                f"the model reads {name!r} of the batch: give a batch, {{image, {name}}}"
+            ) from None
 
 
 def seen(binarization, dataset, held):

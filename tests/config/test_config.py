@@ -4,12 +4,17 @@ import functools
 import json
 from pathlib import Path
 
+import flax.linen as nn
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 from aevae import InputError, config, data, models, networks, objectives, optim
+from aevae.config import tree
+
+IMAGES = np.zeros((5000, 28, 28, 1), np.float32)
 
 
 def base(**changes):
@@ -226,7 +231,26 @@ def test_canonical_names_functions_and_modules():
         ([{"beta": (1, 1 + 1e-9)}], "has this run twice"),  # equal in float32
         ([{"beta": 1.0}, {"seed": 0}], "has this run twice"),
         ([{"beta": (1, 2), "hparams.beta": (3,)}], "names a value twice"),
-        ([{"latnet": (1, 2)}], "there is no 'latnet': .* latent, "),
+        ([{"latnet": (1, 2)}], "no 'latnet': did you mean latent. A sw.* latent, "),
+        ([{"zzz": 1}], "there is no 'zzz': a sweep or override may name "),
+        (
+            [{"dataset": [IMAGES]}],
+            "name of a data set, not of type ndarray: give arrays as dataset=",
+        ),
+        (
+            [{"dataset": IMAGES}],
+            "name of a data set, not of type ndarray: give arrays as dataset=",
+        ),
+        (
+            [{"beta": [IMAGES]}],
+            r"not an array \[5000, 28, 28, 1\] of float32$",
+        ),
+        ([{"beta": [[IMAGES] * 9]}], r"\[an array \[5000.*32, ...\]$"),
+        ([{"encoder.widths": IMAGES[:2]}], r"tuple.*, not an array \[28, 28, 1\]"),
+        ([{"beta,lr": IMAGES}], "beta,lr change together: .*array"),
+        ([{"beta": ("x" * 99_999,)}], "beta must be a number, not 'x{20,80}[.]{3}"),
+        ([{"beta": 10**400}], "beta must be a number, not 10+[.]{3}0+$"),
+        ([{"beta": (10**9999,)}], "beta must be a number, not of type int$"),
         ([{"widths": (1, 2)}], "model.encoder.widths or model.decoder.widths"),
         ([{"latent": (2, 0)}], "latent must be a whole number of at least 1, not 0"),
         ([{"latent": (2.5,)}], "latent must be a whole number, not 2.5"),
@@ -241,11 +265,12 @@ def test_canonical_names_functions_and_modules():
         ([{"beta": 1e30}], "beta must be a finite number from 0 to 1,000,000, not 1e"),
         (
             [{"beta,lr": [(1, 1e-3), (2,)]}],
-            "beta,lr change together: .* 2 values .* 2$",
+            r"beta,lr change together: .* 2 values .* \(2,\)$",
         ),
         ([{"beta,lr": (1, 1e-3)}], "beta,lr change together: .*, not 1$"),
         ([{"beta,lr": [(1, 1)], "lr": 1}], "names a value twice: beta,lr, lr"),
         ([{"beta,bata": [(1, 1)]}], "there is no 'bata'"),
+        (IMAGES, r"a grid is {name: values} or a list of these, not an array \[5000"),
         ([("beta", 1)], "a grid is {name: values} or a list of these, not"),
         ([{("beta", "lr"): [(1, 1)]}], "a grid is {name: values} or a list of these"),
         ([{"seed": (-1,)}], "seed must be a whole number from 0"),
@@ -258,7 +283,63 @@ def test_canonical_names_functions_and_modules():
 def test_a_bad_grid_is_one_line(grid, says):
     with pytest.raises(InputError, match=says) as fault:
         config.settle(base(), grid=grid)
-    assert "\n" not in str(fault.value)
+    assert "\n" not in str(fault.value) and len(str(fault.value)) < 500
+
+
+@pytest.mark.parametrize(
+    ("overrides", "says"),
+    [
+        (["beta"], "overrides are {name: value}, not \\['beta'\\]"),
+        ({3: 1}, "overrides are {name: value}, not {3: 1}"),
+        ({"dataset": IMAGES}, "not of type ndarray: give arrays as dataset="),
+        ({"dataset": ""}, "dataset must be the name of a data set, not '': "),
+        ({"train": ""}, "train must be text, .*, not ''"),
+        ({"beta": IMAGES}, r"beta must be a number, not an array \[5000, 28, 28, 1\]"),
+        ({"beta": "{[1]:2}"}, r"beta must be a number, not '{\[1\]:2}'"),
+        ({"beta": "-" * 9999 + "1"}, "beta must be a number, not '-+[.]{3}-+1'"),
+        ({"beta": "(" * 9999}, "beta must be a number, not "),
+        ({"lr": "9" * 400}, "lr must be a number, not 9+[.]{3}9+$"),
+    ],
+)
+def test_a_bad_override_is_one_line(overrides, says):
+    with pytest.raises(InputError, match=says) as fault:
+        config.settle(base(), overrides)
+    assert "\n" not in str(fault.value) and len(str(fault.value)) < 500
+
+
+@pytest.mark.parametrize("text", ["beta=1,", "beta=,1", "beta= ,1"])
+def test_an_empty_value_leaves_a_hyperparameter_out_wherever_it_stands(text):
+    found = [
+        run.hparams for run in config.settle(base(), grid=dict([config.axis(text)]))
+    ]
+    assert sorted(found, key=len) == [{"lr": 1e-3}, {"lr": 1e-3, "beta": 1}]
+
+
+@pytest.mark.parametrize(
+    "text", ["encoder.widths=32,64)", "encoder.widths=(32,64", "beta,lr=(1:2,1"]
+)
+def test_brackets_that_do_not_match_are_one_line(text):
+    with pytest.raises(InputError, match="the brackets of '.*' do not match"):
+        config.axis(text)
+
+
+@pytest.mark.parametrize(
+    ("current", "says"),
+    [
+        (jax.nn.relu, r"of jax.nn \(tanh, .*relu, [^)]*\), or module:name, not 'tanj'"),
+        (functools.partial(jax.nn.relu), r"of jax.nn \(tanh, .*relu"),
+        (nn.relu, r"of jax.nn \(tanh, .*relu"),
+        (np.tanh, "must be a function of .*, or module:name, not 'tanj'"),
+    ],
+)
+def test_a_function_is_found_where_users_know_it(current, says):
+    with pytest.raises(InputError, match=says) as fault:
+        tree.coerce("tanj", current, "activation")
+    for wrong in ("_src", "Any", "partial", "operator", "softmax"):
+        assert wrong not in str(fault.value)
+    if current is not np.tanh:
+        assert tree.coerce("tanh", current, "activation") is jax.nn.tanh
+        assert tree.coerce("jax.numpy:sin", current, "activation") is jnp.sin
 
 
 def test_what_is_set_cannot_be_swept_as_well():
@@ -291,6 +372,15 @@ def test_hyperparameters_are_numbers_however_written():
         ({"hparams": {"lr": -1.0}}, "lr must be a number above 0"),
         ({"hparams": {"lr": 1e-3, "sigma": 0.0}}, "sigma must be a number above 0"),
         ({"hparams": {"beta": 1e39}}, "beta must be a finite number"),
+        ({"hparams": {"lr": IMAGES}}, r"above 0, not an array \[5000, 28, 28, 1\]"),
+        ({"hparams": {"lr": 10**400}}, "lr must be a number above 0, not 10+[.]{3}0+$"),
+        (
+            {"hparams": {"lr": 1e-50}},
+            "lr must be a number above 0, not 1e-50, which is 0 in float32$",
+        ),
+        ({"epochs": 10**400}, "epochs must be at most 2147483647, not 10+[.]{3}0+$"),
+        ({"patience": 0.5}, "patience must be .* or inf, not 0.5$"),
+        ({"patience": 10**400}, "patience must be .* or inf, not 1"),
         ({"objective": "beta_vae"}, r"objective must be a function .*, not 'beta_vae'"),
         ({"objective": lambda a, b: 0}, r"\(model, params, .* -> \(loss, m.*\(a, b\)$"),
         ({"schedule": lambda hp: hp}, r"schedule .* \(hp, step\) -> hp.*\(hp\)$"),

@@ -54,6 +54,7 @@ def test_samples_have_the_distributions_moments():
     z = p.sample(jax.random.key(0), 40_000)
     np.testing.assert_allclose(z.mean(0), [3, 3], atol=0.02)
     np.testing.assert_allclose(z.std(0), [0.5, 0.5], atol=0.02)
+    assert p.sample(jax.random.key(0), 0).shape == (0, 2)
     x = Bernoulli(jnp.full((40_000, 1), 1.0)).sample(jax.random.key(1))
     assert set(np.unique(x)) == {0, 1}
     np.testing.assert_allclose(x.mean(), jax.nn.sigmoid(1.0), atol=0.02)

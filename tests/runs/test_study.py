@@ -114,7 +114,7 @@ def test_tables_are_blank_where_a_run_has_no_such_thing(tmp_path):
     overrides = {
         "epochs": 1,
         "batch": 600,
-        "model.likelihood": "aevae.models.distributions:bernoulli",
+        "model.likelihood": "aevae.models.likelihoods:bernoulli",
     }
     ae = config.replace(config.load(CONFIG), "objective", objectives.autoencoder)
     ae = config.replace(ae, "hparams", {"lr": 1e-3})
@@ -291,6 +291,22 @@ def test_a_folder_of_something_else_and_one_that_cannot_be_written(tmp_path):
         study.run(CONFIG, tmp_path / "file" / "run", **asked)
     with pytest.raises(WriteError, match="cannot write to /proc/nothing: No such"):
         study.run(CONFIG, "/proc/nothing", **asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"overrides": ["beta"]}, r"overrides are {name: value}, not \['beta'\]"),
+        ({"overrides": ["beta"], "dataset": "digits"}, "overrides are {name: value}"),
+        ({"interval": "60"}, "interval must be 0 seconds or more, not '60'"),
+        ({"memory": "1"}, "memory for data must be above 0 bytes, not '1'"),
+        ({"code": "x" * 9999}, "code must be .*, not 'x+[.]{3}x+'$"),
+    ],
+)
+def test_an_argument_of_another_kind_is_one_line(asked, says, tmp_path):
+    with pytest.raises(InputError, match=says):
+        study.run(CONFIG, tmp_path / "run", **asked)
+    assert not (tmp_path / "run").exists()
 
 
 def test_reading_a_folder_that_is_none_is_one_line(tmp_path):

@@ -19,7 +19,7 @@ from aevae import (
 )
 from aevae.evaluation import evaluate
 from aevae.runs import study, tables, trained
-from aevae.training.trained_run import seen
+from aevae.training.trained_run import Trained, seen
 
 pytestmark = [pytest.mark.bits, pytest.mark.retraced]
 
@@ -64,7 +64,25 @@ def test_a_fitted_run_is_a_model_of_images(fitted, digits):
     run = fitted[-1]
     again = run.reconstruct(digits.test["image"][:5])
     assert again.shape == (5, 8, 8, 1)
-    assert run.sample(jax.random.key(0), 3).shape == (3, 8, 8, 1)
+    assert run.sample(jax.random.key(0), np.int64(3)).shape == (3, 8, 8, 1)
+    for count in (0, -1, 2.5, "3"):  # 0 gave one image
+        with pytest.raises(InputError, match="count must be a whole number of at leas"):
+            run.sample(jax.random.key(0), count)
+
+
+def test_a_model_that_reads_labels_asks_for_them(base, digits):
+    labeled = models.ConditionalVAE(
+        2, base.model.encoder, base.model.decoder, classes=3
+    )
+    image = np.zeros((1, 8, 8, 1), np.uint8)
+    batch = {"image": image, "label": np.array([2])}
+    made = labeled.clone(shape=image.shape[1:])
+    params = made.init(jax.random.key(0), batch, jax.random.key(0), {})
+    run = Trained(dataclasses.replace(base, model=made), params, 0, {}, {})
+    assert run.encode(batch).mean.shape == (1, 2)
+    for use in (run.encode, run.reconstruct, lambda _: run.decode(np.zeros((1, 2)))):
+        with pytest.raises(InputError, match="reads 'label' of the batch: .*, label}$"):
+            use(image)
 
 
 def test_images_on_another_scale_are_refused(fitted, folder, base, digits):
@@ -154,7 +172,8 @@ def test_another_config_than_a_folder_was_trained_with(folder, base, tmp_path):
         "    base = config.load('configs/digits.py')\n"
         f"    return config.settle(base, {SMALL}, {{}})[0]\n"
     )
-    trained.load(folder, file, latent=2, seed=0)
+    for seed in (0, np.float32(0), np.int64(0), np.array(0), "0"):
+        assert trained.load(folder, file, latent=2, seed=seed).row["seed"] == 0
     other = config.replace(base, "hparams.beta", 9.0)
     for given, says in (
         (other, "beta of the Config of .* was 1.0, and now is 9.0"),
@@ -169,6 +188,14 @@ def test_another_config_than_a_folder_was_trained_with(folder, base, tmp_path):
     for nothing in (None, 3):
         with pytest.raises(InputError, match="is not a run folder"):
             trained.load(nothing)
+
+
+def test_what_is_hardly_meant_is_said(base, capsys):
+    run = dataclasses.replace(base, grid=None)
+    with pytest.raises(InputError, match="raise memory"):  # before any training
+        training.fit(config.replace(run, "hparams.lr", 1e30), memory=1)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "lr is 1e+30: values beyond 1,000,000 are rarely meant" in line
 
 
 def test_several_configs_and_one_that_stops_early(digits, base):
