@@ -40,7 +40,9 @@ def execute(path, text):
     if known and known.text == text and _unchanged(known):
         return known
     found, source = _modules(path, text), None
-    while source is None or source.paths != found[0]:  # again: it has changed sys.path
+    for _ in range(3):  # again where it has changed sys.path, which need not end
+        if source and source.paths == found[0]:
+            break
         before = set(sys.modules)
         source = _executed(path, text, *found)
         found = _modules(path, text)

@@ -359,6 +359,25 @@ def test_code_that_is_not_what_is_on_the_disk_is_refused(tmp_path, monkeypatch):
     sys.modules.pop("stale_part")
 
 
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the start of a process is not told"
+)
+def test_an_edit_before_the_package_is_imported_is_noticed(tmp_path):
+    path = tmp_path / "stale_part.py"
+    path.write_text("def f(x):\n    return x\n")
+    program = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import stale_part\n"
+    program += f"open({str(path)!r}, 'w').write('def f(x):\\n    return 2 * x\\n')\n"
+    program += "from aevae.config import fingerprint\nfingerprint.of(stale_part.f)\n"
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "stale_part.py has changed since it was imported" in done.stderr
+
+
 def test_the_parts_of_a_config_are_named():
     noise = functools.partial(objectives.denoising, noise=objectives.masking_noise)
     base = config.replace(config.load("configs/digits.py"), "objective", noise)

@@ -198,6 +198,11 @@ def test_what_a_config_imports_is_kept_and_guarded(tmp_path):
         study.run(fork / "exp.py", folder)
     assert study.run(fork / "exp.py", folder, code="accept").groups == 0
 
+    (fork / "exp.py").write_text(f"import json\n{FORK}")
+    with pytest.raises(
+        InputError, match=r"not that of config.py in it: take another --w"
+    ):
+        study.run(fork / "exp.py", folder)
     (fork / "mynets.py").write_text("raise ValueError")
     run = trained.load(folder)
     assert run.encode(run.examples).mean.shape == (10, 2)
