@@ -294,11 +294,11 @@ def test_huge_outputs_give_finite_values_and_gradients(name, at, batch):
         "two_level": models.TwoLevel,
         "mixture": models.MixturePrior,
     }
-    likelihoods = {
+    learned = {
         "learned": models.LearnedGaussian(True),
         "optimal": models.OptimalGaussian(),
     }
-    fields = {"likelihood": likelihoods.get(name, likelihoods.bernoulli)}
+    fields = {"likelihood": learned.get(name, models.bernoulli)}
     made, params = begun(kinds.get(name, models.VAE), batch, **fields)
     named = "log_sigma", "variance", "log_stds", "second"
 
