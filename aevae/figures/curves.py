@@ -35,7 +35,7 @@ def curves(tables):
 def _by(axis, tables):
     rows, measure = tables.curves, tables.measure
     others = [name for name in tables.axes if name != axis]
-    shown, left = sheet.selected(rows, others, PANELS)
+    shown, left = sheet.selected(rows, others, PANELS, axis)
     columns = min(4, len(shown))
     width, height = (2.3, 2.6) if columns > 2 else (3.4, 3.0)
     down = -(-len(shown) // columns)

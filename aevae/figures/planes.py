@@ -20,16 +20,18 @@ def rate_distortion(tables):
     another swept value. What else is swept makes lines of its own, told by their marker and style.
     """
     axes = tables.axes
-    figure, ((panel,),) = sheet.canvas(1, 1, 5.6, 3.8)
     along = "beta" if "beta" in axes else None
     axis = "latent" if "latent" in axes else next((a for a in axes if a != along), None)
     if along is None:
         numbers = [a for a in axes if a != axis and _ordered(tables.bounded, a)]
         along = numbers[0] if numbers else None
     others = [a for a in axes if a not in (axis, along)]
-    shown, left = sheet.selected(tables.bounded, others, len(STYLES))
+    shown, left = sheet.selected(tables.bounded, others, len(STYLES), along)
     rows = [r for r in tables.bounded if tuple(r[n] for n in others) in shown]
     colors = sheet.colors(sheet.values(rows, axis) if axis else [None])
+    labels = [textwrap.fill(sheet.named(others, p), 24) for p in shown if others]
+    entries = len(colors) + sum(label.count("\n") + 1 for label in labels)
+    figure, ((panel,),) = sheet.canvas(1, 1, 5.6, max(3.8, 0.8 + 0.16 * entries))
     means, counts = [], set()
     looks = {point: {"marker": sheet.MARKERS[i]} for i, point in enumerate(shown)}
     for (point, own), style in zip(shown.items(), STYLES):
@@ -63,7 +65,9 @@ def rate_distortion(tables):
     if means:
         _equal_elbo(panel, [r for r in rows if np.isfinite(r["elbo"])])
         if along:
-            _numbered(panel, *max(means, key=lambda m: np.ptp(m[1], axis=0).sum()))
+            longest = sorted(means, key=lambda m: np.ptp(m[1], axis=0).sum())
+            for line in {tuple(names): (names, m) for names, m in longest}.values():
+                _numbered(panel, *line)
             notes[-1] += " (italic)"
         notes += left
         notes[-1] += "\ngray: equal ELBO (nats)"
@@ -71,7 +75,7 @@ def rate_distortion(tables):
         notes = ["all runs diverged"]
     sheet.caption(figure, "; ".join(notes) + f"; {sheet.source(rows)}")
     if means and axis:
-        _legend(figure, axis, colors, others, shown, looks)
+        _legend(figure, axis, colors, labels, looks)
     return figure
 
 
@@ -79,19 +83,18 @@ def _marker(number):
     return sheet.MARKERS[number % len(sheet.MARKERS)]
 
 
-def _legend(figure, axis, colors, others, shown, looks):
+def _legend(figure, axis, colors, labels, looks):
     """Names the colors, and the markers and styles of lines where more was swept."""
     from matplotlib.lines import Line2D
 
     handles = []
     for i, (value, color) in enumerate(colors.items()):
-        marker = "s" if others else _marker(i)
+        marker = "s" if labels else _marker(i)
         look = {"color": color, "marker": marker, "markersize": 4, "linestyle": ""}
         handles.append(Line2D([], [], label=sheet.named([axis], [value]), **look))
-    for point, style in zip(shown if others else (), STYLES):
-        label = textwrap.fill(sheet.named(others, point), 24)
+    for label, style, own in zip(labels, STYLES, looks.values()):
         look = {"color": "0.3", "markersize": 4, "linestyle": style, "lw": 1}
-        handles.append(Line2D([], [], label=label, **look, **looks[point]))
+        handles.append(Line2D([], [], label=label, **look, **own))
     figure.legend(handles=handles, fontsize=8, loc="outside right center")
 
 
@@ -102,6 +105,8 @@ def _ordered(rows, name):
 def _numbered(panel, names, points):
     """The values that a line is joined along, beside its points."""
     for (name,), point in zip(names, points):
+        if name is None:  # a run without this value
+            continue
         panel.annotate(
             f"{name}",
             point,
@@ -201,7 +206,7 @@ def heat_map(tables):
             panel.set_yticks(range(table.shape[0]), ticks[down])
             panel.tick_params(length=0)
             panel.set_xlabel(across, fontsize=9)
-            title = textwrap.fill(sheet.named(others, point), int(13 * width))
+            title = textwrap.fill(sheet.named(others, point), max(14, int(10 * width)))
             panel.set_title(f"{titles[name]}\n{title}".strip(), fontsize=9)
     for panel in panels[:, 0]:
         panel.set_ylabel(down, fontsize=9)

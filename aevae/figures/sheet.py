@@ -79,13 +79,19 @@ def grouped(rows, names):
     return {point: found[point] for point in (tuple(row.values()) for row in order)}
 
 
-def selected(rows, names, most):
-    """Gives `grouped` with `most` points at most, those of most runs; and a note on what is left out."""
+def selected(rows, names, most, axis=None):
+    """Gives `grouped` with `most` points at most, and a note on what is left out.
+
+    Those are kept that have most values of the axis, and of these those of most runs.
+    """
     found = grouped(rows, names)
     if len(found) <= most:
         return found, []
-    size = {point: len({row["run"] for row in own}) for point, own in found.items()}
-    kept = sorted(found, key=lambda point: -size[point])[:most]
+    count = {
+        point: [len({row.get(n) for row in own}) for n in (axis, "run")]
+        for point, own in found.items()
+    }
+    kept = sorted(found, key=count.get, reverse=True)[:most]
     note = (
         f"{most} of {len(found)} points of {', '.join(names)}: all are in results.csv"
     )
