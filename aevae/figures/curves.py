@@ -61,7 +61,8 @@ def _by(axis, tables):
         panel.set_title(title, fontsize=9)
         panel.grid(alpha=0.25)
     seen = [row["samples"] for row in rows]
-    if seen and min(seen) == max(seen):
+    single = bool(seen) and min(seen) == max(seen)
+    if single:
         panels[0, 0].set_xlim(seen[0] / 2, seen[0] * 2)
     for panel in panels.flat:
         sheet.log_ticks(panel.xaxis)
@@ -71,7 +72,7 @@ def _by(axis, tables):
     figure.supxlabel("samples seen", fontsize=9)
     title = "ELBO at beta = 1" if measure == "elbo" else "distortion"
     figure.supylabel(f"{title} (nats)", fontsize=9)
-    _legend(figure, colors if axis else {}, axis)
+    _legend(figure, colors if axis else {}, axis, single)
     notes = ["one seed"]
     if max(everywhere, default=1) > 1:
         notes = [f"mean over {sheet.seeds(everywhere)}, band from least to greatest"]
@@ -93,10 +94,15 @@ def _band(panel, rows, name, style, color):
     if not len(x):
         return []
     low, mean, high = zip(*[(min(v), np.mean(v), max(v)) for v in table])
-    marker = "o" if len(x) == 1 else None
-    panel.plot(x, mean, style, color=color, lw=1.2, marker=marker, ms=4)
+    look = _dots(style) if len(x) == 1 else {}
+    panel.plot(x, mean, style, color=color, lw=1.2, **look)
     panel.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
     return list(np.concatenate(table[len(table) // 10 :]))
+
+
+def _dots(style):
+    """The look of a line of a single point: a full dot of `test`, a ring of `train`."""
+    return {"marker": "o", "ms": 5, "mfc": "none" if style == "--" else None}
 
 
 def _cross(panel, rows, name, color):
@@ -128,7 +134,7 @@ def _by_samples(rows, name):
     return x, [found[samples] for samples in x]
 
 
-def _legend(figure, colors, axis):
+def _legend(figure, colors, axis, single):
     from matplotlib.lines import Line2D
 
     handles = [
@@ -136,7 +142,13 @@ def _legend(figure, colors, axis):
         for value, color in colors.items()
     ]
     handles += [
-        Line2D([], [], color="0.3", linestyle=style, label=part)
+        Line2D(
+            *([], []),
+            color="0.3",
+            linestyle=style,
+            label=part,
+            **(_dots(style) if single else {}),
+        )
         for part, style in (("test", "-"), ("train", "--"))
     ]
     figure.legend(handles=handles, fontsize=8, loc="outside right center")

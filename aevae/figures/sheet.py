@@ -9,7 +9,8 @@ from aevae.runs import tables
 from aevae.system import files
 
 DPI = 150
-TILE = 0.6  # inches of an image
+TILE = 0.6  # inches of an image ...
+LINE = 0.12  # ... and of a line of its label
 # Of classes, in no order: Paul Tol's "muted", two of them darker, and black. Markers say more.
 CLASSES = (
     *("#cc6677", "#332288", "#c8a415", "#117733", "#4aa8d8"),
@@ -165,10 +166,11 @@ def tiles(rows, title, heads=None, ticks=()):
     figure = Figure(figsize=(width, 1))
     text = caption(figure, title)
     tops, top = [], 0.14 * (text.count("\n") + 1) + 0.1
-    for row in range(len(rows)):
+    for row, (label, _) in enumerate(rows):
         top += 0.2 if row in heads else 0
-        tops.append(top)
-        top += tall + 0.07
+        spare = max(0.0, LINE * (label.count("\n") + 1) - tall)  # for a high label
+        tops.append(top + spare / 2)
+        top += tall + spare + 0.07
     height = top + foot
     figure.set_figheight(height)
     figure.suptitle(text, fontsize=8, y=1 - 0.05 / height, va="top")

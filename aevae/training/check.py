@@ -131,7 +131,15 @@ def _checked(config, name):
     function = getattr(config, name)
 
     def checked(*args):
-        found = function(*args)
+        try:
+            found = function(*args)
+        except (TypeError, AttributeError) as error:
+            if name == "optimizer":  # of one of optax, which takes hp for a number
+                raise InputError(
+                    f"the optimizer {_name(function)} must be a function {help_of(name)}, as "
+                    f"optim.adam, and fails: {error}"
+                ) from error
+            raise
         if not RETURNED[name](found):
             raise InputError(
                 f"the {name} {_name(function)} must be a function {help_of(name)}, and returns "

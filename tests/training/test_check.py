@@ -6,6 +6,7 @@ import re
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from outside import NETWORKS, run_of
 
@@ -38,6 +39,13 @@ def test_a_function_that_returns_something_else(name, function, says, tiny):
         check_run(dataclasses.replace(run, **{name: function}), tiny)
     assert f"the {name} <lambda> must be a function " in str(fault.value)
     assert str(fault.value).endswith(f", and returns {says}")
+
+
+def test_an_optimizer_of_optax_itself_takes_a_learning_rate_not_hp(tiny):
+    with pytest.raises(InputError, match="the optimizer adam must be a function hp ->"):
+        check_run(
+            dataclasses.replace(run(models.bernoulli), optimizer=optax.adam), tiny
+        )
 
 
 def run(likelihood, outputs=1):
