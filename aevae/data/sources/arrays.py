@@ -45,22 +45,18 @@ def given(arrays):
     if hasattr(arrays, "__arrow_c_stream__"):
         return tables.given(NAME, arrays)
     named = arrays if isinstance(arrays, Mapping) else {"image": arrays}
+    if any(np.ma.is_masked(values) for values in named.values()):
+        raise InputError(
+            f"{NAME}: an array has masked values, which NumPy would unmask: fill them first"
+        )
     try:
-        named = {str(name): _array(values) for name, values in named.items()}
+        named = {str(name): np.asarray(values) for name, values in named.items()}
     except ValueError:
         raise InputError(
             f"{NAME}: rows of unequal shapes are no array: pad or crop them to one shape; images "
             "and labels are given as {'image': x, 'label': y}"
         ) from None
     return _source(NAME, named, None)
-
-
-def _array(values):
-    if np.ma.is_masked(values):
-        raise InputError(
-            f"{NAME}: an array has masked values, which NumPy would unmask: fill them first"
-        )
-    return np.asarray(values)
 
 
 def _source(name, arrays, chosen):

@@ -64,7 +64,7 @@ def _shaped(where, image):
     if not image.size:
         raise InputError(f"{where} has shape {shape}, without any value: {kinds}")
     count, *rest = shape
-    if image.ndim == 4 and rest[2] > 4 >= rest[0]:
+    if image.ndim == 4 and rest[2] > 4 >= rest[0] != rest[1]:
         raise InputError(
             f"{where} has shape {shape}: the channels come last, [N, H, W, C], as in "
             "np.moveaxis(x, 1, -1)"
