@@ -87,6 +87,8 @@ def _found(name, folder):
             f"{name} is a folder without images{place} ({', '.join(ENDINGS[:6])}, ...){held}. A "
             "file of arrays or a table is given by its own path"
         )
+    if len({kind for files in found.values() for _, kind in files}) == 1:
+        found = {k: [(path, None) for path, _ in files] for k, files in found.items()}
     if len({files[0][1] is None for files in found.values()}) > 1:
         raise InputError(
             f"{name}: some splits have folders of classes, and others have not: all must have the "
@@ -117,8 +119,6 @@ def _classes(name, folder, others):
             f"images, such as {next(iter(classes))}: put them into a folder of their own, or move "
             "them away"
         )
-    if len(classes) == 1:  # one class is no label
-        files = [path for paths in classes.values() for path in paths]
     if files:
         return [(path, None) for path in files]
     return [(path, kind) for kind, paths in classes.items() for path in paths]
@@ -152,12 +152,13 @@ def _kind(path):
                 "Image.open(path).convert('RGB')"
             )
         transparent = mode == "P" and "transparency" in image.info
-        try:
-            turn = image.getexif().get(0x0112, 1)
-            frames = getattr(image, "is_animated", False)
-        except Exception:  # noqa: BLE001, as above
-            turn, frames = 1, False
         deep = mode in ("RGB", "RGBA", "LA") and ";16" in str(image.tile)
+        frames = getattr(image, "is_animated", False)
+        try:  # of a PNG, getexif would decode all of it
+            known = image.format != "PNG" or "exif" in image.info
+            turn = image.getexif().get(0x0112, 1) if known else 1
+        except Exception:  # noqa: BLE001, as above
+            turn = 1
         size = (height, width) if turn in SIDEWAYS else (width, height)
         return _Kind(
             "PA" if transparent else mode, size, turn not in (0, 1), frames, deep

@@ -47,9 +47,9 @@ def find(name, data_dir=None):
         if not (folder / "dataset_info.json").is_file():
             prepare(builder(name, place))
         return folder
-    places = _places(data_dir)
+    places, is_path = _places(data_dir), name.startswith(("/", ".", "~"))
     if ":" not in name:
-        for place in (*places, *([Path()] if "/" in name else [])):
+        for place in [*([] if is_path else places), *([Path()] if "/" in name else [])]:
             try:
                 if folder := _newest(name, place):
                     return folder
@@ -57,7 +57,7 @@ def find(name, data_dir=None):
                 raise InputError(
                     f"cannot read {error.filename}: {error.strerror}"
                 ) from None
-    cls = None if name.startswith(("/", ".", "~")) else builder_class(name)
+    cls = None if is_path else builder_class(name)
     own = cls is None and files.is_path(name)
     if own or (cls is None or is_stock(cls)) and Path(name).is_dir():
         return None
