@@ -68,12 +68,14 @@ def test_folders_of_classes_are_labels(tmp_path):
     }
     (tmp_path / ".DS_Store").write_bytes(b"x")
     (tmp_path / "owl" / "about.txt").write_text("x")
+    draw(tmp_path / "9" / ".ipynb_checkpoints" / "0-checkpoint.png")
+    (tmp_path / "none").mkdir()
     found = data.load(tmp_path)
     assert found.labels == ("10", "9", "owl") and len(found.train["label"]) == 10
     for part in found.parts.values():
         kinds = [found.labels[k] for k in part["label"]]
         assert kinds == [drawn[bytes(image)] for image in part["image"]]
-    assert "not read: 1 .txt (about.txt), 1 hidden (.DS_Store)" in found.notes[0]
+    assert "1 .txt (about.txt), 1 folder (none), 2 hidden (.DS_Store)" in found.notes[0]
     assert "10, 9, owl are classes 0 to 2" in found.notes[1]
 
 
@@ -88,6 +90,9 @@ def test_folders_of_splits(tmp_path):
     assert "not read: 1 .png (stray.png)" in found.notes[0]
     (tmp_path / "test" / "b" / "1.jpg").unlink()
     assert list(data.load(tmp_path).test["label"]) == [0]  # not all classes
+    draw(tmp_path / "car" / "1.jpg", "RGB")  # trains and cars?
+    with pytest.raises(InputError, match="for splits, Train, .* and others, car: put"):
+        data.load(tmp_path)
     draw(tmp_path / "dev" / "1.jpg", "RGB")
     with pytest.raises(InputError, match="several folders of one split: dev, val"):
         data.load(tmp_path)

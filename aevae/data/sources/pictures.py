@@ -2,6 +2,7 @@
 
 import collections
 import warnings
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,6 +27,7 @@ MODES = {  # of Pillow: what is stored of them, its type and channels
     **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), ("I;16", np.float32, 1)),
 }
 SIDEWAYS = (5, 6, 7, 8)  # orientations of Exif that exchange height and width
+HIDDEN = ".", "__MACOSX"  # how the names of what is not looked at begin
 SHOWN = 5  # sizes, at most, that a message names
 
 
@@ -77,7 +79,15 @@ def _found(name, folder):
                 f"{', '.join(path.name for path in twice[0])}"
             )
         own = [path for paths in splits.values() for path in paths]
-        others += [path for path in entries if path not in own]
+        rest = [path for path in entries if path not in own]
+        mixed = [p.name for p in rest if p.is_dir() and any(map(_is_image, _within(p)))]
+        if mixed:
+            raise InputError(
+                f"{name} has folders of images for splits, {', '.join(p.name for p in own)}, and "
+                f"others, {', '.join(mixed[:SHOWN])}: put classes into the folder of each split, or rename or "
+                "move away what is no split"
+            )
+        others += rest
         found = {k: _classes(name, path, others) for k, (path,) in splits.items()}
     empty = [split for split, files in found.items() if not files]
     if empty:
@@ -101,12 +111,10 @@ def _classes(name, folder, others):
     """The images of a split, each with the name of its class if folders of classes hold them."""
     files, classes = [], {}
     for path in sorted(folder.iterdir()):
-        if path.name.startswith((".", "__MACOSX")):
-            others.append(path)
-        elif path.is_dir():
-            inner = [p for p in sorted(path.rglob("*")) if not p.is_dir()]
+        if path.is_dir() and not path.name.startswith(HIDDEN):
+            inner = _within(path)
             images = [p for p in inner if _is_image(p)]
-            others += [p for p in inner if not _is_image(p)]
+            others += [p for p in inner if not _is_image(p)] if inner else [path]
             if images:
                 classes[path.name] = images
         elif _is_image(path):
@@ -124,12 +132,27 @@ def _classes(name, folder, others):
     return [(path, kind) for kind, paths in classes.items() for path in paths]
 
 
+def _within(folder):
+    """The files and the hidden folders below a folder, sorted."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        is_open = path.is_dir() and not path.name.startswith(HIDDEN)
+        found += _within(path) if is_open else [path]
+    return found
+
+
 def _is_image(path):
-    return path.suffix.lower() in ENDINGS and not path.name.startswith(".")
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(HIDDEN)
 
 
-class _Kind(collections.namedtuple("_Kind", "mode size turned frames deep")):
-    """What the head of a file says: Pillow's mode, (width, height), and what is special."""
+class _Kind(NamedTuple):
+    """What the head of a file says."""
+
+    mode: str  # Pillow's
+    size: tuple[int, int]  # (width, height), upright
+    turned: bool
+    frames: bool  # of several
+    deep: bool  # with more bits than Pillow reads
 
 
 def _opened(path):
@@ -226,7 +249,7 @@ def _listed(paths):
     """Counted by their ending, with an example: 2 .txt (a.txt), 1 hidden (.DS_Store)."""
     kinds = collections.defaultdict(list)
     for path in paths:
-        hidden = path.name.startswith(".")
+        hidden = path.name.startswith(HIDDEN)
         folder = "folder" if path.is_dir() else path.suffix or "without ending"
         kinds["hidden" if hidden else folder].append(path)
     return ", ".join(
