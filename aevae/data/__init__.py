@@ -33,6 +33,7 @@ from aevae.data.dataset import (
     of,
     rows,
 )
+from aevae.data.sources.images import rescaling
 from aevae.data.sources.source import slices
 
 __all__ = [
@@ -54,6 +55,7 @@ __all__ = [
     "name_of",
     "none",
     "of",
+    "rescaling",
     "rows",
     "slices",
     "stochastic",

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aevae import InputError
+from aevae.data.sources.images import rescaling
 from aevae.data.sources.source import rows_at_once
 
 EVALUATION_SEED = 0
@@ -97,8 +98,7 @@ def binarized(dataset, binarization):
     if is_float and not -ROUNDING <= low <= high <= 1 + ROUNDING:
         raise InputError(
             f"{dataset.name}: pixels from {low:.7g} to {high:.7g} lie outside [0, 1], and "
-            f"binarization {base.__name__} takes probabilities: rescale them, or save gray levels "
-            "from 0 to 255 as uint8"
+            f"binarization {base.__name__} takes probabilities: {rescaling(low, high)}"
         )
     if base is not fixed:
         return dataset

@@ -11,7 +11,7 @@ from aevae import InputError
 from aevae.config import canonical
 from aevae.data.binarization import binarized
 from aevae.data.sources import arrays as user_arrays
-from aevae.data.sources import cache, tfds
+from aevae.data.sources import assembly, cache, files, tfds
 from aevae.data.sources.source import first_line, slices
 
 PARTS = ("train", "validation", "test")
@@ -38,6 +38,11 @@ class DataSet(NamedTuple):
         str, tuple
     ]  # of each split: its rows as (source split, start, stop), ...
     drawn: dict  # what `held_out` has drawn, so that it does so once
+    labels: tuple[str, ...] = ()  # the names of classes 0, 1, ..., if they have others
+    columns: tuple[
+        str, ...
+    ] = ()  # the names of the values of vectors, if they have names
+    notes: tuple[str, ...] = ()  # what was taken for what, and left out, in a line each
 
     @property
     def shape(self):
@@ -107,9 +112,9 @@ def load(
     Args:
       name: an embedded set (`digits`, `sprites`, `sprites/64x64`, `gaussian`, ...), prepared on
         first use; a set that TFDS has prepared in a folder as array_record or TFRECORD (`mnist`,
-        `emnist/letters`, your own); the path of an .npz or .npy file; `module:Class`, a TFDS
-        builder; an array of images, or a dict of arrays as an .npz has them; or a `DataSet`, which
-        is returned unchanged.
+        `emnist/letters`, your own); the path of a file of arrays, a table or a folder of images;
+        `module:Class`, a TFDS builder; an array of images, a dict of arrays as an .npz has them, or
+        a DataFrame; or a `DataSet`, which is returned unchanged.
       train, validation, test: splits in TFDS's notation, such as `train[:50000]`.
       data_dir: the folder in which sets are prepared; by default AEVAE_DATA_DIR, or else
         `~/.cache/aevae/tfds` and TFDS's own folder.
@@ -119,17 +124,11 @@ def load(
     if isinstance(name, DataSet):
         return name
     name = str(name) if is_name(name) else name
-    if not is_name(name):
-        source = user_arrays.given(name)
-    elif name == user_arrays.NAME:
-        raise InputError(
-            "the data set 'arrays' was given in memory: give it again, as dataset=..."
-        )
-    elif user_arrays.is_file(name):
-        source = user_arrays.load(name)
-    else:
-        source = cache.load(tfds.find(name, data_dir))
     splits = {"train": train, "validation": validation, "test": test}
+    try:
+        source = _source(name, splits, data_dir)
+    except InputError as fault:  # names of files and arrays may have line breaks
+        raise InputError(" ".join(str(fault).splitlines())) from None
     found = {part: _slice(source, split) for part, split in splits.items()}
     return arrays(
         **{part: fields for part, (fields, _) in found.items()},
@@ -137,7 +136,40 @@ def load(
         version=source.version,
         factors=dict(source.factors),
         origins={part: origin for part, (_, origin) in found.items()},
+    )._replace(
+        labels=source.labels,
+        columns=source.columns,
+        notes=tuple(" ".join(note.splitlines()) for note in source.notes),
     )
+
+
+def _source(name, splits, data_dir):
+    """The Source of a data set, by its name or of what is given."""
+    if not is_name(name):
+        return _completed(user_arrays.given(name), splits)
+    if name == user_arrays.NAME:
+        raise InputError(
+            "the data set 'arrays' was given in memory: give it again, as dataset=..."
+        )
+    if not files.is_file(name) and (folder := tfds.find(name, data_dir)):
+        return cache.load(folder)
+    return _completed(files.load(name), splits)
+
+
+def _completed(source, splits):
+    """A user's source with a tenth of `train` as each split that is named and that it has not."""
+    missing = [
+        part for part in PARTS[1:] if splits[part] == part and part not in source.splits
+    ]
+    if not missing or splits["train"] != "train":
+        return source
+    fields = assembly.divided(source.name, source.splits["train"], missing)
+    counts = ", ".join(f"{len(fields[part]['image'])} for {part}" for part in missing)
+    note = (
+        f"{source.name} has no split {' or '.join(missing)}: rows of train are taken, drawn with "
+        f"seed 0, {counts}; splits such as 'train[:90%]' and 'train[90%:]' may be named instead"
+    )
+    return source._replace(splits=source.splits | fields, notes=(*source.notes, note))
 
 
 def _slice(source, split):

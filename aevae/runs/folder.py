@@ -218,6 +218,7 @@ class Folder:
                     "shape": list(dataset.shape),
                     "stored": str(dataset.train["image"].dtype),
                     "range": list(dataset.range),
+                    **({"labels": list(dataset.labels)} if dataset.labels else {}),
                     "examples": {
                         p: len(getattr(dataset, p)["image"]) for p in data.PARTS
                     },

@@ -131,7 +131,7 @@ def run(
 
 def _tasks(folder, dataset, data_dir, memory):
     """Loads the data and traces a step of each unfinished group, so that faults show before training."""
-    known, tasks = {}, []
+    known, tasks, said = {}, [], set()
     data.check_given(dataset, [group.runs[0] for group in folder.groups])
     for group in folder.groups:
         # Data at hand are compared with what a group was trained on even if it is finished.
@@ -143,6 +143,10 @@ def _tasks(folder, dataset, data_dir, memory):
         folder.check_data(group, stored)
         if finished:
             continue
+        for line in stored.notes:
+            if line not in said:
+                say(line)
+        said.update(stored.notes)
         checked = check_run(first, stored)
         held = (stored.validation, stored.test)
         taken = sum(data.held_bytes(first.binarization, split) for split in held)

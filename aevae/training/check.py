@@ -38,6 +38,7 @@ def check_run(config, dataset):
             f"batch {config.batch} is larger than the {size} training examples of {dataset.name}"
         )
     config = with_image_shape(config, dataset)
+    _check_classes(config.model, dataset)
     hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
     names = f"{_name(config.objective)} with {_name(config.model)}"
     traced = dataclasses.replace(
@@ -203,15 +204,31 @@ def _check_range(dataset, binarization, x):
                 between += int((abs(place - np.round(place)) > 1e-3).sum())
         where, edge = f"{dataset.name}, {part}: pixels", data.ROUNDING * (most - least)
         if not (low >= least - edge and high <= most + edge):
+            is_unit = (least, most) == (0, 1)
+            way = f": {data.rescaling(low, high)}" if is_unit else ""
             raise InputError(
                 f"{where} from {low:.7g} to {high:.7g} lie outside the {type(x).__name__} "
-                f"likelihood's range, {least:g} to {most:g}"
+                f"likelihood's range, {least:g} to {most:g}{way}"
             )
         if between:
             raise InputError(
                 f"{where} lie between the {levels} levels of the {type(x).__name__} "
                 f"likelihood from {least:g} to {most:g}"
             )
+
+
+def _check_classes(model, dataset):
+    """An InputError where a model that has `classes` would take a label for none of them."""
+    count = getattr(model, "classes", None)
+    if count is None or "label" not in dataset.train:
+        return
+    most = max(int(split["label"].max()) for split in dataset.parts.values())
+    if most >= count:
+        text = f"{most} ({dataset.labels[most]})" if dataset.labels else most
+        raise InputError(
+            f"{dataset.name} has label {text}, and the model has {count} classes, of labels 0 to "
+            f"{count - 1}: set --config.classes={most + 1}"
+        )
 
 
 def _constant_pixels(config, dataset, x):

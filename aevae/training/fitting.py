@@ -47,10 +47,14 @@ def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
         raise InputError("there is no run to train: configs is empty")
     named = [path for base in configs for path in config.grid_paths(base)]
     paths, known, found = config.swept(runs, named), {}, [None] * len(runs)
-    tasks = []
+    tasks, said = [], set()
     for group in config.groups_of_one_program(runs):
         own = [runs[n] for n in group]
         stored = data.of(own[0], data_dir, dataset=dataset, known=known)
+        for line in stored.notes:
+            if line not in said:
+                print(line, file=sys.stderr)
+        said.update(stored.notes)
         tasks.append((group, own, stored, check_run(own[0], stored)))
     warnings = (line for *_, checked in tasks for line in checked.warnings)
     for line in dict.fromkeys([*warnings, *config.doubts(runs)]):

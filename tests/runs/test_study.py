@@ -12,7 +12,16 @@ import jax
 import numpy as np
 import pytest
 
-from aevae import InputError, WriteError, config, data, figures, objectives, optim
+from aevae import (
+    InputError,
+    WriteError,
+    config,
+    data,
+    figures,
+    objectives,
+    optim,
+    training,
+)
 from aevae.runs import progress, record, study, tables, trained
 from aevae.training import bounds
 from aevae.training.step import State
@@ -168,12 +177,32 @@ def test_fixed_draws_are_told_apart_and_of_the_same_data(tmp_path, digits):
     (base,) = config.settle(config.load(CONFIG), SMALL | {"epochs": 1}, {})
     base = config.replace(base, "binarization", functools.partial(data.fixed, seed=1))
     grid = {"binarization.seed": (1, 2), "seed": (0,)}
-    rows, _ = study.run(base, tmp_path / "run", grid=grid)
+    named = digits._replace(labels=tuple("abcdefghij"))
+    rows, _ = study.run(base, tmp_path / "run", grid=grid, dataset=named)
     assert [row["binarization"] for row in rows] == ["fixed(seed=1)", "fixed(seed=2)"]
     assert rows[0]["elbo"] != rows[1]["elbo"]
     (made,) = json.loads((tmp_path / "run" / "environment.json").read_text())
     (known,) = made["data"]
     assert (known["sha256"], known["stored"]) == (digits.digest, "bool")
+    assert known["labels"] == [*"abcdefghij"]
+
+
+def test_what_was_taken_for_what_is_said_once_before_training(tmp_path, capsys):
+    images = (np.arange(40 * 9).reshape(40, 3, 3) % 251).astype(np.uint8)
+    given = {"X": images, "y": np.array(["cat", "dog", "owl"])[np.arange(40) % 3]}
+    base = config.load("configs/methods.py:conditional")
+    small, grid = {"batch": 8}, {"classes": (3, 2)}
+    how = {"overrides": small, "grid": grid, "dataset": given}
+    calls = (
+        lambda: study.run(base, tmp_path / "run", **how),
+        lambda: training.fit(config.settle(base, small, grid), given),
+    )
+    for call in calls:
+        with pytest.raises(InputError, match=r"label 2 .owl., and the .*classes=3"):
+            call()
+        said = capsys.readouterr().err.splitlines()
+        assert said[0] == "arrays: read X as image, y as label" and len(said) == 2
+        assert said[1] == "array y of arrays: cat, dog, owl are classes 0 to 2"
 
 
 def test_swept_shapes_functions_and_lengths_are_loaded_back(tmp_path):

@@ -132,3 +132,39 @@ def test_rounding_does_not_leave_the_support(most, inside, binarization):
             InputError, match="pixels from -0.001.* to 1.001 lie outside"
         ):
             check_run(base, data.of(base, dataset=dataset))
+
+
+@pytest.mark.parametrize(("classes", "says"), [(4, None), (3, "has label 3, and the")])
+def test_labels_beyond_a_models_classes(classes, says, tiny):
+    parts = {
+        name: split | {"label": np.arange(len(split["image"]), dtype=np.int32) % 4}
+        for name, split in tiny.parts.items()
+    }
+    model = models.ConditionalVAE(2, *NETWORKS, classes=classes)
+    run = run_of(model, objectives.beta_vae, {"beta": 1.0}, batch=16)
+    if says is None:
+        check_run(run, tiny._replace(**parts))
+        return
+    with pytest.raises(InputError, match=f"{says} model has 3 .* --config.classes=4"):
+        check_run(run, tiny._replace(**parts))
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "says"),
+    [
+        (-1, 1, r"\(x \+ 1\) / 2 brings"),
+        (-3, 5, r"\(x \+ 3\) / 8 brings"),
+        (0, 255, "by 255, or save gray levels as uint8"),
+        (0, 4000, "by 4095 or 65535"),
+        (0, 12, "divide them by 12"),
+        (0, 1e6, r"divide them by 1000000"),
+    ],
+)
+def test_pixels_outside_the_range_are_told_how_to_come_into_it(low, high, says):
+    images = np.linspace(low, high, 6 * 16, dtype=np.float32).reshape(6, 4, 4, 1)
+    part = {"image": images}
+    dataset = data.arrays(part, part, part)
+    for binarization in (data.none, data.stochastic):
+        base = dataclasses.replace(run(models.bernoulli), binarization=binarization)
+        with pytest.raises(InputError, match=f"{says}.*; or a Gaussian likelihood"):
+            check_run(base, data.of(base, dataset=dataset))

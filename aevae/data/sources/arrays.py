@@ -1,173 +1,146 @@
-"""A user's own arrays: .npz and .npy files, and arrays in memory."""
+"""Named arrays: .npz, .npy and HDF5 files, and arrays in memory."""
 
+import contextlib
+import zipfile
 from collections.abc import Mapping
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from aevae import InputError
-from aevae.data.sources.source import Source, as_stored, division, first_line, is_binary
+from aevae.data.sources import keys, tables
+from aevae.data.sources.assembly import Field, assembled
+from aevae.data.sources.source import first_line
 
-SPLITS = ("train", "validation", "test")
 NAME = "arrays"  # of what is given, not read from a file
-ANNOTATIONS = ("label", "factors")  # int [N], and int [N, F]
 
 
-def is_file(name):
-    """Whether `name` is a file of arrays: `data.npy`, `data.npz`, `data.npz:array`."""
-    return _parts(name)[0].endswith((".npz", ".npy"))
+class Pickled(NamedTuple):
+    """An array of Python objects in a file, which is not read: unpickling may run any code."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype = np.dtype(object)
+
+    @property
+    def ndim(self):
+        return len(self.shape)
 
 
-def _parts(name):
-    """The two parts of `data.npz:array`: the file, and the name of an array or None."""
-    path, colon, array = name.rpartition(":")
-    return (path, array) if colon and path.endswith(".npz") else (name, None)
+def load(name, path, chosen=None):
+    """The Source of a file of arrays; `chosen` names the images, as in `data.npz:array`.
 
-
-def load(name):
-    """The Source of a file of arrays, which is read into memory.
-
-    An .npz has either an array for each split, `train` and perhaps `validation` and `test`, with
-    `train_label`, `train_factors` and so on; or a single array of images with `label` [N] and
-    `factors` [N, F]: the one named in `data.npz:array`, or called `image`, or the only one that can
-    be images. Images are [N, H, W, C] or [N, H, W], or vectors [N, P]. A single array is divided by
-    `source.division`.
+    What the arrays are is told by their names: `keys.roles`.
 
     Raises:
       InputError: a file that cannot be read, or arrays of another kind.
     """
-    path, chosen = _parts(name)
-    return _source(name, _read(Path(path).expanduser()), chosen)
+    with contextlib.ExitStack() as stack:
+        is_hdf5 = path.suffix.lower() in (".h5", ".hdf5")
+        arrays = _hdf5(path, stack) if is_hdf5 else _numpy(path)
+        return _source(name, arrays, chosen)
 
 
 def given(arrays):
-    """The Source of arrays in memory: an array of images, or a dict of arrays as in an .npz."""
+    """The Source of arrays in memory: an array, a dict of arrays as in an .npz, or a table."""
+    if hasattr(arrays, "__arrow_c_stream__"):
+        return tables.given(NAME, arrays)
     named = arrays if isinstance(arrays, Mapping) else {"image": arrays}
+    if any(np.ma.is_masked(values) for values in named.values()):
+        raise InputError(
+            f"{NAME}: an array has masked values, which NumPy would unmask: fill them first"
+        )
     try:
         named = {str(name): np.asarray(values) for name, values in named.items()}
     except ValueError:
         raise InputError(
-            f"{NAME}: rows of unequal shapes are no array: pad or crop them to one shape"
+            f"{NAME}: rows of unequal shapes are no array: pad or crop them to one shape; images "
+            "and labels are given as {'image': x, 'label': y}"
         ) from None
     return _source(NAME, named, None)
 
 
 def _source(name, arrays, chosen):
-    if not isinstance(arrays, dict):
-        arrays = {"image": arrays}
-    if chosen is None and "train" in arrays:
-        splits = {
-            split: _split(name, arrays, split, f"{split}_")
-            for split in SPLITS
-            if split in arrays
-        }
-        _agree(name, splits)
-        if len(splits) == 1:
-            splits = _divided(name, splits["train"])
-    else:
-        splits = _divided(name, _split(name, arrays, chosen or _only(name, arrays), ""))
-    if all(is_binary(fields["image"]) for fields in splits.values()):
-        for fields in splits.values():
-            fields["image"] = fields["image"].view(bool)
-    return Source(name, "-", splits, _factors(splits))
+    roles, notes = keys.roles(name, arrays, chosen)
+    parts = {}
+    for split, fields in roles.items():
+        parts[split] = {}
+        for field, key in fields.items():
+            values, where = arrays[key], f"array {key} of {name}"
+            if field != "image" and isinstance(values, Pickled):
+                notes.append(
+                    f"{where} is left out: it holds Python objects, which are never unpickled; "
+                    "save numbers, or texts as np.array(values, str)"
+                )
+                continue
+            guessed = key != keys.proper(split, field)
+            parts[split][field] = Field(where, values, guessed)
+    return assembled(name, parts, notes)
 
 
-def _read(path):
+def _numpy(path):
+    """The arrays of an .npz by name; that of an .npy as `image`."""
     try:
         with path.open("rb") as file:  # NumPy would leave a damaged file open
-            found = np.load(file, allow_pickle=False)
-            if isinstance(found, np.ndarray):
-                return found
-            return {name: found[name] for name in found.files}
+            head = file.read(8)
+            file.seek(0)
+            if head.startswith(np.lib.format.MAGIC_PREFIX):
+                return {"image": _read(lambda: np.load(file), lambda: file)}
+            found = np.load(file)
+            return {
+                name: _read(
+                    lambda name=name: found[name],
+                    lambda name=name: found.zip.open(f"{name}.npy"),
+                )
+                for name in found.files
+            }
     except OSError as error:
         reason = error.strerror or first_line(error)
         raise InputError(f"cannot read {path}: {reason}") from None
     except Exception as error:  # noqa: BLE001, NumPy raises any kind on a damaged file
         # NumPy takes whatever it does not know, text too, for a pickle.
         is_pickle = "pickle" in str(error)
-        reason = ", without objects" if is_pickle else f": {first_line(error)}"
+        reason = "" if is_pickle else f": {first_line(error)}"
         raise InputError(
             f"{path} is not a file of arrays, as NumPy saves them{reason}"
         ) from None
 
 
-def _only(name, arrays):
-    """The name of the array of images."""
-    usable = [k for k, v in arrays.items() if v.ndim >= 2 and k not in ANNOTATIONS]
-    usable = ["image"] if "image" in arrays else usable
-    if len(usable) == 1:
-        return usable[0]
-    found = ", ".join(f"{k} {v.dtype} {list(v.shape)}" for k, v in arrays.items())
-    if not usable:
-        raise InputError(
-            f"{name} has no array of images, [N, H, W, C] or [N, P]; it has {found or 'none'}"
+def _read(read, opened):
+    """An array as `read` gives it, or Pickled with the shape that its file says."""
+    try:
+        values = read()
+    except ValueError as error:
+        if "Object arrays" not in str(error):
+            raise
+        file = opened()
+        file.seek(0)
+        version = np.lib.format.read_magic(file)
+        one, two = (
+            np.lib.format.read_array_header_1_0,
+            np.lib.format.read_array_header_2_0,
         )
-    raise InputError(
-        f"{name} has several arrays, {found}: name one as in {name}:{usable[0]}, or call it image"
-    )
+        return Pickled((one if version == (1, 0) else two)(file)[0])
+    if not isinstance(values, np.ndarray):
+        raise zipfile.BadZipFile("it has a member that is no array")
+    return values
 
 
-def _split(name, arrays, key, prefix):
-    """The fields of a split: the images `key`, and the annotations under a prefix."""
-    if key not in arrays:
-        raise InputError(f"{name} has no array {key!r}; it has {', '.join(arrays)}")
-    where = f"{name}, array {key},"
-    image = as_stored(arrays[key], where)
-    if image.ndim not in (2, 3, 4) or not len(image):
+def _hdf5(path, stack):
+    """The data sets of an HDF5 file by name, `group/name`; they are read when they are used."""
+    try:
+        import h5py
+    except ImportError:
         raise InputError(
-            f"{where} has shape {list(image.shape)}: images are [N, H, W, C], [N, H, W] or [N, P]"
-        )
-    if image.ndim == 3:
-        image = image[..., None]
-    if image.ndim == 4 and image.shape[-1] > 4 >= image.shape[1]:
-        raise InputError(
-            f"{where} has shape {list(image.shape)}: the channels come last, [N, H, W, C]"
-        )
-    fields = {"image": image}
-    for kind, rank in zip(ANNOTATIONS, (1, 2)):
-        values = arrays.get(prefix + kind)
-        if values is None:
-            continue
-        usable = values.dtype.kind in "iu" and values.ndim == rank
-        usable = usable and 0 <= values.min(initial=0) <= values.max(initial=0) < 2**31
-        if not usable or len(values) != len(image):
-            raise InputError(
-                f"{name}, array {prefix + kind}, must be whole numbers from 0 to 2^31, "
-                f"{'[N]' if rank == 1 else '[N, F]'} with N = {len(image)}, not "
-                f"{values.dtype} {list(values.shape)}"
-            )
-        fields[kind] = values.astype(np.int32)
-    return fields
+            f"{path} needs h5py, which is not installed: pip install h5py, or save an .npz"
+        ) from None
+    found = {}
 
+    def visit(name, item):
+        if isinstance(item, h5py.Dataset) and item.shape is not None:
+            found[name] = item
 
-def _agree(name, splits):
-    """Raises an InputError unless all splits have the same fields, types and shapes."""
-    kinds = {
-        split: {k: (v.dtype, v.shape[1:]) for k, v in fields.items()}
-        for split, fields in splits.items()
-    }
-    for split, kind in kinds.items():
-        if kind != kinds["train"]:
-            raise InputError(
-                f"{name}: split {split} has {_listed(kind)}, and split train has "
-                f"{_listed(kinds['train'])}: all splits must have the same"
-            )
-
-
-def _listed(kind):
-    return ", ".join(f"{k} {t} {list(shape)}" for k, (t, shape) in kind.items())
-
-
-def _divided(name, fields):
-    order, parts = division(name, len(fields["image"]))
-    return {
-        split: {key: values[order[rows]] for key, values in fields.items()}
-        for split, rows in parts.items()
-    }
-
-
-def _factors(splits):
-    if "factors" not in splits["train"]:
-        return {}
-    sizes = np.max([f["factors"].max(0) for f in splits.values()], axis=0) + 1
-    return {f"factor{i}": int(size) for i, size in enumerate(sizes)}
+    try:
+        stack.enter_context(h5py.File(path, "r")).visititems(visit)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {first_line(error)}") from None
+    return found

@@ -26,36 +26,30 @@ class Source(NamedTuple):
     version: str
     splits: dict[str, dict[str, np.ndarray]]
     factors: dict[str, int]  # {name: number of values} of the ground-truth factors
+    labels: tuple[str, ...] = ()  # the names of classes 0, 1, ..., if they have others
+    columns: tuple[
+        str, ...
+    ] = ()  # the names of the values of vectors, if they have names
+    notes: tuple[str, ...] = ()  # what was taken for what, and left out, in a line each
 
 
-def division(name, count):
+def division(name, count, parts=("validation", "test")):
     """Divides a set without splits: an order of its rows, and {split: slice of that order}.
 
-    The order is NumPy's permutation with DIVISION_SEED; `validation` and `test` get a tenth each.
+    The order is NumPy's permutation with DIVISION_SEED; `validation` and `test` get a tenth each,
+    or of these only `parts`.
     """
-    sizes = {split: max(1, int(count * share)) for split, share in SHARES.items()}
+    sizes = {split: max(1, int(count * SHARES[split])) for split in parts}
     first = count - sum(sizes.values())
     if first < 1:
+        needed = {2: "three", 1: "two"}[len(parts)]
         raise InputError(
-            f"{name} has {count} examples: three are needed, one for each split"
+            f"{name} has {count} examples: {needed} are needed, one for each split"
         )
     parts, start = {"train": slice(0, first)}, first
     for split, size in sizes.items():
         parts[split], start = slice(start, start + size), start + size
     return np.random.default_rng(DIVISION_SEED).permutation(count), parts
-
-
-def as_stored(image, name):
-    """Images as uint8, bool or float32; other floats become float32, InputError for the rest."""
-    image = np.asarray(image)
-    if image.dtype.kind == "f" and image.dtype != np.float32:
-        image = image.astype(np.float32)
-    if image.dtype not in (np.uint8, np.bool_, np.float32):
-        raise InputError(
-            f"{name} is {image.dtype}: images must be uint8 (gray levels to 255), bool "
-            "(binary) or floats"
-        )
-    return image
 
 
 def rows_at_once(size):

@@ -15,7 +15,7 @@ from pathlib import Path
 from absl import logging
 
 from aevae import InputError, WriteError
-from aevae.data.sources import embedded
+from aevae.data.sources import embedded, files
 from aevae.data.sources.source import first_line
 from aevae.data.sources.stock import STOCK
 from aevae.system.files import alone, cache_dir
@@ -31,6 +31,8 @@ def find(name, data_dir=None):
       name: `set`, `set/config`, or `module:Class`, a TFDS builder. Embedded sets, builders by
         class, and builders that have been registered with TFDS are prepared on first use.
       data_dir: the folder in which sets are prepared, as for `data.load`.
+    Returns:
+      None for what is no data set, but can be the path of a file or folder.
     Raises:
       InputError: an unknown set or config, or a set of TFDS's own that is not prepared.
     """
@@ -45,9 +47,9 @@ def find(name, data_dir=None):
         if not (folder / "dataset_info.json").is_file():
             prepare(builder(name, place))
         return folder
-    places = _places(data_dir)
+    places, is_path = _places(data_dir), name.startswith(("/", ".", "~"))
     if ":" not in name:
-        for place in places:
+        for place in [*([] if is_path else places), *([Path()] if "/" in name else [])]:
             try:
                 if folder := _newest(name, place):
                     return folder
@@ -55,7 +57,10 @@ def find(name, data_dir=None):
                 raise InputError(
                     f"cannot read {error.filename}: {error.strerror}"
                 ) from None
-    cls = builder_class(name)
+    cls = None if is_path else builder_class(name)
+    own = cls is None and files.is_path(name)
+    if own or (cls is None or is_stock(cls)) and Path(name).is_dir():
+        return None
     if cls is None:
         raise InputError(_unknown(name, places))
     if is_stock(cls):
@@ -102,10 +107,12 @@ def _places(data_dir):
 
 
 def _newest(name, place):
-    """The folder of the newest version of a data set; None where there is none."""
-    root = place / name
+    """The folder of the newest version of a data set, or of one version; None where none is."""
+    root = place / Path(name).expanduser()
     if not root.is_dir():
         return None
+    if (root / "dataset_info.json").is_file():
+        return root
     configs = [path for path in root.iterdir() if path.is_dir() and _versions(path)]
     if configs:
         found = ", ".join(sorted(f"{name}/{path.name}" for path in configs))
@@ -163,7 +170,7 @@ def _unknown(name, places):
     )
     return (
         f"unknown data set {name!r}: {suggestion} any set prepared in "
-        f"{' or '.join(map(str, places))}, an .npz or .npy file, or module:Builder"
+        f"{' or '.join(map(str, places))}, the path of a file or folder of yours, or module:Builder"
     )
 
 

@@ -1,0 +1,206 @@
+"""Arrays as images: what is stored of them, and what is refused or said of types and shapes."""
+
+import numpy as np
+
+from aevae import InputError
+from aevae.data.sources.source import slices
+
+GAUSSIAN = (
+    "a Gaussian likelihood takes them as they are, with binarization `none`, as of "
+    "configs/methods.py:sigma_vae"
+)
+SHOWN = 5  # columns, at most, that a message names
+DARK = 64  # uint8 images without any value from here on may be counts or labels
+BITS = 8, 10, 12, 14, 16  # of the pixels of cameras
+
+
+def stored(found, columns=()):
+    """The images of all splits as uint8, bool or float32 [N, ...], and notes on them.
+
+    Args:
+      found: {split: (where, array)}; `where` names the array in messages.
+      columns: names of the values of vectors, if they have names.
+    Raises:
+      InputError: arrays that are no images, one line that says why and what to do.
+    """
+    images, notes = {}, []
+    for split, (where, image) in found.items():
+        images[split] = _numbers(where, image)
+        notes += _shaped(where, image)
+    kinds = {image.dtype.kind for image in images.values()}
+    wheres = ", ".join(where for where, _ in found.values())
+    if kinds <= set("iu") and any(v.dtype != np.uint8 for v in images.values()):
+        images, note = _whole(wheres, images)
+        notes.append(note)
+    elif kinds == {"u"}:
+        most = max(image.max() for image in images.values())
+        if 1 < most < DARK:
+            notes.append(
+                f"{wheres} is uint8 from 0 to {most}: it is read as gray levels, of which 255 "
+                "stands for 1; if these are counts or labels, save them as floats"
+            )
+    for split, image in images.items():
+        _check_finite(found[split][0], image, columns)
+        images[split] = image[..., None] if image.ndim == 3 else image
+    return images, notes
+
+
+def _shaped(where, image):
+    """Notes on a shape that may be meant otherwise; InputError for one that images cannot have."""
+    shape = list(image.shape)
+    kinds = "images are [N, H, W, C] or [N, H, W], or as vectors [N, P]"
+    if image.ndim == 1:
+        raise InputError(
+            f"{where} has shape {shape}, one value a row: {kinds}; x[:, None] has vectors of one "
+            "value"
+        )
+    if image.ndim not in (2, 3, 4):
+        way = ""
+        if image.ndim > 4:
+            ones = set(shape[4:]) == {1}
+            way = f"; x.reshape({shape[:4]})" if ones else "; x.reshape(N, H, W, -1)"
+            way += " has these axes" if ones else " puts all that is left in channels"
+        raise InputError(f"{where} has shape {shape}: {kinds}{way}")
+    if not image.size:
+        raise InputError(f"{where} has shape {shape}, without any value: {kinds}")
+    count, *rest = shape
+    if image.ndim == 4 and rest[2] > 4 >= rest[0] != rest[1]:
+        raise InputError(
+            f"{where} has shape {shape}: the channels come last, [N, H, W, C], as in "
+            "np.moveaxis(x, 1, -1)"
+        )
+    read = f"{where} has shape {shape}, and is read as {count} images of " + "x".join(
+        map(str, rest)
+    )
+    if image.ndim > 2 and count < 1000 and rest[-1] > 5 * max(shape[:2]):
+        return [
+            f"{read}; if the examples come last, as in MATLAB, save np.moveaxis(x, -1, 0)"
+        ]
+    if image.ndim == 4 and rest[0] != rest[1] == rest[2] > 1:
+        return [f"{read}; if the channels come first, save np.moveaxis(x, 1, -1)"]
+    return []
+
+
+def _numbers(where, image):
+    """The array as integers, bool or float32; InputError for what is no number."""
+    kind, text = image.dtype.kind, str(image.dtype)
+    if kind in "iub":
+        return np.asarray(image)
+    if kind == "f":
+        return _single(where, np.asarray(image))
+    reasons = {
+        "c": "np.stack([x.real, x.imag], -1) has two channels, and np.abs(x) the modulus",
+        "O": "save rows of numbers; rows of unequal lengths are padded or cropped to one shape",
+        "M": "save numbers, such as seconds since the first",
+        "m": "save numbers, such as x / np.timedelta64(1, 's')",
+        "V": "x.astype('float32') has numbers",
+    }
+    if image.dtype.names:
+        text = f"a structured array of fields {', '.join(image.dtype.names)}"
+        reasons["V"] = "np.lib.recfunctions.structured_to_unstructured(x) has columns"
+    elif kind == "O":
+        text = "an array of Python objects, which are never unpickled"
+    way = reasons.get(kind, "save numbers")
+    raise InputError(
+        f"{where} is {text}: images must be uint8 (gray levels to 255), bool (binary) or floats; "
+        f"{way}"
+    )
+
+
+def _single(where, image):
+    """Floats as float32; InputError where their size is beyond it."""
+    if image.dtype == np.float32:
+        return image.astype(np.float32, copy=False)
+    with np.errstate(over="ignore"):
+        single = image.astype(np.float32)
+    if image.dtype.itemsize > 4:
+        for rows in slices(image):
+            lost = np.isinf(single[rows]) & np.isfinite(image[rows])
+            if lost.any():
+                raise InputError(
+                    f"{where} has values beyond float32, such as {image[rows][lost][0]:g}: "
+                    "rescale or remove them"
+                )
+    return single
+
+
+def _whole(where, images):
+    """Integers that can only be binary, or gray levels, as such, with a note; else InputError."""
+    kind = ", ".join(sorted({str(v.dtype) for v in images.values()}))
+    low = int(min(v.min() for v in images.values()))
+    high = int(max(v.max() for v in images.values()))
+    if low >= 0 and high == 1:
+        note = f"{where} is {kind} of 0 and 1, and is read as binary images"
+        return {split: v.astype(bool) for split, v in images.items()}, note
+    if low >= 0 and high == 255:
+        note = f"{where} is {kind} from {low} to 255, and is read as gray levels, as of uint8"
+        return {split: v.astype(np.uint8) for split, v in images.items()}, note
+    way = rescaling(low, high)
+    if 0 <= low <= high < 255:
+        way = (
+            "save x.astype('uint8') if 255 stands for 1, or divide by "
+            f"{high or 1}; of counts and other values save x.astype('float32'): {GAUSSIAN}"
+        )
+    raise InputError(
+        f"{where} is {kind}, from {low} to {high}: images must be uint8 (gray levels to 255), bool "
+        f"(binary) or floats; {way}"
+    )
+
+
+def rescaling(low, high):
+    """How values from `low` to `high` come into [0, 1], and what scores them as they are."""
+    if -1 <= low < 0 and high <= 1:
+        way = "(x + 1) / 2 brings them into [0, 1]"
+    elif low < 0:
+        way = f"(x - {low:.7g}) / {high - low:.7g} brings them into [0, 1]".replace(
+            "- -", "+ "
+        )
+    else:
+        full = [2**bits - 1 for bits in BITS if high <= 2**bits - 1]
+        if high <= 16 or not full:
+            way = f"divide them by {high:.7g}"
+        elif full[0] == 255:
+            way = "divide them by 255, or save gray levels as uint8"
+        else:
+            way = f"divide them by {full[0]}" + (" or 65535" if full[1:] else "")
+    return f"{way}; or {GAUSSIAN}"
+
+
+def _check_finite(where, image, columns):
+    """InputError for NaN or infinities, which says where they are."""
+    if image.dtype != np.float32:
+        return
+    count, rows, places = 0, [], np.zeros(image.shape[1:], int)
+    for block in slices(image):
+        bad = ~np.isfinite(image[block])
+        if bad.any():
+            count, places = count + int(bad.sum()), places + bad.sum(0)
+            rows.extend(block.start + np.flatnonzero(bad.reshape(len(bad), -1).any(1)))
+    if not count:
+        return
+    lengths = _lengths(image)
+    if lengths is not None:
+        raise InputError(
+            f"{where} has rows that end in NaN, of lengths {lengths.min()} to {lengths.max()}: "
+            "padding is not left out of the likelihood. Crop all to one length, or fill with a "
+            "value, which is then learned and scored like the rest"
+        )
+    text = f"{count}, in {len(rows)} of {len(image)} rows, first in row {rows[0]}"
+    if image.ndim == 2:
+        bad = np.flatnonzero(places)
+        names = [str(columns[k] if columns else k) for k in bad[:SHOWN]]
+        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
+        text += f", and in column {', '.join(names)}{more}"
+    raise InputError(
+        f"{where} has NaN or infinite values ({text}): remove or replace them"
+    )
+
+
+def _lengths(image):
+    """Of rows that only end in NaN the lengths, [N], where these are various; else None."""
+    missing = np.isnan(image).reshape(*image.shape[:2], -1)
+    ended = missing.all(-1)
+    only = (ended == missing.any(-1)).all() and (ended[:, 1:] >= ended[:, :-1]).all()
+    lengths = (~ended).sum(1)
+    various = only and len(np.unique(lengths)) >= 3
+    return lengths if various and not np.isinf(image).any() else None

@@ -1,0 +1,258 @@
+"""Folders of images, with folders for splits and for classes; Pillow reads them."""
+
+import collections
+import warnings
+from typing import NamedTuple
+
+import numpy as np
+
+from aevae import InputError
+from aevae.data.sources.assembly import Field, assembled
+from aevae.data.sources.keys import split_of
+from aevae.data.sources.source import first_line
+
+ENDINGS = (  # in any case
+    *(".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
+    *(".pbm", ".pgm", ".ppm", ".pnm", ".tga", ".jp2", ".avif"),
+)
+MODES = {  # of Pillow: what is stored of them, its type and channels
+    "1": ("1", bool, 1),
+    "L": ("L", np.uint8, 1),
+    "LA": ("LA", np.uint8, 2),
+    "RGB": ("RGB", np.uint8, 3),
+    "RGBA": ("RGBA", np.uint8, 4),
+    "P": ("RGB", np.uint8, 3),
+    "PA": ("RGBA", np.uint8, 4),
+    "F": ("F", np.float32, 1),
+    **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), ("I;16", np.float32, 1)),
+}
+SIDEWAYS = (5, 6, 7, 8)  # orientations of Exif that exchange height and width
+HIDDEN = ".", "__MACOSX"  # how the names of what is not looked at begin
+SHOWN = 5  # sizes, at most, that a message names
+
+
+def load(name, folder):
+    """The Source of a folder of images.
+
+    Folders called `train`, `validation` (`valid`, `val`, `dev`) and `test` are splits. In a split,
+    or else in the folder, either lie images, or folders of images, whose names are the labels.
+    Files are taken in the order of their paths.
+
+    Raises:
+      InputError: a folder without images, images that cannot be read, or of several sizes.
+    """
+    try:
+        found, others = _found(name, folder)
+    except OSError as error:
+        raise InputError(f"cannot read {error.filename}: {error.strerror}") from None
+    notes = [f"{name}: not read: {_listed(others)}"] if others else []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, on single files
+        every = [path for files in found.values() for path, _ in files]
+        kinds = {path: _kind(path) for path in every}
+        _check_same(name, folder, kinds)
+        notes += _notes(name, kinds)
+        parts = {}
+        for split, files in found.items():
+            image = _read([path for path, _ in files], kinds)
+            parts[split] = {"image": Field(f"{name}{split and f', {split}'}", image)}
+            if files[0][1] is not None:
+                label = np.array([kind for _, kind in files])
+                parts[split]["label"] = Field(f"labels of {name}", label)
+    return assembled(name, parts, notes)
+
+
+def _found(name, folder):
+    """{split or '': [(path, class or None), ...]} of a folder, and the files that are no images."""
+    others, splits = [], collections.defaultdict(list)
+    entries = sorted(folder.iterdir())
+    for path in entries:
+        if path.is_dir() and split_of(path.name):
+            splits[split_of(path.name)].append(path)
+    if "train" not in splits:
+        found = {"": _classes(name, folder, others)}
+    else:
+        twice = [paths for paths in splits.values() if len(paths) > 1]
+        if twice:
+            raise InputError(
+                f"{name} has several folders of one split: "
+                f"{', '.join(path.name for path in twice[0])}"
+            )
+        own = [path for paths in splits.values() for path in paths]
+        rest = [path for path in entries if path not in own]
+        mixed = [p.name for p in rest if p.is_dir() and any(map(_is_image, _within(p)))]
+        if mixed:
+            raise InputError(
+                f"{name} has folders of images for splits, {', '.join(p.name for p in own)}, and "
+                f"others, {', '.join(mixed[:SHOWN])}: put classes into the folder of each split, or rename or "
+                "move away what is no split"
+            )
+        others += rest
+        found = {k: _classes(name, path, others) for k, (path,) in splits.items()}
+    empty = [split for split, files in found.items() if not files]
+    if empty:
+        place = f" in {empty[0]}" if empty[0] else ""
+        held = f"; it holds {_listed(others)}" if others else ", and is empty"
+        raise InputError(
+            f"{name} is a folder without images{place} ({', '.join(ENDINGS[:6])}, ...){held}. A "
+            "file of arrays or a table is given by its own path"
+        )
+    if len({kind for files in found.values() for _, kind in files}) == 1:
+        found = {k: [(path, None) for path, _ in files] for k, files in found.items()}
+    if len({files[0][1] is None for files in found.values()}) > 1:
+        raise InputError(
+            f"{name}: some splits have folders of classes, and others have not: all must have the "
+            "same"
+        )
+    return found, others
+
+
+def _classes(name, folder, others):
+    """The images of a split, each with the name of its class if folders of classes hold them."""
+    files, classes = [], {}
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not path.name.startswith(HIDDEN):
+            inner = _within(path)
+            images = [p for p in inner if _is_image(p)]
+            others += [p for p in inner if not _is_image(p)] if inner else [path]
+            if images:
+                classes[path.name] = images
+        elif _is_image(path):
+            files.append(path)
+        else:
+            others.append(path)
+    if files and classes:
+        raise InputError(
+            f"{name}: {folder.name} has images, such as {files[0].name}, beside folders of "
+            f"images, such as {next(iter(classes))}: put them into a folder of their own, or move "
+            "them away"
+        )
+    if files:
+        return [(path, None) for path in files]
+    return [(path, kind) for kind, paths in classes.items() for path in paths]
+
+
+def _within(folder):
+    """The files and the hidden folders below a folder, sorted."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        is_open = path.is_dir() and not path.name.startswith(HIDDEN)
+        found += _within(path) if is_open else [path]
+    return found
+
+
+def _is_image(path):
+    return path.suffix.lower() in ENDINGS and not path.name.startswith(HIDDEN)
+
+
+class _Kind(NamedTuple):
+    """What the head of a file says."""
+
+    mode: str  # Pillow's
+    size: tuple[int, int]  # (width, height), upright
+    turned: bool
+    frames: bool  # of several
+    deep: bool  # with more bits than Pillow reads
+
+
+def _opened(path):
+    """An image that Pillow has opened, and not decoded yet; a context."""
+    from PIL import Image
+
+    try:
+        return Image.open(path)
+    except Exception as error:  # noqa: BLE001, Pillow raises any kind on a damaged file
+        reason = getattr(error, "strerror", None) or "it is no image, or damaged"
+        raise InputError(f"cannot read {path}: {reason}") from None
+
+
+def _kind(path):
+    with _opened(path) as image:
+        mode, (width, height) = image.mode, image.size
+        if mode not in MODES:
+            raise InputError(
+                f"{path} is an image of mode {mode}: convert it to RGB or gray (L), as in "
+                "Image.open(path).convert('RGB')"
+            )
+        transparent = mode == "P" and "transparency" in image.info
+        deep = mode in ("RGB", "RGBA", "LA") and ";16" in str(image.tile)
+        frames = getattr(image, "is_animated", False)
+        try:  # of a PNG, getexif would decode all of it
+            known = image.format != "PNG" or "exif" in image.info
+            turn = image.getexif().get(0x0112, 1) if known else 1
+        except Exception:  # noqa: BLE001, as above
+            turn = 1
+        size = (height, width) if turn in SIDEWAYS else (width, height)
+        return _Kind(
+            "PA" if transparent else mode, size, turn not in (0, 1), frames, deep
+        )
+
+
+def _check_same(name, folder, kinds):
+    """InputError unless all images have one size and mode; it lists what there is."""
+    same = collections.defaultdict(list)
+    for path, kind in kinds.items():
+        same[MODES[kind.mode][0], kind.size].append(path)
+    if len(same) == 1:
+        return
+    most = sorted(same.items(), key=lambda item: -len(item[1]))
+    listed = [
+        f"{width}x{height} {mode} ({len(paths)}, such as {paths[0].relative_to(folder)})"
+        for (mode, (width, height)), paths in most[:SHOWN]
+    ]
+    more = f" and {len(most) - SHOWN} more kinds" if len(most) > SHOWN else ""
+    raise InputError(
+        f"{name} has images of several sizes or modes, width x height {', '.join(listed)}{more}: "
+        "bring all to one, as in Image.open(path).convert('RGB').resize((64, 64)).save(path)"
+    )
+
+
+def _notes(name, kinds):
+    """Notes on what is read otherwise than it is stored."""
+    every = kinds.values()
+    said = {
+        "with a palette: its colors are read": [k.mode in ("P", "PA") for k in every],
+        "turned upright, as their Exif says": [k.turned for k in every],
+        "of several frames: the first is read": [k.frames for k in every],
+        "of 16 bits a channel, of which Pillow reads 8": [k.deep for k in every],
+        "of 16 bits: x/65535 is stored": [MODES[k.mode][0] == "I;16" for k in every],
+    }
+    return [
+        f"{name}: {sum(which)} images {text}"
+        for text, which in said.items()
+        if any(which)
+    ]
+
+
+def _read(paths, kinds):
+    """The images of one size and mode, [N, H, W, C]."""
+    from PIL import ImageOps
+
+    mode, kind, channels = MODES[kinds[paths[0]].mode]
+    width, height = kinds[paths[0]].size
+    images = np.empty((len(paths), height, width, channels), kind)
+    for row, path in zip(images, paths):
+        with _opened(path) as image:
+            try:
+                if kinds[path].turned:
+                    image = ImageOps.exif_transpose(image)
+                if image.mode in ("P", "PA"):
+                    image = image.convert(mode)
+                pixels = np.asarray(image).reshape(row.shape)
+            except Exception as error:  # noqa: BLE001, as above
+                raise InputError(f"cannot read {path}: {first_line(error)}") from None
+        row[...] = pixels / np.float32(65535) if mode == "I;16" else pixels
+    return images
+
+
+def _listed(paths):
+    """Counted by their ending, with an example: 2 .txt (a.txt), 1 hidden (.DS_Store)."""
+    kinds = collections.defaultdict(list)
+    for path in paths:
+        hidden = path.name.startswith(HIDDEN)
+        folder = "folder" if path.is_dir() else path.suffix or "without ending"
+        kinds["hidden" if hidden else folder].append(path)
+    return ", ".join(
+        f"{len(found)} {kind} ({found[0].name})"
+        for kind, found in sorted(kinds.items())
+    )

@@ -1,0 +1,213 @@
+"""Tables of numbers, CSV, TSV and Parquet, as vectors [N, P]; pyarrow reads them."""
+
+import re
+
+import numpy as np
+
+from aevae import InputError
+from aevae.data.sources.assembly import Field, assembled
+from aevae.data.sources.keys import FIELDS
+from aevae.data.sources.source import first_line
+
+LABELS = ("label", *FIELDS["label"], "class")  # text columns of these names are labels
+INDEX = ("", "Unnamed: 0", "__index_level_0__")  # as pandas saves the numbers of rows
+SHOWN = 5  # columns, at most, that a message names
+
+
+def load(name, path):
+    """The Source of a table: each row is a vector of numbers, the column `label` its label.
+
+    Raises:
+      InputError: a file that cannot be read; text, dates or missing values, by column.
+    """
+    import pyarrow as pa
+
+    notes = []
+    try:
+        path.open("rb").close()  # whose error says why
+        with pa.PythonFile(path.open("rb")) as file:
+            if path.suffix.lower() in (".parquet", ".pq"):
+                from pyarrow import parquet
+
+                table = parquet.read_table(file)
+            else:
+                table = _text(name, path, file, notes)
+    except OSError as error:
+        reason = error.strerror or first_line(error)
+        raise InputError(f"cannot read {path}: {reason}") from None
+    except (pa.ArrowException, ValueError) as error:
+        raise InputError(f"cannot read {path}: {first_line(error)}") from None
+    return _source(name, table, notes)
+
+
+def given(name, frame):
+    """The Source of a table in memory, a DataFrame of pandas or Polars, or one of pyarrow's."""
+    import pyarrow as pa
+
+    try:
+        table = pa.table(frame)
+    except (pa.ArrowException, ValueError, TypeError) as error:
+        raise InputError(
+            f"{name}: cannot read the table: {first_line(error)}"
+        ) from None
+    return _source(name, table, [])
+
+
+def _text(name, path, file, notes):
+    from pyarrow import csv
+
+    mark = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
+    parse = csv.ParseOptions(delimiter=mark)
+    found = csv.read_csv(file, parse_options=parse)
+    names = found.column_names
+    counted = names == [str(k) for k in range(len(names))]
+    if not counted and all(map(_is_number, names)):
+        file.seek(0)
+        read = csv.ReadOptions(autogenerate_column_names=True)
+        found = csv.read_csv(file, read_options=read, parse_options=parse)
+        notes.append(
+            f"{name}: its first row is numbers: there are no names of columns, and no labels"
+        )
+        found = found.rename_columns([str(k) for k in range(len(names))])
+    other = next((m for m in ";\t|" if len(names) == 1 and m in names[0]), None)
+    if other:
+        raise ValueError(
+            f"its columns are separated by {other!r}: save them separated by commas"
+        )
+    return found
+
+
+def _is_number(text):
+    return (
+        re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*|nan|", text)
+        is not None
+    )
+
+
+def _source(name, table, notes):
+    names = table.column_names
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise InputError(f"{name} has several columns {_listed(twice)}: rename them")
+    if not table.num_rows or not names:
+        raise InputError(
+            f"{name} has {table.num_rows} rows of {len(names)} columns: a table of numbers has a "
+            "row for each example below the names of its columns"
+        )
+    columns = dict(zip(names, table.columns))
+    parts = {}
+    label = _label(columns)
+    if label:
+        values = columns.pop(label)
+        guessed = label != "label"
+        parts["label"] = Field(f"column {label} of {name}", _plain(values), guessed)
+        notes += [f"{name}: read {label} as label"] if guessed else []
+    for key in INDEX:
+        if key in columns and _counts(columns[key]):
+            del columns[key]
+            notes.append(
+                f"{name}: not read: column {key!r}, which only counts the rows"
+            )
+    if not columns:
+        raise InputError(f"{name} has no columns of numbers beside {label or 'these'}")
+    _check(name, columns)
+    image = _numbers(name, columns)
+    parts["image"] = Field(f"{name}", image)
+    return assembled(name, {None: parts}, notes, tuple(columns))
+
+
+def _label(columns):
+    """The column of labels: `label`, in any case, or one of texts that is called so elsewhere."""
+    plain = [key for key in columns if key.lower() == "label"]
+    texts = [k for k in columns if k.lower() in LABELS and _is_text(columns[k].type)]
+    found = plain or texts
+    return found[0] if len(found) == 1 else None
+
+
+def _is_text(kind):
+    import pyarrow as pa
+
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
+
+
+def _plain(values):
+    """A column as an array, of objects where values are missing."""
+    if values.null_count:
+        return np.array(values.to_pylist(), object)
+    return values.to_numpy()
+
+
+def _counts(values):
+    found = _plain(values)
+    return found.dtype.kind in "iu" and np.array_equal(found, np.arange(len(found)))
+
+
+def _check(name, columns):
+    """InputError for columns that are no numbers, or have missing values."""
+    import pyarrow as pa
+
+    for key, values in columns.items():
+        kind = values.type
+        if _is_text(kind):
+            example = next((v for v in values.to_pylist() if v is not None), "")
+            hint = f"text, such as {example!r}"
+        elif pa.types.is_null(kind):
+            hint = "nothing"
+        elif (
+            pa.types.is_integer(kind)
+            or pa.types.is_floating(kind)
+            or pa.types.is_boolean(kind)
+            or pa.types.is_decimal(kind)
+        ):
+            continue
+        else:
+            hint = str(kind)
+        raise InputError(
+            f"{name}: column {_listed([key])} holds {hint}: a table has numbers, and labels in the "
+            "column `label`; leave the column out, or save it as numbers"
+        )
+    missing = {key: v.null_count for key, v in columns.items() if v.null_count}
+    if missing:
+        listed = _listed([f"{key} ({count})" for key, count in missing.items()])
+        raise InputError(
+            f"{name} has missing values in column {listed}: leave these rows out, or fill them"
+        )
+
+
+def _numbers(name, columns):
+    """The columns as one array: gray levels or binary where all are whole numbers that can be so.
+
+    That is up to `images.stored`; other whole numbers are values, and so floats.
+    """
+    import pyarrow as pa
+
+    kinds = {values.type for values in columns.values()}
+    if kinds <= {pa.bool_()} or kinds <= {pa.uint8()}:
+        return np.stack([v.to_numpy() for v in columns.values()], 1)
+    whole = all(pa.types.is_integer(kind) for kind in kinds)
+    image = np.empty((len(next(iter(columns.values()))), len(columns)), np.float32)
+    low, high = np.inf, -np.inf
+    for k, (key, values) in enumerate(columns.items()):
+        found = (
+            values.cast(pa.float64(), safe=False).to_numpy()
+            if not pa.types.is_boolean(values.type)
+            else values.to_numpy()
+        )
+        with np.errstate(over="ignore"):
+            image[:, k] = found
+        lost = np.isinf(image[:, k]) & np.isfinite(found)
+        if lost.any():
+            raise InputError(
+                f"{name}: column {key} has values beyond float32, such as {found[lost][0]:g}: "
+                "rescale or remove them"
+            )
+        low, high = min(low, found.min()), max(high, found.max())
+    if whole and low >= 0 and high in (1, 255):
+        return image.astype(np.int64)
+    return image
+
+
+def _listed(names):
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(map(str, names[:SHOWN])) + more

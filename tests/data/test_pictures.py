@@ -1,0 +1,194 @@
+"""Folders of images."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from aevae import InputError, data
+
+RANDOM = np.random.default_rng(5)
+
+
+def draw(path, mode="L", size=(5, 4), **how):
+    """Saves a random image; `size` is (width, height). Returns what Pillow holds of it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    colors = RANDOM.integers(0, 256, (size[1], size[0], 4)).astype(np.uint8)
+    colors = Image.fromarray(colors if mode in ("LA", "RGBA") else colors[..., :3])
+    image = colors.convert(mode)
+    image.save(path, **how)
+    return np.asarray(image)
+
+
+def deep(path):
+    """Saves a PNG of three channels of 16 bits, which Pillow does not write."""
+
+    def chunk(tag, body):
+        ends = struct.pack(">I", len(body)), struct.pack(">I", zlib.crc32(tag + body))
+        return ends[0] + tag + body + ends[1]
+
+    rows = b"".join(b"\0" + RANDOM.bytes(5 * 3 * 2) for _ in range(4))
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 5, 4, 16, 2, 0, 0, 0))
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind", "channels", "ending"),
+    [
+        ("L", np.uint8, 1, "png"),
+        ("L", np.uint8, 1, "BMP"),
+        ("LA", np.uint8, 2, "png"),
+        ("RGB", np.uint8, 3, "tif"),
+        ("RGBA", np.uint8, 4, "webp"),
+        ("1", bool, 1, "Png"),
+        ("F", np.float32, 1, "tiff"),
+    ],
+)
+def test_images_are_read_as_they_are_stored(mode, kind, channels, ending, tmp_path):
+    how = {"lossless": True, "exact": True} if ending == "webp" else {}
+    drawn = [draw(tmp_path / f"{k}.{ending}", mode, **how) for k in range(9)]
+    found = data.load(tmp_path, "train+validation+test", "test", "test")
+    assert found.shape == (4, 5, channels) and found.notes == ()
+    assert found.train["image"].dtype == kind and "label" not in found.train
+    expected = {each.astype(kind).tobytes() for each in drawn}
+    assert {bytes(each) for each in found.train["image"]} == expected
+
+
+def test_folders_of_classes_are_labels(tmp_path):
+    drawn = {
+        draw(tmp_path / kind / "more" / f"{k}.png").tobytes(): kind
+        for kind in ("10", "9", "owl")
+        for k in range(4)
+    }
+    (tmp_path / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "owl" / "about.txt").write_text("x")
+    draw(tmp_path / "9" / ".ipynb_checkpoints" / "0-checkpoint.png")
+    (tmp_path / "none").mkdir()
+    found = data.load(tmp_path)
+    assert found.labels == ("10", "9", "owl") and len(found.train["label"]) == 10
+    for part in found.parts.values():
+        kinds = [found.labels[k] for k in part["label"]]
+        assert kinds == [drawn[bytes(image)] for image in part["image"]]
+    assert "1 .txt (about.txt), 1 folder (none), 2 hidden (.DS_Store)" in found.notes[0]
+    assert "10, 9, owl are classes 0 to 2" in found.notes[1]
+
+
+def test_folders_of_splits(tmp_path):
+    for split, count in (("Train", 6), ("val", 3), ("test", 2)):
+        for k in range(count):
+            draw(tmp_path / split / "ab"[k % 2] / f"{k}.jpg", "RGB")
+    draw(tmp_path / "stray.png")
+    found = data.load(tmp_path)
+    assert [len(part["image"]) for part in found.parts.values()] == [6, 3, 2]
+    assert found.labels == ("a", "b") and list(found.test["label"]) == [0, 1]
+    assert "not read: 1 .png (stray.png)" in found.notes[0]
+    (tmp_path / "test" / "b" / "1.jpg").unlink()
+    assert list(data.load(tmp_path).test["label"]) == [0]  # not all classes
+    draw(tmp_path / "car" / "1.jpg", "RGB")  # trains and cars?
+    with pytest.raises(InputError, match="for splits, Train, .* and others, car: put"):
+        data.load(tmp_path)
+    draw(tmp_path / "dev" / "1.jpg", "RGB")
+    with pytest.raises(InputError, match="several folders of one split: dev, val"):
+        data.load(tmp_path)
+
+
+def test_splits_without_classes_and_one_folder_in_another(tmp_path):
+    for k in range(12):
+        draw(tmp_path / "faces" / "all" / f"{k}.png")
+    found = data.load(tmp_path / "faces")
+    assert [len(part["image"]) for part in found.parts.values()] == [10, 1, 1]
+    assert "label" not in found.train
+    (tmp_path / "faces" / "all").rename(tmp_path / "faces" / "training")
+    assert data.load(tmp_path / "faces").digest == found.digest
+    draw(tmp_path / "faces" / "test" / "cat" / "1.png")
+    draw(tmp_path / "faces" / "test" / "dog" / "1.png")
+    with pytest.raises(InputError, match="some splits have folders of classes"):
+        data.load(tmp_path / "faces")
+
+
+def test_sizes_and_modes_that_differ_are_listed(tmp_path):
+    for k in range(6):
+        draw(
+            tmp_path / f"{k}.png",
+            "RGB" if k == 3 else "L",
+            (5, 6) if k == 4 else (5, 4),
+        )
+    says = r"width x height 5x4 L \(4, such as 0.png\), 5x4 RGB \(1, such as 3.png\), 5x6 L"
+    with pytest.raises(InputError, match=says + r".*resize\(\(64, 64\)\)") as fault:
+        data.load(tmp_path)
+    assert "\n" not in str(fault.value)
+
+
+def test_what_is_read_otherwise_than_it_is_stored_is_said(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    for k in range(4):
+        draw(tmp_path / "turned" / f"{k}.png", "L", (4, 5), exif=exif)
+        draw(tmp_path / "palette" / f"{k}.png", "P")
+        first = draw(tmp_path / "frames" / f"{k}.gif", "L")
+        more = [Image.new("L", (5, 4), k) for k in (9, 200)]
+        Image.fromarray(first).save(
+            tmp_path / "frames" / f"{k}.gif", save_all=True, append_images=more
+        )
+        (tmp_path / "sixteen").mkdir(exist_ok=True)
+        wide = np.full((4, 5), 65535, np.uint16)
+        wide[0, 0] = 0
+        Image.fromarray(wide).save(tmp_path / "sixteen" / f"{k}.png")
+        (tmp_path / "deep").mkdir(exist_ok=True)
+        deep(tmp_path / "deep" / f"{k}.png")
+    for kind, channels, says in (
+        ("turned", 1, "4 images turned upright"),
+        ("palette", 3, "4 images with a palette: its colors are read"),
+        ("frames", 3, "4 images of several frames: the first is read"),
+        ("sixteen", 1, "4 images of 16 bits: x/65535 is stored"),
+        ("deep", 3, "4 images of 16 bits a channel, of which Pillow reads 8"),
+    ):
+        found = data.load(tmp_path / kind)
+        assert found.shape == (4, 5, channels)
+        assert any(says in note for note in found.notes), found.notes
+    assert data.load(tmp_path / "sixteen").range == (0, 1)
+
+
+def test_what_is_no_folder_of_images_is_one_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "npz").mkdir()
+    np.savez("npz/x.npz", image=np.eye(9))
+    draw(tmp_path / "both" / "1.png")
+    draw(tmp_path / "both" / "a" / "1.png")
+    draw(tmp_path / "damaged" / "1.png")
+    whole = (tmp_path / "damaged" / "1.png").read_bytes()
+    (tmp_path / "damaged" / "2.png").write_bytes(whole[:50])
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "1.png").write_text("no")
+    draw(tmp_path / "ink" / "1.tif", "CMYK")
+    (tmp_path / "notrain" / "test").mkdir(parents=True)
+    (tmp_path / "notest" / "test").mkdir(parents=True)
+    draw(tmp_path / "notest" / "train" / "1.png")
+    for name, says in (
+        ("empty", r"without images \(.png, .*, and is empty"),
+        ("npz", r"without images .*; it holds 1 .npz \(x.npz\). A file"),
+        ("both", "images, such as 1.png, beside folders of images, such as a"),
+        ("damaged", "cannot read damaged/2.png: "),
+        ("text", "cannot read text/1.png: it is no image, or damaged"),
+        ("ink", "1.tif is an image of mode CMYK: convert"),
+        ("notrain", "without images"),
+        ("notest", "without images in test"),
+    ):
+        with pytest.raises(InputError, match=says) as fault:
+            data.load(name)
+        assert "\n" not in str(fault.value)
+
+
+def test_a_folder_of_a_stock_sets_name_is_given_as_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for k in range(4):
+        draw(tmp_path / "digits" / f"{k}.png")
+    assert data.load("digits").shape == (8, 8, 1)
+    assert data.load("./digits").shape == (4, 5, 1)

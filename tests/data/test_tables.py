@@ -1,0 +1,145 @@
+"""Tables: CSV, TSV and Parquet files, and DataFrames."""
+
+import re
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from aevae import InputError, data
+
+RANDOM = np.random.default_rng(3)
+A, B = RANDOM.random(20).round(3), RANDOM.normal(size=20).round(3)
+KIND = ["cat", "dog", "owl", "cat", "cat"] * 4
+
+
+def csv(path, columns, mark=","):
+    """Writes columns, {name: values}, as text."""
+    rows = [columns, *zip(*columns.values())]
+    path.write_text("\n".join(mark.join(map(str, row)) for row in rows) + "\n")
+    return path
+
+
+def loaded(path):
+    """A table in one split, its rows in order of the column `a`, and the data set."""
+    found = data.load(path, "train+validation+test", "test", "test")
+    return found.train["image"][np.argsort(found.train["image"][:, 0])], found
+
+
+@pytest.mark.parametrize("ending", ["csv", "CSV", "tsv", "parquet", "frame"])
+def test_tables_are_vectors_with_labels(ending, tmp_path):
+    columns = {
+        "a": A,
+        "label": KIND,
+        "b": B,
+        "n": [1, 2] * 10,
+        "yes": [True, False] * 10,
+    }
+    path = tmp_path / f"mine.{ending}"
+    if ending == "parquet":
+        parquet.write_table(pa.table(columns), path)
+    elif ending == "frame":
+        path = pa.table(columns)
+    else:
+        columns["yes"] = ["true", "false"] * 10
+        csv(path, columns, "\t" if ending == "tsv" else ",")
+    rows, found = loaded(path)
+    assert found.columns == ("a", "b", "n", "yes") and rows.dtype == np.float32
+    order = np.argsort(A)
+    np.testing.assert_array_equal(rows[:, 0], A[order].astype(np.float32))
+    np.testing.assert_array_equal(rows[:, 3], (order % 2 == 0).astype(np.float32))
+    assert found.labels == ("cat", "dog", "owl") and len(found.notes) == 1
+    assert sorted(found.train["label"]) == sorted("cdo".index(k[0]) for k in KIND)
+
+
+@pytest.mark.parametrize(
+    ("columns", "kind", "says"),
+    [
+        (
+            {"label": [0, 1] * 10, "p": [*range(19), 255], "q": [7] * 20},
+            "u1",
+            "gray levels",
+        ),
+        ({"p": [0, 1] * 10, "q": [1, 0] * 10}, "?", "0 and 1, and is read as binary"),
+        ({"p": [0, 300] * 10, "q": A}, "f4", None),
+        ({"p": range(20), "q": range(20)}, "f4", None),
+        ({"": range(20), "q": A}, "f4", "not read: column '', which only counts"),
+        ({"Unnamed: 0": range(20), "q": A}, "f4", "not read: column 'Unnamed: 0'"),
+        ({"q": A, "species": [2.5] * 20, "target": KIND}, "f4", "read target as label"),
+        (
+            {"label": ["a", "", "b", "b"] * 5, "q": A},
+            "f4",
+            "left out: 5 of 20 rows are",
+        ),
+        ({"label": [1, "", 2, 2] * 5, "q": A}, "f4", "label of .* left out"),
+        ({"0.5": A, "0.25": B}, "f4", "its first row is numbers"),
+        ({"0": A, "1": B}, "f4", None),
+        ({"q": [*A[:19], 1e300]}, None, "column q has values beyond float32"),
+        (
+            {"q": A, "city": ["Rome"] * 20},
+            None,
+            "column city holds text, such as 'Rome'",
+        ),
+        ({"q": A, "day": ["2020-01-02"] * 20}, None, "column day holds date32"),
+        (
+            {"q": [*A[:19], ""], "r": B},
+            None,
+            r"missing values in column q \(1\): leave",
+        ),
+        (
+            {"q": [*A[:19], "nan"], "r": B},
+            None,
+            "missing values in column q|and in column q",
+        ),
+        ({"q": [*A[:19], "inf"], "r": B}, None, "in column q"),
+        ({"q": A, "none": [""] * 20}, None, "column none holds nothing"),
+        ({"a": A, "a ": B, "a;b": B}, "f4", None),
+        ({"a;b": ["1;2"] * 20}, None, "separated by ';': save them"),
+        ({"label": [1] * 20}, None, "no columns of numbers beside label"),
+        ({"q": []}, None, "0 rows of 1 columns"),
+        ({"q": [1, 2]}, None, "2 examples: three are needed"),
+    ],
+)
+def test_columns(columns, kind, says, tmp_path):
+    path = csv(tmp_path / "mine.csv", columns)
+    if kind is None:
+        with pytest.raises(InputError, match=says) as fault:
+            loaded(path)
+        assert "\n" not in str(fault.value) and "mine.csv" in str(fault.value)
+        return
+    rows, found = loaded(path)
+    assert rows.dtype == kind and len(found.columns) == rows.shape[1]
+    notes = [note for note in found.notes if "are classes" not in note]
+    assert len(notes) == (says is not None)
+    assert says is None or re.search(says, notes[0])
+
+
+def test_what_is_no_table_is_one_line(tmp_path):
+    for name, content, says in (
+        ("empty.csv", b"", "cannot read .*empty.csv: Empty CSV file"),
+        ("ragged.csv", b"a,b\n1,2\n3\n", "cannot read .*: CSV parse error: Expected 2"),
+        ("latin.csv", b"a,b\n1,\xe4\xff\n", "column b holds binary|cannot read"),
+        ("twice.csv", b"a,a\n1,2\n", "several columns a: rename"),
+        ("bad.parquet", b"PAR1" + bytes(32) + b"PAR1", "cannot read .*bad.parquet: "),
+        ("none.parquet", b"", "cannot read .*none.parquet: "),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(InputError, match=says) as fault:
+            data.load(tmp_path / name)
+        assert "\n" not in str(fault.value)
+    with pytest.raises(InputError, match="cannot read .*no.csv: No such file"):
+        data.load(tmp_path / "no.csv")
+    for values in ([[1.0, 2.0]] * 9, [{"x": 1}] * 9):
+        parquet.write_table(pa.table({"v": values, "q": A[:9]}), tmp_path / "v.parquet")
+        with pytest.raises(InputError, match="column v holds (list|struct)"):
+            data.load(tmp_path / "v.parquet")
+
+
+def test_columns_with_nan_are_named(tmp_path):
+    path = tmp_path / "mine.parquet"
+    parquet.write_table(pa.table({"a": A, "b": np.where(A > 0.5, np.nan, B)}), path)
+    with pytest.raises(InputError, match=r"NaN or inf.* rows, .* and in column b"):
+        data.load(path)
+    parquet.write_table(pa.table({k: (A * 255).astype(np.uint8) for k in "ab"}), path)
+    assert data.load(path).train["image"].dtype == np.uint8
