@@ -74,7 +74,8 @@ def of(config, data_dir=None, *, dataset=None, known=None):
     how = config.standardize, config.binarization
     stored = *name, str(canonical(how))
     if stored not in known:
-        known[stored] = standardized(binarized(known[name], how[1]), *how)
+        given = standardized(known[name], *how)
+        known[stored] = binarized(given, config.binarization)
     return known[stored]
 
 

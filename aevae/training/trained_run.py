@@ -17,8 +17,8 @@ class Trained:
 
     Images are [N, H, W, C]: uint8, bool, or float32 in [0, 1]; or a batch, a dict of `image` and
     what else the model reads. Where the data were standardized, what is given and what comes back is
-    in the units of the data as they are stored; `config.model` itself is applied to standardized
-    values, by its `scaling`. To build on, there are `config`, `params`, `hp` (at the last step),
+    in the units of the data as they are stored; `config.model` itself is applied to values that
+    `scaling` has standardized. To build on, there are `config`, `params`, `hp` (at the last step),
     `row` (of results.csv), `history`, `examples`, the first test examples as they were evaluated,
     and `seen`, the least and the greatest pixel that the model was given: images beyond them by
     more than a quarter of their distance are on another scale, and refused; and so are uint8 and
@@ -32,7 +32,7 @@ class Trained:
         self.params = jax.tree.map(jnp.asarray, params)
         hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
         self.hp = config.schedule(hp, jnp.int32(step))
-        self._scaling = getattr(config.model, "scaling", None)
+        self.scaling = getattr(config.model, "scaling", None)
         self._programs = {}
 
     @property
@@ -50,7 +50,7 @@ class Trained:
         """p(x|z), [N, H, W, C]: its `mean` is the image."""
         z = jax.tree.map(jnp.asarray, z)
         x = self._apply("decode", z, batch or {}, self.hp)
-        return x if self._scaling is None else x.stored()
+        return x if self.scaling is None else x.stored()
 
     def prior(self, batch=None):
         """The prior p(z), [1, Z]."""
@@ -86,8 +86,8 @@ class Trained:
         if self.seen is not None:
             _check_scale(image, *self.seen)
         batch = data.none(None, batch | {"image": jnp.asarray(image)})
-        if self._scaling is not None:
-            batch["image"] = self._scaling.standardize(batch["image"])
+        if self.scaling is not None:
+            batch["image"] = self.scaling.standardize(batch["image"])
         return batch
 
     def _apply(self, method, *args):
