@@ -85,10 +85,9 @@ class Trained:
             )
         if self.seen is not None:
             _check_scale(image, *self.seen)
-        batch = data.none(None, batch | {"image": jnp.asarray(image)})
         if self.scaling is not None:
-            batch["image"] = self.scaling.standardize(batch["image"])
-        return batch
+            image = self.scaling.standardize(data.as_floats(image))
+        return data.none(None, batch | {"image": jnp.asarray(image)})
 
     def _apply(self, method, *args):
         if method not in self._programs:
