@@ -43,6 +43,10 @@ class Config:
         Callable, "(hp, step) -> hp, applied before objective and optimizer"
     ]
     binarization: Annotated[Callable, "(key, stored batch) -> batch"]
+    standardize: Annotated[
+        str,
+        "no, or by the training split's mean and deviation: of each value, channel or all",
+    ] = "no"
     dataset: Annotated[str, "the name of a data set"] = "digits"
     train: Annotated[str, "training split, as TFDS slices it"] = "train"
     validation: Annotated[str, "the split that selects the best epoch and run"] = (
@@ -88,6 +92,8 @@ class Config:
             _require(value, name, "at most 2147483647", (2**31).__gt__)
         _require(self.seed, "seed", "a whole number from 0 to 2147483647", _seeds)
         _require(self.keep, "keep", "last or best", ("last", "best").__contains__)
+        check = ("no", "each", "channel", "all").__contains__
+        _require(self.standardize, "standardize", "no, each, channel or all", check)
         check = ("default", "high", "highest").__contains__
         _require(self.precision, "precision", "default, high or highest", check)
         allowed = "a whole number of at least 1, or inf"

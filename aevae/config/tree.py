@@ -46,8 +46,9 @@ def _children(node):
         return node
     if _is_tree(node):
         fields = [f.name for f in dataclasses.fields(node) if f.init]
-        # Without Flax's own fields, the image shape (which data give), and the grid (of many runs).
-        skip = ("parent", "name", "shape") if hasattr(node, "apply") else ("grid",)
+        # Without Flax's own fields, what data give, and the grid (of many runs).
+        given = "parent", "name", "shape", "scaling"
+        skip = given if hasattr(node, "apply") else ("grid",)
         return {name: getattr(node, name) for name in fields if name not in skip}
     return {}
 

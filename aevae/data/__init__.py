@@ -2,6 +2,7 @@
 
     dataset         loads a data set by name, or takes arrays: a `DataSet` of three splits
     binarization    what a model sees of stored pixels; held-out splits, drawn once
+    standardization stored values without the training split's mean and deviation
     sources         where arrays come from: files, folders that TFDS has prepared, stock sets
     builders        TFDS builders of the data sets that need no download
 
@@ -35,14 +36,26 @@ from aevae.data.dataset import (
 )
 from aevae.data.sources.images import rescaling
 from aevae.data.sources.source import slices
+from aevae.data.standardization import (
+    NO,
+    Moments,
+    Scaling,
+    as_floats,
+    named,
+    standardized,
+)
 
 __all__ = [
     "EVALUATION_SEED",
+    "NO",
     "PACKAGED",
     "PARTS",
     "ROUNDING",
     "DataSet",
+    "Moments",
+    "Scaling",
     "arrays",
+    "as_floats",
     "binarized",
     "by_row",
     "check_given",
@@ -53,11 +66,13 @@ __all__ = [
     "is_name",
     "load",
     "name_of",
+    "named",
     "none",
     "of",
     "rescaling",
     "rows",
     "slices",
+    "standardized",
     "stochastic",
     "threshold",
 ]

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,6 +13,7 @@ from aevae.data.binarization import binarized
 from aevae.data.sources import arrays as user_arrays
 from aevae.data.sources import assembly, cache, files, tfds
 from aevae.data.sources.source import first_line, slices
+from aevae.data.standardization import Scaling, standardized
 
 PARTS = ("train", "validation", "test")
 
@@ -43,6 +44,8 @@ class DataSet(NamedTuple):
         str, ...
     ] = ()  # the names of the values of vectors, if they have names
     notes: tuple[str, ...] = ()  # what was taken for what, and left out, in a line each
+    scaling: Scaling | None = None  # of images that are standardized ...
+    stored: Any = None  # ... and the `DataSet` before that
 
     @property
     def shape(self):
@@ -56,10 +59,10 @@ class DataSet(NamedTuple):
 
 
 def of(config, data_dir=None, *, dataset=None, known=None):
-    """The data set of a config, as its binarization stores it.
+    """The data set of a config, as its binarization and its standardization store it.
 
     Args:
-      config: a `Config`, which names the set, its splits and the binarization.
+      config: a `Config`, which names the set, its splits, binarization and standardization.
       data_dir: the folder in which data sets are prepared, as for `load`.
       dataset: a name, a `DataSet`, or arrays as `load` takes them, in place of the config's.
       known: a dict that keeps what was loaded, for calls with several configs.
@@ -71,10 +74,13 @@ def of(config, data_dir=None, *, dataset=None, known=None):
     name = config.dataset, *splits
     if name not in known:
         given = config.dataset if dataset is None else dataset
-        known[name] = load(given, *splits, data_dir)
-    stored = *name, str(canonical(config.binarization))
+        found = load(given, *splits, data_dir)
+        known[name] = found.stored or found
+    how = config.standardize, config.binarization
+    stored = *name, str(canonical(how))
     if stored not in known:
-        known[stored] = binarized(known[name], config.binarization)
+        given = standardized(known[name], *how)
+        known[stored] = binarized(given, config.binarization)
     return known[stored]
 
 

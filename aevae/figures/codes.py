@@ -35,6 +35,21 @@ def _source(views):
     return sheet.source([view.run.row for view in views])
 
 
+def _tiles(views, rows, title, heads=None, ticks=()):
+    """The rows as `sheet.tiles` has them, on the scale of the data.
+
+    Pictures are black and white at the ends of `View.span`; columns of a table that was standardized
+    are shown in their deviations, since on one scale only the largest would be seen.
+    """
+    spans = [view.span for view in views]
+    scalings = [view.run.scaling for view in views if view.run.scaling is not None]
+    if scalings and np.ndim(rows[0][1]) == 2:
+        rows = [(label, scalings[0].standardize(v)) for label, v in rows]
+        title += "\neach value less its mean in training, in standard deviations"
+    span = min(low for low, _ in spans), max(high for _, high in spans)
+    return sheet.tiles(rows, title, heads, ticks, span)
+
+
 @contract.of_runs()
 def reconstructions(views):
     """Shows, of each run, the test examples above their reconstructions from the mean code."""
@@ -47,7 +62,7 @@ def reconstructions(views):
         label = view.described("\n")
         rows.append((label, view.images["reconstructions"]))
     title = "test examples and their reconstructions from the mean code, best runs"
-    return sheet.tiles(rows, f"{title}\n{_source(views)}")
+    return _tiles(views, rows, f"{title}\n{_source(views)}")
 
 
 @contract.of_runs(contract.BOUND)
@@ -56,7 +71,7 @@ def samples(views):
     rows = [(view.described("\n"), view.images["samples"]) for view in views]
     title = "mean images of codes drawn from the prior, best runs"
     title += _note(views, "the test examples")
-    return sheet.tiles(rows, f"{title}\n{_source(views)}")
+    return _tiles(views, rows, f"{title}\n{_source(views)}")
 
 
 @contract.of_runs(*INTERPOLATED)
@@ -71,7 +86,7 @@ def interpolations(views):
     title = (
         "between the codes of two test examples (outermost), a straight line decoded"
     )
-    return sheet.tiles(rows, f"{title}, best runs\n{_source(views)}", heads, ticks)
+    return _tiles(views, rows, f"{title}, best runs\n{_source(views)}", heads, ticks)
 
 
 def between(view):
@@ -113,7 +128,7 @@ def traversals(views):
     )
     title += _note(views, "that example")
     rate = "beside each its rate, mean over " + _counted(views)
-    return sheet.tiles(rows, f"{title}; {rate}\n{_source(views)}", heads, ticks)
+    return _tiles(views, rows, f"{title}; {rate}\n{_source(views)}", heads, ticks)
 
 
 def _counted(views):
@@ -155,7 +170,7 @@ def manifold(views):
     """Shows mean images on a grid of the prior's quantiles: Kingma and Welling (2014), figure 4."""
     view = views[0]
     figure, ((panel,),) = sheet.canvas(1, 1, 4.6, 4.9)
-    images = view.images["manifold"].clip(0, 1)
+    images = sheet.leveled(view.images["manifold"], view.span)
     height, width, depth = images.shape[1:]
     whole = images.reshape(GRID, GRID, height, width, depth).transpose(0, 2, 1, 3, 4)
     whole = whole.reshape(GRID * height, GRID * width, depth)
@@ -176,7 +191,7 @@ def manifold(views):
     panel.set_ylabel("z2", fontsize=9)
     title = f"decoder's mean at the prior's quantiles; {view.described(', ')}"
     title += _note([view], "the first test example")
-    sheet.caption(figure, f"{title}\n{_source([view])}")
+    sheet.caption(figure, f"{title}\n{_source([view])}{sheet.ends(view.span)}")
     return figure
 
 
@@ -230,7 +245,8 @@ def side_by_side(left, right, images):
     batch = images if isinstance(images, dict) else {"image": images}
     batch = {name: np.asarray(v)[:EXAMPLES] for name, v in batch.items()}
     batch = {k: np.asarray(v) for k, v in data.none(None, batch).items()}
-    found = [_strips_of(run, batch) for run in (left, right)]
+    views = [_view_of(run, batch) for run in (left, right)]
+    found = [_strips_of(view) for view in views]
     names = _apart(left.row, right.row)
     rows, heads = [("test", batch["image"])], {}
     pieces = {
@@ -246,13 +262,17 @@ def side_by_side(left, right, images):
             rows += [(name, own[number]) for name, own in pairs if number < len(own)]
     heads.pop(len(rows), None)  # of pieces that neither has
     title = f"trained on {sheet.source([left.row, right.row])}"
-    return sheet.tiles(rows, title, heads)
+    return _tiles(views, rows, title, heads)
 
 
-def _strips_of(run, batch):
-    """{piece: strips of images} of a run on images of the caller's."""
-    own = Trained(run.config, run.params, run.step, run.row, batch)
-    shown = View(own)
+def _view_of(run, batch):
+    """A run as figures look at it, on images of the caller's."""
+    known = run.config, run.params, run.step, run.row
+    return View(Trained(*known, batch, seen=run.seen))
+
+
+def _strips_of(shown):
+    """{piece: strips of images} of a view."""
     found = {
         name: shown.images[name][None]
         for name in ("reconstructions", "samples")

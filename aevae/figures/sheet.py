@@ -137,16 +137,18 @@ def log_ticks(axis):
     axis.set_minor_formatter(NullFormatter())
 
 
-def tiles(rows, title, heads=None, ticks=()):
+def tiles(rows, title, heads=None, ticks=(), span=(0, 1)):
     """Makes a figure of rows (label, images [N, H, W, C]): framed images side by side.
 
-    Of vectors a row is a matrix, an example a line, and all rows share their gray levels.
+    Of vectors a row is a matrix, an example a line, and all rows share their gray levels. What of
+    pictures is black and white is said above them, unless it is 0 and 1.
 
     Args:
       rows: the rows, of images of one shape.
       title: above them.
       heads: {row: text above it}.
       ticks: texts below the last row, one for each image.
+      span: the values of pictures that are black and white; beyond them they look the same.
     """
     from matplotlib.figure import Figure
 
@@ -156,6 +158,7 @@ def tiles(rows, title, heads=None, ticks=()):
     low, high = (f([f(v) for _, v in rows]) for f in (np.min, np.max))
     if not pictures:
         title += f"\nan example a line; black {number(low, 2)}, white {number(high, 2)}"
+    title += ends(span) if pictures else ""
     wide, tall = 4.5, 0.9
     if pictures:
         pixel = TILE / (shape[2] + 1)  # one of them is the gap to the next image
@@ -179,7 +182,7 @@ def tiles(rows, title, heads=None, ticks=()):
         panel = figure.add_axes((*corner, wide / width, tall / height))
         images = np.asarray(images)
         if pictures:
-            _strip(panel, images, count)
+            _strip(panel, leveled(images, span), count)
         else:
             panel.imshow(
                 images.reshape(len(images), -1),
@@ -208,13 +211,27 @@ def is_image(images):
     return np.ndim(images) == 4 and np.shape(images)[-1] in (1, 3)
 
 
+def leveled(images, span):
+    """Gives images [N, ...] the gray levels from 0 to 1 of a `span` (black, white)."""
+    low, high = span
+    return ((np.asarray(images) - low) / (high - low)).clip(0, 1)
+
+
+def ends(span):
+    """Says what is black and white, in a line of a title; nothing where that is 0 and 1."""
+    low, high = (f"{value:.3g}".replace("-", "−") for value in span)
+    return (
+        "" if tuple(span) == (0, 1) else f"\nblack {low} or less, white {high} or more"
+    )
+
+
 def _strip(panel, images, count):
-    """Images side by side, each in a thin frame, in the width of `count`."""
+    """Images from 0 to 1 side by side, each in a thin frame, in the width of `count`."""
     from matplotlib.collections import PatchCollection
     from matplotlib.patches import Rectangle
 
     gap = ((0, 0), (0, 0), (0, 1), (0, 0))
-    tiles = np.pad(images, gap, constant_values=1).clip(0, 1)
+    tiles = np.pad(images, gap, constant_values=1)
     strip = np.concatenate(list(tiles), axis=1)[:, :-1]
     strip = strip if strip.shape[-1] == 3 else strip[..., 0]
     look = {"cmap": "gray", "vmin": 0, "vmax": 1, "aspect": "auto"}

@@ -1,5 +1,6 @@
 """What the figures look at of a trained run: test examples, their codes, and decoded images."""
 
+import dataclasses
 import functools
 
 import jax
@@ -60,6 +61,19 @@ class View:
         names = [name for name in self.names if row.get(name) is not None]
         return joint.join(f"{name} {row[name]}" for name in names)
 
+    @property
+    def span(self):
+        """What is black and white in pictures: the least and greatest pixel of the data, or 0 and 1.
+
+        It is 0 and 1 where the data take up more than half of that.
+        """
+        seen = self.run.seen
+        if seen is None:
+            seen = self.run.examples["image"].min(), self.run.examples["image"].max()
+        low, high = map(float, seen)
+        usual = 0 <= low and high <= 1 and high - low > 0.5
+        return (0, 1) if usual or low == high else (low, high)
+
     @functools.cached_property
     def images(self):
         """{name: mean images [n, ...]}, those of the following that have a meaning.
@@ -117,7 +131,8 @@ def held(run, dataset, data_dir, known):
     name = config.dataset, config.train, config.validation, config.test
     if (name, config.binarization) not in known:
         try:
-            found = data.of(config, data_dir, dataset=dataset)
+            stored = dataclasses.replace(config, standardize=data.NO)
+            found = data.of(stored, data_dir, dataset=dataset)
             found = data.held_out(config.binarization, found, "test", slice(ROWS))
         except InputError:
             found = None

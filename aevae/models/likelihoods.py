@@ -170,6 +170,63 @@ class Categorical(NamedTuple):
         return per_example(within(self, x, log_p[..., 0]))
 
 
+DENSITIES = "log_prob", "log_prob_pairs"  # by the image; log_prob_each is by the value
+
+
+@jax.tree_util.register_pytree_node_class
+class Standardized:
+    """p(x|z) of data that were standardized, y = (x - mean) / std: of values y, with densities of x.
+
+    log p(x) = log p(y) - Σ log std, in nats, so that bounds are of the data as they are stored. All
+    else is that of `base`, the distribution of y, and in the units of y.
+    """
+
+    def __init__(self, base, scaling):
+        self.base, self.scaling = base, scaling
+
+    def tree_flatten(self):
+        return (self.base,), self.scaling
+
+    @classmethod
+    def tree_unflatten(cls, scaling, children):
+        return cls(*children, scaling)
+
+    def __getattr__(self, name):
+        if name == "base":  # before __init__, as for a copy
+            raise AttributeError(name)
+        found = getattr(self.base, name)
+        if name in DENSITIES:
+            return lambda y: found(y) - self.scaling.jacobian
+        if name == "log_prob_each":
+            return lambda y: found(y) - self.scaling.log_std
+        return found
+
+    def stored(self):
+        """The same as a distribution of stored values x."""
+        return Stored(self)
+
+
+class Stored(NamedTuple):
+    """p(x|z) of stored values x, by that of standardized ones; it has those methods that it has."""
+
+    of: Standardized
+    density = True
+
+    def __getattr__(self, name):
+        found, scaling = getattr(self.of, name), self.of.scaling
+        if name in (*DENSITIES, "log_prob_each"):
+            return lambda x: found(scaling.standardize(x))
+        if name == "mean":
+            return scaling.restore(found)
+        if name == "std":
+            return found * scaling.scale
+        if name in ("sample", "quantile"):
+            return lambda given: scaling.restore(found(given))
+        raise AttributeError(
+            f"p(x|z) of stored values has no {name}: that of standardized ones is its `of`"
+        )
+
+
 def within(p, x, log_p):
     """log_p [B, ...] of pixels x, and -inf where x is outside p's support, or between its levels.
 

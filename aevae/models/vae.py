@@ -10,7 +10,7 @@ from flax import linen as nn
 
 from aevae import InputError
 from aevae.models.distributions import LOG_STD, Normal, bounded, flat, kl
-from aevae.models.likelihoods import bernoulli
+from aevae.models.likelihoods import Standardized, bernoulli
 from aevae.networks import lecun_normal
 
 
@@ -100,7 +100,8 @@ class VAE(nn.Module):
     output_bias: Callable = zeros  # training images -> initial output bias
     outputs: int = 1  # of the decoder, for each pixel value
     kernel: Callable = lecun_normal  # initializer of the posterior's head
-    shape: tuple[int, ...] = ()  # of one image; training takes it from the data
+    shape: tuple[int, ...] = ()  # of one image; training takes it from the data ...
+    scaling: Any = None  # ... and their `data.Scaling`, where they are standardized
 
     def setup(self):
         self.posterior = DiagonalGaussian(self.latent, self.kernel)
@@ -138,7 +139,16 @@ class VAE(nn.Module):
                 f"{x.mean.shape[1:]}, not {self.shape}: set the model's outputs to the number that "
                 "the likelihood needs"
             )
-        return x
+        return self.as_stored(x)
+
+    def as_stored(self, x):
+        """p(x|z) with the density of the data as they are stored, where these were standardized.
+
+        A `decode` that does not end in this class's needs it: without the Jacobian, bounds would be
+        of standardized values.
+        """
+        done = self.scaling is None or hasattr(x, "stored")
+        return x if done else Standardized(x, self.scaling)
 
     def log_joint(self, z, batch, hp):
         """The joint log-density log p(x, z) at a given z, [B] nats."""

@@ -223,7 +223,7 @@ class Folder:
                         p: len(getattr(dataset, p)["image"]) for p in data.PARTS
                     },
                 }
-                for dataset in {dataset.digest: dataset for dataset in sets}.values()
+                for dataset in {d.digest: d.stored or d for d in sets}.values()
             ]
         }
         if now not in known:
@@ -298,7 +298,7 @@ class Folder:
 
     def finish(self, group, population, snapshot, known):
         """Writes the parameters of a group's runs, a last checkpoint, and its rows."""
-        about = population.examples(EXAMPLES), population.seen
+        about = population.examples(EXAMPLES), population.seen, population.scaling
         with files.writing(self.path):
             (self.path / "params").mkdir(exist_ok=True)
         judged = zip(

@@ -8,15 +8,20 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from aevae import InputError, config
+from aevae import InputError, config, data
 from aevae.runs import record, tables
 from aevae.system import files
 from aevae.training.trained_run import Trained
 
 
-def save(path, state, examples, seen):
-    """Writes a run's parameters and step, test examples, and `seen`, by name into an .npz file."""
+def save(path, state, examples, seen, scaling=None):
+    """Writes a run's parameters and step, test examples, and `seen`, by name into an .npz file.
+
+    And the mean and deviation of the `scaling` of standardized data.
+    """
     trees = {"params": state.params, "examples": examples}
+    if scaling is not None:
+        trees["scaling"] = {"mean": scaling.mean, "std": scaling.std}
     leaves = {_path(path): leaf for path, leaf in jax.tree.leaves_with_path(trees)}
     with files.whole(Path(path)) as file:
         np.savez(file, step=state.step, seen=seen, **leaves)
@@ -95,7 +100,10 @@ def open_run(workdir, row, base=None, *, configs=None, last=False):
     step, seen = leaves.pop("step"), leaves.pop("seen", None)
     trees = _nested(leaves)
     shape = trees["examples"]["image"].shape[1:]
-    run = dataclasses.replace(run, model=run.model.clone(shape=shape))
+    given = {"shape": shape}
+    if run.standardize != data.NO:
+        given["scaling"] = data.Scaling(**trees["scaling"], shape=shape)
+    run = dataclasses.replace(run, model=run.model.clone(**given))
     curves = functools.partial(_history, workdir, number)
     known = row, trees["examples"], curves, seen
     return Trained(run, trees["params"], step, *known)

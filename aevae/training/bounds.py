@@ -191,9 +191,12 @@ def criterion(measured):
 def reconstruction_errors(x, image):
     """Squared error and cross-entropy of the mean reconstruction, summed over pixels, [B] each.
 
+    They are in the units of the data as they are stored, where these were standardized.
     The cross-entropy has a meaning for images in [0, 1]. A mean that can leave (0, 1), as a
     Gaussian's can, is clipped to [1e-6, 1 - 1e-6] for it.
     """
+    if hasattr(x, "stored"):
+        x, image = x.stored(), x.scaling.restore(image)
     mean = jnp.clip(x.mean, 1e-6, 1 - 1e-6)
     entropy = -image * jnp.log(mean) - (1 - image) * jnp.log1p(-mean)
     exact = hasattr(x, "cross_entropy")

@@ -10,7 +10,7 @@ import numpy as np
 
 from aevae import InputError, data
 from aevae.config import help_of
-from aevae.training import bounds
+from aevae.training import bounds, scales
 from aevae.training.step import init_state, initial_batch, train_step
 from aevae.training.unread import unread
 
@@ -100,12 +100,11 @@ def check_run(config, dataset):
             f"{names}: nothing reads hyperparameter {', '.join(idle)}{_nearest(idle, read)}; "
             f"it reads {', '.join(read) or 'none'}"
         )
+    _check_density(config, dataset, x)
     _check_range(dataset, config.binarization, x)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     density = getattr(x, "density", None)
-    warnings = (
-        _constant_pixels(config, dataset, x) if density and seen["scales"] else []
-    )
+    warnings = list(scales.doubts(config, dataset, seen["scales"])) if density else []
     return Checked(parameters, sorted(metrics), sorted(held), density, warnings)
 
 
@@ -166,12 +165,26 @@ def _smallest_block(dataset):
 
 
 def with_image_shape(config, dataset):
-    """The config with the data's image shape in its model."""
+    """The config with the data's image shape, and their scaling, in its model."""
     if getattr(config.model, "shape", dataset.shape) not in ((), dataset.shape):
         raise InputError(
             f"the model's shape is {config.model.shape}, that of {dataset.name} {dataset.shape}"
         )
-    return dataclasses.replace(config, model=config.model.clone(shape=dataset.shape))
+    given, declared = {"shape": dataset.shape}, config.standardize
+    if (declared != data.NO) != (dataset.scaling is not None):
+        there = "are not" if dataset.scaling is None else "are"
+        raise InputError(
+            f"standardize is {declared}, and the data that were given {there} standardized: give "
+            "what data.of(config, dataset=...) returns"
+        )
+    if dataset.scaling is not None:
+        if not hasattr(config.model, "scaling"):
+            raise InputError(
+                f"standardize={declared} needs a model with the field `scaling`, as subclasses of "
+                f"models.VAE have it: {_name(config.model)} has none"
+            )
+        given["scaling"] = dataset.scaling
+    return dataclasses.replace(config, model=config.model.clone(**given))
 
 
 def _nearest(names, known):
@@ -183,6 +196,23 @@ def _nearest(names, known):
 
 def _name(thing):
     return getattr(getattr(thing, "func", thing), "__name__", type(thing).__name__)
+
+
+def _check_density(config, dataset, x):
+    """An InputError where a likelihood of standardized data is not a density of what is stored."""
+    if dataset.scaling is None:
+        return
+    how, base = f"standardize={config.standardize}", getattr(x, "base", x)
+    if not getattr(x, "density", False) or hasattr(x, "support"):
+        raise InputError(
+            f"{how} needs a likelihood that is a density of all real numbers, as a Gaussian's, and "
+            f"says so (`density = True`, no `support`): {type(base).__name__} does not"
+        )
+    if not hasattr(x, "stored"):
+        raise InputError(
+            f"{how}: {_name(config.model)}.decode returns {type(x).__name__}, a density of "
+            "standardized values: return self.as_stored(it), the density of what is stored"
+        )
 
 
 def _check_range(dataset, binarization, x):
@@ -229,22 +259,6 @@ def _check_classes(model, dataset):
             f"{dataset.name} has label {text}, and the model has {count} classes, of labels 0 to "
             f"{count - 1}: set --config.classes={most + 1}"
         )
-
-
-def _constant_pixels(config, dataset, x):
-    """A line on pixels that are constant in training, of a density with a scale for each pixel."""
-    images = dataset.train["image"]
-    count = int((images.min(0) == images.max(0)).sum())
-    if not count:
-        return []
-    floor = config.values.get("model.likelihood.floor")
-    least = f"{floor} (--config.likelihood.floor)" if floor else "if it has one"
-    line = (
-        f"{dataset.name}, train: {count} of {images[0].size} pixels are constant, and the "
-        f"{type(x).__name__} likelihood has a scale for each: only the scale's floor, {least}, "
-        "bounds their density"
-    )
-    return [line]
 
 
 def _met(split, binarization):

@@ -47,6 +47,8 @@ class Population(Members):
         self.feed = feed.Feed(*visited, self._distinct, self.everywhere, length)
         self._held = jax.device_put(held, self.everywhere)
         self.seen = seen(config.binarization, dataset, held)
+        self.scaling = dataset.scaling
+        self._stored = dataset.stored
         self._data_bytes = taken + self.feed.bytes
 
         # It runs once: half the compile time is worth more than faster code.
@@ -186,8 +188,9 @@ class Population(Members):
         return [jax.tree.unflatten(structure, m) for m, _ in zip(members, self.runs)]
 
     def examples(self, count):
-        """The first `count` test examples, as they are evaluated."""
-        first = {name: v[:count] for name, v in self._held["test"].items()}
+        """The first `count` test examples, as they are evaluated; not standardized."""
+        test = self._stored.test if self._stored else self._held["test"]
+        first = {name: v[:count] for name, v in test.items()}
         return {k: np.asarray(v) for k, v in data.none(None, first).items()}
 
 

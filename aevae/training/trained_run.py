@@ -16,7 +16,9 @@ class Trained:
     """A trained run: what is known of it, and its model as functions of data.
 
     Images are [N, H, W, C]: uint8, bool, or float32 in [0, 1]; or a batch, a dict of `image` and
-    what else the model reads. To build on, there are `config`, `params`, `hp` (at the last step),
+    what else the model reads. Where the data were standardized, what is given and what comes back is
+    in the units of the data as they are stored; `config.model` itself is applied to values that
+    `scaling` has standardized. To build on, there are `config`, `params`, `hp` (at the last step),
     `row` (of results.csv), `history`, `examples`, the first test examples as they were evaluated,
     and `seen`, the least and the greatest pixel that the model was given: images beyond them by
     more than a quarter of their distance are on another scale, and refused; and so are uint8 and
@@ -30,6 +32,7 @@ class Trained:
         self.params = jax.tree.map(jnp.asarray, params)
         hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
         self.hp = config.schedule(hp, jnp.int32(step))
+        self.scaling = getattr(config.model, "scaling", None)
         self._programs = {}
 
     @property
@@ -46,7 +49,8 @@ class Trained:
     def decode(self, z, batch=None):
         """p(x|z), [N, H, W, C]: its `mean` is the image."""
         z = jax.tree.map(jnp.asarray, z)
-        return self._apply("decode", z, batch or {}, self.hp)
+        x = self._apply("decode", z, batch or {}, self.hp)
+        return x if self.scaling is None else x.stored()
 
     def prior(self, batch=None):
         """The prior p(z), [1, Z]."""
@@ -55,7 +59,7 @@ class Trained:
     def reconstruct(self, images):
         """The mean image of the mean code, [N, H, W, C]."""
         batch = self._batch(images)
-        return self.decode(self.encode(batch).sample(None), batch).mean
+        return self.decode(self._apply("encode", batch).sample(None), batch).mean
 
     def sample(self, key, count, batch=None):
         """Generates images: the mean of p(x|z) at `count` codes drawn from the prior, [count, H, W, C].
@@ -81,6 +85,8 @@ class Trained:
             )
         if self.seen is not None:
             _check_scale(image, *self.seen)
+        if self.scaling is not None:
+            image = self.scaling.standardize(data.as_floats(image))
         return data.none(None, batch | {"image": jnp.asarray(image)})
 
     def _apply(self, method, *args):
@@ -98,6 +104,8 @@ class Trained:
 
 def seen(binarization, dataset, held):
     """The least and the greatest pixel that a model is given, of data and of held-out splits."""
+    if dataset.stored is not None:  # given as they are stored, and standardized then
+        dataset, held = dataset.stored, dataset.stored.parts
     images = [split["image"] for split in held.values()]
     if images[0].dtype != np.float32:  # gray levels, or binary
         return 0.0, 1.0
