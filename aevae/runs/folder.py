@@ -42,11 +42,22 @@ class Folder:
         if self._lock:
             self._lock.close()
 
-    def join(self, base, source, overrides, grid, accept=False):
+    @property
+    def begun(self):
+        """Whether the folder has runs of earlier commands."""
+        return bool(self._record["groups"])
+
+    @property
+    def init_from(self):
+        """The trained run that the folder's runs started from, as config.json has it, or None."""
+        return self._record.get("init_from")
+
+    def join(self, base, source, overrides, grid, accept=False, start=None):
         """Adds the runs that a command asks for to those of the folder.
 
         `source` is its config file's `Source` and what was named of it; (None, None) for a Config.
         `accept`: code that is not a method's own may have changed, and config.json says so.
+        `start`: the `initial.Start` of the runs, if any.
         """
         source, part = source
         text = source and source.text
@@ -91,6 +102,8 @@ class Folder:
             "config": config.canonical(runs[0]),
             "code": now._asdict(),
         }
+        self._record |= {"init_from": start.record} if start else {}
+        self._start = start
         self.groups = history.grouped(runs, indices, paths)
         self.histories = {}
         for group in () if self._fresh else self.groups:
@@ -248,7 +261,7 @@ class Folder:
         here |= {"made_by": json.dumps(machine.describe())}
         before, found = self.histories.get(group.number), self._restore(group)
         if found is None:
-            snapshot = population.start()
+            snapshot = population.start(self._start and self._start.at_hand())
             known = history.History(**here, status=snapshot.status)
         else:
             known, arrays = found
