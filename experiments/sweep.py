@@ -85,7 +85,12 @@ def main(args):
     )
     folder = Path(workdir)
     if groups or not figures.current(workdir):
-        figures.draw(workdir, data_dir=args["data_dir"].value)
+        # By the name that this command gives, under which it was found; several have their own.
+        named = (
+            args["config.dataset"] if len({r["dataset"] for r in rows}) == 1 else None
+        )
+        dataset = named.value if named and named.present else None
+        figures.draw(workdir, dataset=dataset, data_dir=args["data_dir"].value)
     drawn = sorted((folder / "figures").glob("*.png"))
     print(tables.summary(workdir))
     print(f"\nTest split, nats, mean ± standard deviation over seeds. In {workdir}:")

@@ -59,8 +59,9 @@ def run(
     """Trains every run of a grid into the folder `workdir`, or resumes it; an `Outcome`.
 
     The same call again resumes where it stopped, and ends with the same bits as if it never had
-    stopped. More epochs continue the runs, new points of the grid are new runs; any other
-    difference from what the folder holds is an error.
+    stopped. More epochs continue the runs, new points of the grid are new runs, and data under
+    another name are the same data where their sha256 is; any other difference from what the folder
+    holds is an error.
 
     Args:
       base: the path of a config file, or a Config.
@@ -122,7 +123,7 @@ def run(
         )
         asked = functools.partial(config.settle, base, overrides, grid)
         start = initial.find(init_from, folder, asked, load)
-        folder.join(base, (source, part), overrides, grid, code, start)
+        folder.join(base, (source, part), overrides, grid, load, code, start)
         tasks = _tasks(folder, dataset, load, memory)
         for task in tasks if start else ():
             if task.group.number not in folder.histories:
@@ -153,7 +154,11 @@ def _tasks(folder, dataset, load, memory):
         if finished and (dataset is None or data.is_name(dataset)):
             continue
         first = group.runs[0]
-        stored = load(first)
+        try:
+            stored = load(folder.here(first))
+        except InputError as error:
+            way = "; if they moved, --config.dataset names their place" * folder.begun
+            raise InputError(f"{error}{way}") from None
         folder.check_data(group, stored)
         if finished:
             continue
