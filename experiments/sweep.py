@@ -85,11 +85,9 @@ def main(args):
     )
     folder = Path(workdir)
     if groups or not figures.current(workdir):
-        # By the name that this command gives, under which it was found; several have their own.
-        named = (
-            args["config.dataset"] if len({r["dataset"] for r in rows}) == 1 else None
-        )
-        dataset = named.value if named and named.present else None
+        # Data that moved are found under the name that this command gives.
+        given, one = args["config.dataset"], len({row["dataset"] for row in rows}) == 1
+        dataset = given.value if given.present and one else None
         figures.draw(workdir, dataset=dataset, data_dir=args["data_dir"].value)
     drawn = sorted((folder / "figures").glob("*.png"))
     print(tables.summary(workdir))

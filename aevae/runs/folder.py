@@ -172,7 +172,7 @@ class Folder:
 
     def _known_text(self, name):
         try:
-            text = (self.path / name).read_text()
+            text = (self.path / name).read_text(encoding="utf-8")
             config.code(text)
         except (OSError, ValueError, SyntaxError):
             raise InputError(f"{name} in it is damaged or missing") from None
@@ -196,7 +196,9 @@ class Folder:
     def _known_modules(self, name):
         folder = self.path / name.removesuffix(".py")
         found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*.py")}
-        return {module: path.read_text() for module, path in found.items()}
+        return {
+            module: path.read_text(encoding="utf-8") for module, path in found.items()
+        }
 
     def finished(self, group):
         """Whether there is nothing left to do for a group."""
