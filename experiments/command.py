@@ -1,5 +1,7 @@
 """What the command lines share: flags for a config's values, errors in one line, exit codes."""
 
+import codecs
+import os
 import signal
 import sys
 
@@ -8,6 +10,7 @@ from absl import app, flags, logging
 from aevae import InputError, Interrupted, OutOfMemory, WriteError, config
 
 FLAGS = flags.FLAGS
+PLAIN = {"±": "+-", "×": "x", "−": "-", "–": "-", "…": "..."}  # without Unicode
 
 
 def run(define, main):
@@ -16,6 +19,7 @@ def run(define, main):
     The exit code is what `main` returns; 2 where the input is at fault, 1 where the disk or the memory
     is, and 128 plus the number of the signal where one came.
     """
+    _ready_streams()
     define()
     app.run(
         lambda argv: _reported(main, FLAGS),
@@ -52,10 +56,67 @@ def execute(define, main, arguments):
             delattr(FLAGS, name)
 
 
+def _ready_streams():
+    """Lets standard output and error take any text, whatever the terminal's encoding.
+
+    Those that are closed, as by `2>&-`, lead nowhere: files that are opened would get their numbers.
+    """
+    codecs.register_error("plain", _plain)
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(number)
+            except OSError:
+                _lead_nowhere(number)
+            how = {"mode": "w", "errors": "plain"} if number else {}
+            setattr(sys, name, open(os.devnull, **how))  # noqa: SIM115
+        elif number and hasattr(getattr(sys, name), "reconfigure"):
+            getattr(sys, name).reconfigure(errors="plain")
+
+
+def _lead_nowhere(number):
+    """Makes a file descriptor that of the null device."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    if nowhere != number:
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+
+
+def _plain(error):
+    """What is written for a letter that an encoding lacks."""
+    letter = error.object[error.start]
+    if 0xDC80 <= ord(letter) <= 0xDCFF:  # a byte of a file's name, which stays as it is
+        return bytes([ord(letter) - 0xDC00]), error.start + 1
+    escaped = letter.encode("ascii", "backslashreplace").decode()
+    return PLAIN.get(letter, escaped), error.start + 1
+
+
 def _reported(f, *args):
     """Calls f; an expected exception ends the process with its exit code and one line."""
     try:
-        return f(*args)
+        return _told(f, *args)
+    except BrokenPipeError:  # as by `| head`, which has read enough
+        for number in (1, 2):
+            _lead_nowhere(number)
+        sys.exit(128 + signal.SIGPIPE)
+
+
+def _flush():
+    """Writes out what was printed; WriteError where a disk that it is sent to refuses."""
+    try:
+        print(end="", flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _lead_nowhere(1)  # or it would fail again at the exit
+        raise WriteError(f"cannot write standard output: {error.strerror}") from None
+
+
+def _told(f, *args):
+    try:
+        found = f(*args)
+        _flush()
+        return found
     except (InputError, WriteError, OutOfMemory) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)

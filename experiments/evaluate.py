@@ -36,6 +36,7 @@ def define():
         "chunk", None, "how many runs a device evaluates at a time", lower_bound=1
     )
     flags.DEFINE_string("data_dir", None, "where TFDS has prepared data sets")
+    flags.DEFINE_string("dataset", None, "where the runs' data are now, if they moved")
     for name, option in OPTIONS.items():
         make = flags.DEFINE_list if option.kind is list else flags.DEFINE_integer
         default = list(option.default) if option.kind is list else option.default
@@ -50,6 +51,7 @@ def main(args):
         workdir,
         args["measures"].value,
         fresh=args["fresh"].value,
+        dataset=args["dataset"].value,
         data_dir=args["data_dir"].value,
         chunk=args["chunk"].value,
         **{name: args[name].value for name in OPTIONS if args[name].present},

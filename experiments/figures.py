@@ -24,6 +24,7 @@ def define():
         f"figures to draw, instead of all that have a meaning: {known}, or module:function",
     )
     flags.DEFINE_string("data_dir", None, "where TFDS has prepared data sets")
+    flags.DEFINE_string("dataset", None, "where the runs' data are now, if they moved")
 
 
 def main(args):
@@ -33,6 +34,7 @@ def main(args):
     for path in figures.draw(
         args["workdir"].value,
         args["figures"].value,
+        dataset=args["dataset"].value,
         data_dir=args["data_dir"].value,
     ):
         print(path)

@@ -56,6 +56,12 @@ def define():
         "accept: go on although the package's code, or that of modules that the config imports, "
         "has changed since",
     )
+    flags.DEFINE_string(
+        "init_from",
+        None,
+        "FOLDER, FOLDER:3 or FOLDER:latent=8,seed=0: a trained run, from whose parameters every run "
+        "starts; which one may be left out where only one fits",
+    )
     flags.DEFINE_bool("fresh", False, "start over; an existing run folder is renamed")
 
 
@@ -75,10 +81,14 @@ def main(args):
         fresh=args["fresh"].value,
         memory=memory and memory * 1e9,
         code=args["code"].value,
+        init_from=args["init_from"].value,
     )
     folder = Path(workdir)
     if groups or not figures.current(workdir):
-        figures.draw(workdir, data_dir=args["data_dir"].value)
+        # Data that moved are found under the name that this command gives.
+        given, one = args["config.dataset"], len({row["dataset"] for row in rows}) == 1
+        dataset = given.value if given.present and one else None
+        figures.draw(workdir, dataset=dataset, data_dir=args["data_dir"].value)
     drawn = sorted((folder / "figures").glob("*.png"))
     print(tables.summary(workdir))
     print(f"\nTest split, nats, mean ± standard deviation over seeds. In {workdir}:")

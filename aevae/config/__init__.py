@@ -22,6 +22,7 @@ from aevae.config.grid import (
     groups_of_one_program,
     identity,
     join,
+    point,
     settle,
     swept,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "load",
     "override",
     "plain",
+    "point",
     "replace",
     "settle",
     "short",

@@ -37,6 +37,14 @@ def axis(text):
     return name.strip(), [read(value) for value in _cut(values, ",")]
 
 
+def point(text):
+    """The values in `name=value,name=value`, {name: value}."""
+    pairs = [part.partition("=") for part in _cut(text, ",")]
+    if not all(name.strip() and equals for name, equals, _ in pairs):
+        raise InputError(f"a run is a number or name=value,..., not {shown(text)}")
+    return {name.strip(): literal(value) for name, _, value in pairs}
+
+
 def _point(text):
     """The values, in a list, of names that change together."""
     text = text.strip()
@@ -264,7 +272,9 @@ def join(runs, more, names):
     for name, old, new in differences(canonical(first), canonical(other), axes):
         raise InputError(
             f"it was trained with {name} {old}, and now {name} is {new}: name it in the "
-            "grid (--sweep) to add runs, take another folder (--workdir), or start over (--fresh)"
+            "grid (--sweep) to add runs, take another folder (--workdir; with --init_from=FOLDER:RUN "
+            "runs go on from trained parameters), or start over (--fresh); what is to change during "
+            "a run is a schedule (--config.schedule)"
         )
     if fixed and other.epochs < first.epochs:
         raise InputError(

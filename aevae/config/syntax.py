@@ -86,7 +86,7 @@ def _functions(text):
 def file(path, changed):
     """The text of a file; `changed` is when."""
     del changed  # a key of the cache
-    return Path(path).read_text()
+    return Path(path).read_text(encoding="utf-8")
 
 
 def dump(node):
@@ -234,7 +234,9 @@ def _lines(path, changed):
     """The first lines of all code in a file, {(name, bytecode): lines}."""
     del changed  # a key of the cache
     found = {}
-    compiled = compile(Path(path).read_text(), path, "exec", dont_inherit=True)
+    compiled = compile(
+        Path(path).read_text(encoding="utf-8"), path, "exec", dont_inherit=True
+    )
     for code in codes(compiled):
         key = code.co_name, bytecode(code)
         found.setdefault(key, []).append(code.co_firstlineno)

@@ -56,7 +56,8 @@ def run(
         `contract`. One that has no meaning for the runs is an InputError, with the reason. By
         default all that have a meaning, except those that are measured on request alone.
       fresh: measure again what is known.
-      dataset: the runs' data as `study.run` was given them, where the config does not name them.
+      dataset: the runs' data as `study.run` was given them, where the config does not name them, or
+        where they are now.
       data_dir: where TFDS has prepared data sets.
       base: the Config that the sweep was given, or a file of it, where it was not given a file.
       chunk: how many runs a device evaluates at a time; by default `layout.lay_out` decides, and on
@@ -137,9 +138,14 @@ def _facts(workdir, groups, dataset, data_dir):
     """What is known of each group before any work."""
     known, points = {}, [disentanglement.point(run) for g in groups for run in g.runs]
     seeds = len(set(points)) < len(points)
-    found = []
-    for group in groups:
-        stored = data.of(group.runs[0], data_dir, dataset=dataset, known=known)
+    found, firsts = [], [group.runs[0] for group in groups]
+    data.check_given(dataset, firsts)
+    for group, first in zip(groups, firsts):
+        try:
+            stored = data.of(first, data_dir, dataset=dataset, known=known)
+        except InputError as error:
+            way = "; if they moved, name them with --dataset" * (dataset is None)
+            raise InputError(f"{error}{way}") from None
         _check_data(workdir, stored)
         found.append(facts_of(group, stored, seeds))
     return found

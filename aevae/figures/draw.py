@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aevae import InputError
+from aevae import InputError, data
 from aevae.figures import codes, contract, curves, planes, sheet, views
 from aevae.runs import record, tables, trained
 from aevae.system import files, machine
@@ -39,8 +39,8 @@ def draw(workdir, names=None, base=None, dataset=None, data_dir=None):
         "module:function", or functions that carry a `contract`. One that has no meaning for the
         folder is an InputError, with the reason.
       base: as in `trained.load`.
-      dataset: the runs' `data.DataSet`; by default the one that their config names, where it is at
-        hand. Without it, codes are not shown and rates are those of the ten examples that are kept.
+      dataset: the runs' data, as `data.load` takes them; by default those that their config names,
+        where they are at hand. Without them, codes are not shown and rates are those of the ten examples that are kept.
       data_dir: where TFDS has prepared data sets.
     """
     columns, rows = record.read(workdir)["columns"], tables.results(workdir)
@@ -72,6 +72,7 @@ def _views(workdir, rows, axes, base, dataset, data_dir):
     names = [name for name in names if name in rows[0]]
     best, known, found = best_of_each(rows, "latent", *DATA), {}, []
     configs = record.declared(workdir, base) if best else None
+    data.check_given(dataset, [configs[row["run"]] for row in best])
     for row in best:
         run = trained.open_run(workdir, row, configs=configs)
         held = views.held(run, dataset, data_dir, known)

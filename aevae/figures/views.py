@@ -124,8 +124,9 @@ class View:
 def held(run, dataset, data_dir, known):
     """Gives up to 5,000 test examples as the run was evaluated on them; None if not at hand.
 
-    They are at hand if the first are those that the run's folder keeps. `known` is a dict that
-    remembers data sets from one run to the next.
+    They are at hand if the first are those that the run's folder keeps; an InputError where a
+    `dataset` that is given is another. `known` is a dict that remembers data sets from one run to
+    the next.
     """
     config = run.config
     name = config.dataset, config.train, config.validation, config.test
@@ -135,17 +136,29 @@ def held(run, dataset, data_dir, known):
             found = data.of(stored, data_dir, dataset=dataset)
             found = data.held_out(config.binarization, found, "test", slice(ROWS))
         except InputError:
+            if dataset is not None:
+                raise
             found = None
         known[name, config.binarization] = found
     found, kept = known[name, config.binarization], run.examples["image"]
-    if found is None or found["image"].shape[1:] != kept.shape[1:]:
-        return None
-    first = data.none(None, {"image": found["image"][: len(kept)]})["image"]
-    if not (first.shape == kept.shape and np.allclose(first, kept, atol=1e-6)):
+    if not _begins_with(found, kept):
+        if dataset is not None:
+            raise InputError(
+                f"{data.name_of(dataset)} is not what the runs were trained on: its first test "
+                "examples are others"
+            )
         return None
     count = min(len(found["image"]), ROWS)
     count -= count % BLOCK if count > BLOCK else 0  # blocks of one size: one program
     return {field: values[:count] for field, values in found.items()}
+
+
+def _begins_with(found, kept):
+    """Whether test examples are at hand and their first images are those that were kept."""
+    if found is None or found["image"].shape[1:] != kept.shape[1:]:
+        return False
+    first = data.none(None, {"image": found["image"][: len(kept)]})["image"]
+    return first.shape == kept.shape and np.allclose(first, kept, atol=1e-6)
 
 
 def _encoded(run, rows, prior):

@@ -10,26 +10,51 @@ from aevae.system import files
 class Events:
     """TensorBoard's event files: a folder a run, the scalars of the curves by step.
 
-    What was there is written anew. No file stays open, so that a group may have any number of runs.
+    A TensorBoard that is open reads on from where it was in a file, and then goes on to the next: no
+    file is ever rewritten. A resume begins another, in which all points come anew after a record
+    that withdraws those before. No file stays open, so that a group may have any number of runs.
+
+    Args:
+      path: the folder.
+      names: those of the runs.
+      points: (member, step, {tag: value}) of all that is known.
     """
 
-    def __init__(self, path, names):
-        from tensorboardX.proto.event_pb2 import Event
+    def __init__(self, path, names, points=()):
+        from tensorboardX.proto.event_pb2 import Event, SessionLog
 
         self._event = Event
-        self._files = [Path(path) / name / "events.out.tfevents.0" for name in names]
-        head = _record(Event(wall_time=time.time(), file_version="brain.Event:2"))
-        for file in self._files:
-            with files.writing(file):
-                file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(head)
+        now = time.time()
+        restart = Event(wall_time=now, session_log=SessionLog(status=SessionLog.START))
+        # Readers take the first of a run for its beginning, and only a second for a restart.
+        head = [Event(wall_time=now, file_version="brain.Event:2"), restart, restart]
+        content = [[*map(_record, head)] for _ in names]
+        for member, step, scalars in points:
+            content[member].append(self._point(step, scalars))
+        self._files = [_next(Path(path) / name) for name in names]
+        for file, records in zip(self._files, content):
+            files.append(file, b"".join(records))
 
     def add(self, member, step, scalars):
         """Appends the scalars of a run at a step."""
+        files.append(self._files[member], self._point(step, scalars))
+
+    def _point(self, step, scalars):
         event = self._event(wall_time=time.time(), step=step)
         for tag, value in scalars.items():
             event.summary.value.add(tag=tag, simple_value=value)
-        files.append(self._files[member], _record(event))
+        return _record(event)
+
+
+def _next(folder):
+    """The path of a new event file of a run, which readers take to be after those that are there."""
+    with files.writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        known = [
+            p.name.rpartition(".")[2] for p in folder.glob("events.out.tfevents.*")
+        ]
+    numbers = [int(end) for end in known if end.isdigit()]
+    return folder / f"events.out.tfevents.{max(numbers, default=-1) + 1:04d}"
 
 
 def _record(event):

@@ -42,16 +42,31 @@ class Folder:
         if self._lock:
             self._lock.close()
 
-    def join(self, base, source, overrides, grid, accept=False):
+    @property
+    def begun(self):
+        """Whether the folder has runs of earlier commands."""
+        return bool(self._record["groups"])
+
+    @property
+    def init_from(self):
+        """The trained run that the folder's runs started from, as config.json has it, or None."""
+        return self._record.get("init_from")
+
+    def join(self, base, source, overrides, grid, load, accept=False, start=None):
         """Adds the runs that a command asks for to those of the folder.
 
         `source` is its config file's `Source` and what was named of it; (None, None) for a Config.
+        `load` gives the data set of a run: data under another name, but with the sha256 of those
+        that the folder's runs were trained on, are the same data, which moved.
         `accept`: code that is not a method's own may have changed, and config.json says so.
+        `start`: the `initial.Start` of the runs, if any.
         """
         source, part = source
         text = source and source.text
         runs = config.settle(base, overrides, grid)
         indices, before = self._record["groups"], []
+        self.histories = dict(self._begun(range(len(indices))))
+        self.moved = {}
         self._texts, changed = {}, True
         now = code.of(runs, source)
         self._unsaid = now.bytecode
@@ -61,8 +76,10 @@ class Folder:
             try:
                 self._check_code(base, text)
                 known = known.join(now, accept)
-                before = record.declared(self.path, base if text is None else None)
+                before = record.declared(self.path, self._base(base, text))
                 now = known.join(code.of(before, source, now))
+                self.moved = self._moved(before, runs, load)
+                runs = record.renamed(runs, self.moved)
                 runs = config.join(before, runs, config.grid_paths(base, grid))
             except InputError as error:
                 raise InputError(f"{self.path} holds other runs: {error}") from None
@@ -73,6 +90,7 @@ class Folder:
             sweep |= {"part": part} if part else {}
             sweep |= {"overrides": config.canonical(overrides or {})}
             sweep |= {"grid": config.canonical(explicit if text else explicit or {})}
+            sweep |= {"moved": self.moved} if self.moved else {}
             if text is None:
                 sweep["base"] = config.canonical(base)
             _check_written(base, sweep, overrides, grid)
@@ -91,16 +109,50 @@ class Folder:
             "config": config.canonical(runs[0]),
             "code": now._asdict(),
         }
+        self._record |= {"init_from": start.record} if start else {}
+        self._start = start
         self.groups = history.grouped(runs, indices, paths)
-        self.histories = {}
-        for group in () if self._fresh else self.groups:
-            for checkpoint in checkpoints.find(self._place(group)):
+
+    def _begun(self, numbers):
+        """Yields (number, history) of the groups that have begun."""
+        for number in numbers:
+            for checkpoint in checkpoints.find(self._place(number)):
                 try:
                     (arrays,) = checkpoints.read(checkpoint, ["record"]).values()
                 except files.Broken:
                     continue  # `restore` says so if it is needed
-                self.histories[group.number] = history.History.load(arrays)
+                yield number, history.History.load(arrays)
                 break
+
+    def _base(self, base, text):
+        """The Config of the folder, whose data may have moved since; None where it keeps files."""
+        if text is not None:
+            return None
+        known = self._record["sweeps"][0]["base"].get("dataset", base.dataset)
+        return dataclasses.replace(base, dataset=known)
+
+    def _moved(self, before, runs, load):
+        """The data sets that are asked for under another name than they had, {new: old}."""
+        known, found = {}, {}
+        for number, own in self.histories.items():
+            name = before[self._record["groups"][number][0]].dataset
+            known.setdefault(own.data, name)
+        names, asked = ({run.dataset for run in some} for some in (before, runs))
+        for run in runs if known else ():
+            if run.dataset not in (*names, *found):
+                digest = load(run).digest
+                if digest in known and known[digest] not in asked:
+                    found[run.dataset] = known[digest]
+        for new, old in found.items():
+            say(
+                f"{self.path}: {new} has the sha256 of {old}, and is taken for the same data"
+            )
+        return found
+
+    def here(self, run):
+        """A run with its data set where it is now, if it moved."""
+        now = {old: new for new, old in self.moved.items()}
+        return dataclasses.replace(run, dataset=now.get(run.dataset, run.dataset))
 
     def _check_code(self, base, text):
         sweeps = self._record["sweeps"]
@@ -120,7 +172,7 @@ class Folder:
 
     def _known_text(self, name):
         try:
-            text = (self.path / name).read_text()
+            text = (self.path / name).read_text(encoding="utf-8")
             config.code(text)
         except (OSError, ValueError, SyntaxError):
             raise InputError(f"{name} in it is damaged or missing") from None
@@ -144,7 +196,9 @@ class Folder:
     def _known_modules(self, name):
         folder = self.path / name.removesuffix(".py")
         found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*.py")}
-        return {module: path.read_text() for module, path in found.items()}
+        return {
+            module: path.read_text(encoding="utf-8") for module, path in found.items()
+        }
 
     def finished(self, group):
         """Whether there is nothing left to do for a group."""
@@ -247,9 +301,9 @@ class Folder:
         here = {"steps": population.steps, "data": dataset.digest}
         here |= {"devices": layout.devices, "chunk": layout.chunk}
         here |= {"made_by": json.dumps(machine.describe())}
-        before, found = self.histories.get(group.number), self._restore(group)
+        before, found = self.histories.get(group.number), self._restore(group.number)
         if found is None:
-            snapshot = population.start()
+            snapshot = population.start(self._start and self._start.at_hand())
             known = history.History(**here, status=snapshot.status)
         else:
             known, arrays = found
@@ -264,8 +318,8 @@ class Folder:
         self.reports.begin(group, resumed=before is not None)
         return snapshot, known
 
-    def _restore(self, group):
-        for checkpoint in checkpoints.find(self._place(group)):
+    def _restore(self, number):
+        for checkpoint in checkpoints.find(self._place(number)):
             try:
                 read = checkpoints.read(checkpoint, ["record", "state"])
             except files.Broken as fault:
@@ -294,7 +348,7 @@ class Folder:
         """Writes a checkpoint of a group."""
         parts = {"record": known.dump(), "state": population.dump(snapshot)}
         name = f"{known.epoch}-{known.step}{'-1' if known.results else ''}"
-        checkpoints.save(self._place(group), name, parts)
+        checkpoints.save(self._place(group.number), name, parts)
 
     def finish(self, group, population, snapshot, known):
         """Writes the parameters of a group's runs, a last checkpoint, and its rows."""
@@ -312,8 +366,8 @@ class Folder:
         self.save(group, population, snapshot, known)
         self.reports.finish(group)
 
-    def _place(self, group):
-        return self.path / "checkpoints" / f"{group.number:04d}"
+    def _place(self, number):
+        return self.path / "checkpoints" / f"{number:04d}"
 
 
 def _check_written(base, sweep, overrides, grid):

@@ -1,5 +1,6 @@
 """The declaration of a run folder: config.json, and the runs that it declares."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -38,9 +39,18 @@ def declared(workdir, base=None):
     for sweep in sweeps:
         own = base or config.load(Path(workdir) / sweep["file"], sweep.get("part"))
         more = config.settle(own, sweep["overrides"], sweep["grid"])
+        more = renamed(more, sweep.get("moved", {}))
         names = config.grid_paths(own, sweep["grid"])
         runs = config.join(runs, more, names) if runs else more
     return runs
+
+
+def renamed(runs, moved):
+    """Runs whose data sets have the names that they had before they moved, {new: old}."""
+    return [
+        dataclasses.replace(run, dataset=moved.get(run.dataset, run.dataset))
+        for run in runs
+    ]
 
 
 def _base(workdir, sweep, base):

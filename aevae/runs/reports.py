@@ -70,7 +70,7 @@ class Reports:
         self._write_results()
 
     def begin(self, group, resumed):
-        """Makes room for the rows of a group at the end, and writes its event files anew.
+        """Makes room for the rows of a group at the end, and begins its event files.
 
         `resumed` says that the folder knew the group before.
         """
@@ -81,14 +81,15 @@ class Reports:
         for columns in group.names:
             name = ",".join(f"{k}={v}" for k, v in columns.items() if k != "run")
             names.append(f"{columns['run']:04d},{name.replace('/', '_')}")
-        self._events = Events(self._path / "tensorboard", names)
-        self._add_events(group, since=0)
+        points = self._points(group, since=0)
+        self._events = Events(self._path / "tensorboard", names, points)
 
     def add_epoch(self, group):
         """Adds the rows and events of the epoch that has ended."""
         since = self._histories[group.number].epoch - 1
         self._curves.add(self._curve_rows([group], since))
-        self._add_events(group, since)
+        for point in self._points(group, since):
+            self._events.add(*point)
 
     def finish(self, group):
         """Adds the results of a group, and puts the curves in order."""
@@ -125,11 +126,12 @@ class Reports:
         table.write(rows)
         self._timing.write([its.timing_row(group) for group, its in known])
 
-    def _add_events(self, group, since):
+    def _points(self, group, since):
+        """Yields (member, step, scalars) of a group's event files."""
         known = self._histories[group.number]
         for member, epoch, values in known.points(group, since):
             scalars = {n.replace("_", "/", 1): value for n, value in values.items()}
-            self._events.add(member, epoch * known.steps, scalars)
+            yield member, epoch * known.steps, scalars
 
 
 def _in_order(groups, columns):

@@ -1,5 +1,6 @@
 """A study: the runs of a grid, trained group by group into a run folder."""
 
+import functools
 import math
 import time
 from numbers import Real
@@ -7,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aevae import InputError, Interrupted, config, data
-from aevae.runs import tables
+from aevae.runs import initial, tables
 from aevae.runs.folder import Folder
 from aevae.runs.progress import Progress, say
 from aevae.system import machine
@@ -53,12 +54,14 @@ def run(
     fresh=False,
     memory=None,
     code=None,
+    init_from=None,
 ):
     """Trains every run of a grid into the folder `workdir`, or resumes it; an `Outcome`.
 
     The same call again resumes where it stopped, and ends with the same bits as if it never had
-    stopped. More epochs continue the runs, new points of the grid are new runs; any other
-    difference from what the folder holds is an error.
+    stopped. More epochs continue the runs, new points of the grid are new runs, and data under
+    another name are the same data where their sha256 is; any other difference from what the folder
+    holds is an error.
 
     Args:
       base: the path of a config file, or a Config.
@@ -76,6 +79,9 @@ def run(
         folder was trained with; config.json records it. A method's own code may not change.
       memory: bytes of each device's memory that data may take, by default half of it. Training data
         that do not fit are fed window by window; no bit depends on it.
+      init_from: FOLDER, FOLDER:3, FOLDER:latent=8,seed=0 or a `Trained`: every run starts from this
+        trained run's parameters, with a new optimizer state and at step 0 of its schedule. The
+        folder records it. Which of a folder's runs may be left out where only one fits.
     Raises:
       InputError: whatever is wrong with the input, before any training.
       WriteError: the disk is full or cannot be written. What was saved is sound.
@@ -111,8 +117,17 @@ def run(
         file, part = config.split(base)
         base, source = config.load(base), config.sources.of(file)
     with Folder(workdir, fresh) as folder:
-        folder.join(base, (source, part), overrides, grid, code)
-        tasks = _tasks(folder, dataset, data_dir, memory)
+        known = {}
+        load = functools.partial(
+            data.of, data_dir=data_dir, dataset=dataset, known=known
+        )
+        asked = functools.partial(config.settle, base, overrides, grid)
+        start = initial.find(init_from, folder, asked, load)
+        folder.join(base, (source, part), overrides, grid, load, code, start)
+        tasks = _tasks(folder, dataset, load, memory)
+        for task in tasks if start else ():
+            if task.group.number not in folder.histories:
+                initial.check(start, task)
         for line in dict.fromkeys(line for t in tasks for line in t.checked.warnings):
             say(line)
         if tasks:
@@ -129,9 +144,9 @@ def run(
         return Outcome(tables.results(workdir), len(tasks))
 
 
-def _tasks(folder, dataset, data_dir, memory):
+def _tasks(folder, dataset, load, memory):
     """Loads the data and traces a step of each unfinished group, so that faults show before training."""
-    known, tasks, said = {}, [], set()
+    tasks, said = [], set()
     data.check_given(dataset, [group.runs[0] for group in folder.groups])
     for group in folder.groups:
         # Data at hand are compared with what a group was trained on even if it is finished.
@@ -139,7 +154,11 @@ def _tasks(folder, dataset, data_dir, memory):
         if finished and (dataset is None or data.is_name(dataset)):
             continue
         first = group.runs[0]
-        stored = data.of(first, data_dir, dataset=dataset, known=known)
+        try:
+            stored = load(folder.here(first))
+        except InputError as error:
+            way = "; if they moved, --config.dataset names their place" * folder.begun
+            raise InputError(f"{error}{way}") from None
         folder.check_data(group, stored)
         if finished:
             continue

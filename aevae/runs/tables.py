@@ -25,7 +25,7 @@ class Table:
 
     def add(self, rows):
         """Adds rows at the end."""
-        files.append(self.path, self._text(rows).encode())
+        files.append(self.path, files.encoded(self._text(rows)))
 
     def _text(self, rows):
         text = io.StringIO()
@@ -46,8 +46,8 @@ def read(path):
 
     A last row that was being written when the process died is left out.
     """
-    lines = Path(path).read_text().splitlines(keepends=True)
-    whole = [line for line in lines if line.endswith("\n")]
+    text = files.text(path)
+    whole = io.StringIO(text[: text.rfind("\n") + 1], newline="")
     return [{k: _number(v) for k, v in row.items()} for row in csv.DictReader(whole)]
 
 
@@ -91,9 +91,8 @@ def merged(workdir, columns, rows):
 def extend(workdir):
     """Writes results.csv anew with what evaluations found; nothing else in it changes."""
     path = record.existing(workdir, "results.csv")
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        rows, columns = list(reader), reader.fieldnames
+    reader = csv.DictReader(io.StringIO(files.text(path), newline=""))
+    rows, columns = list(reader), reader.fieldnames
     columns, rows = merged(workdir, columns, rows)
     Table(path, columns).write(rows)
 

@@ -49,6 +49,14 @@ def load(workdir, base=None, *, last=False, **where):
     config file; another Config is an error. Where a run keeps its best parameters, they are what is
     loaded, unless the `last` are asked for.
     """
+    found = matching(workdir, where)
+    if len(found) != 1:
+        raise InputError(ambiguous(workdir, found, where))
+    return open_run(workdir, found[0], base, last=last)
+
+
+def matching(workdir, where):
+    """The rows of the runs whose columns are as given, {name: value}."""
     where = {name: config.plain(value) for name, value in where.items()}
     rows, names = tables.results(workdir), record.read(workdir)["columns"]
     for name in where:
@@ -56,19 +64,19 @@ def load(workdir, base=None, *, last=False, **where):
             raise InputError(
                 f"{workdir} tells runs apart by {', '.join(names)}, not {name!r}"
             )
-    found = [row for row in rows if all(_same(row[k], v) for k, v in where.items())]
-    if len(found) != 1:
-        near = found or rows
-        there = {k: list(dict.fromkeys(str(row[k]) for row in near)) for k in names}
-        values = "; ".join(
-            f"{k} {', '.join(v)}" for k, v in there.items() if len(v) > 1
-        )
-        asked = ", ".join(f"{k}={v}" for k, v in where.items()) or "no condition"
-        count = len(found) or "none"
-        raise InputError(
-            f"{count} of the runs of {workdir} match {asked}; there are {values}"
-        )
-    return open_run(workdir, found[0], base, last=last)
+    return [row for row in rows if all(_same(row[k], v) for k, v in where.items())]
+
+
+def ambiguous(workdir, found, where):
+    """Says that the rows that were found, of the runs that match, are not one."""
+    near, names = found or tables.results(workdir), record.read(workdir)["columns"]
+    there = {k: list(dict.fromkeys(str(row[k]) for row in near)) for k in names}
+    values = "; ".join(f"{k} {', '.join(v)}" for k, v in there.items() if len(v) > 1)
+    asked = ", ".join(f"{k}={v}" for k, v in where.items()) or "no condition"
+    return (
+        f"{len(found) or 'none'} of the runs of {workdir} match {asked}; there are "
+        f"{values}"
+    )
 
 
 def runs(workdir, base=None, *, last=False):
@@ -88,7 +96,20 @@ def open_run(workdir, row, base=None, *, configs=None, last=False):
     """
     workdir, number = Path(workdir), row["run"]
     run = (configs or record.declared(workdir, base))[number]
-    path = record.params_path(workdir, number, last and run.keep == "best")
+    trees, step, seen = stored(workdir, number, last and run.keep == "best")
+    shape = trees["examples"]["image"].shape[1:]
+    given = {"shape": shape}
+    if run.standardize != data.NO:
+        given["scaling"] = data.Scaling(**trees["scaling"], shape=shape)
+    run = dataclasses.replace(run, model=run.model.clone(**given))
+    curves = functools.partial(_history, workdir, number)
+    known = row, trees["examples"], curves, seen
+    return Trained(run, trees["params"], step, *known)
+
+
+def stored(workdir, number, last=False):
+    """What a folder keeps of a run: ({"params", "examples"}, the step, and what `save` calls seen)."""
+    path = record.params_path(workdir, number, last)
     record.existing(workdir, path.relative_to(workdir))
     try:
         with path.open("rb") as file, np.load(file) as archive:
@@ -98,15 +119,7 @@ def open_run(workdir, row, base=None, *, configs=None, last=False):
             f"{path} is damaged: delete it, and the sweep's command writes it again"
         ) from None
     step, seen = leaves.pop("step"), leaves.pop("seen", None)
-    trees = _nested(leaves)
-    shape = trees["examples"]["image"].shape[1:]
-    given = {"shape": shape}
-    if run.standardize != data.NO:
-        given["scaling"] = data.Scaling(**trees["scaling"], shape=shape)
-    run = dataclasses.replace(run, model=run.model.clone(**given))
-    curves = functools.partial(_history, workdir, number)
-    known = row, trees["examples"], curves, seen
-    return Trained(run, trees["params"], step, *known)
+    return _nested(leaves), step, seen
 
 
 def _history(workdir, number):

@@ -61,15 +61,25 @@ def append(path, content):
             raise
 
 
+def text(path):
+    """The text of a file that `encoded` gave the bytes of."""
+    return Path(path).read_bytes().decode("utf-8", "surrogateescape")
+
+
+def encoded(text):
+    """Text as files have it, in any locale: UTF-8, and bytes of paths that are none as they were."""
+    return text.encode("utf-8", "surrogateescape")
+
+
 def replace_text(path, text):
     """Replaces the content of `path` by `text`; a file that already has it is not touched."""
     try:
-        same = path.read_bytes() == text.encode()
+        same = path.read_bytes() == encoded(text)
     except OSError:
         same = False
     if not same:
         with whole(path) as file:
-            file.write(text.encode())
+            file.write(encoded(text))
 
 
 def write_json(path, content):

@@ -7,6 +7,7 @@ import numpy as np
 
 from aevae import InputError, config, data
 from aevae.system import machine
+from aevae.training import initial
 from aevae.training.check import check_run
 from aevae.training.loop import snapshots
 from aevae.training.population import populate
@@ -17,7 +18,9 @@ from aevae.training.trained_run import EXAMPLES, Trained
     "train fewer runs at a time (chunk), keep less data on the devices (memory), or take a smaller "
     "batch or split"
 )
-def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
+def fit(
+    configs, dataset=None, *, data_dir=None, chunk=None, memory=None, init_from=None
+):
     """Trains runs in memory and returns a list of `Trained`, in the order of the runs.
 
     Runs of one network shape are trained together by one program, as a study trains them.
@@ -30,6 +33,8 @@ def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
       data_dir: where TFDS has prepared data sets.
       chunk: how many runs a device trains at a time; by default `layout.lay_out` decides.
       memory: bytes of each device's memory that data may take, by default half of it.
+      init_from: a `Trained`, as `runs.trained.load` gives it: every run starts from its
+        parameters, with a new optimizer state and at step 0 of its schedule.
     Raises:
       InputError: whatever is wrong with the input, before any training.
       OutOfMemory: the memory of a device or of the host is too small.
@@ -56,21 +61,38 @@ def fit(configs, dataset=None, *, data_dir=None, chunk=None, memory=None):
                 print(line, file=sys.stderr)
         said.update(stored.notes)
         tasks.append((group, own, stored, check_run(own[0], stored)))
+        if init_from is not None:
+            _check_start(init_from, own[0], stored)
     warnings = (line for *_, checked in tasks for line in checked.warnings)
     for line in dict.fromkeys([*warnings, *config.doubts(runs)]):
         print(line, file=sys.stderr)
     for group, own, stored, checked in tasks:
         how = {"chunk": chunk, "memory": memory, "checked": checked}
         population = populate(own, stored, **how)
-        for number, run in zip(group, _trained(own, population, paths)):
+        start = population.start(init_from and init_from.params)
+        for number, run in zip(group, _trained(own, population, start, paths)):
             found[number] = run
     return found
 
 
-def _trained(runs, population, paths):
-    """Trains a population to its end, and yields its runs."""
+def _check_start(init_from, run, dataset):
+    """An InputError unless a run can start from what is given."""
+    if not isinstance(init_from, Trained):
+        raise InputError(
+            f"init_from must be a trained run, as trained.load(FOLDER, run=0) gives it, not "
+            f"{config.shown(init_from)}"
+        )
+    if not initial.are_finite(init_from.params):
+        raise InputError("init_from has diverged: not all of its parameters are finite")
+    odd = initial.misfit(run, dataset, init_from.params)
+    if odd:
+        raise InputError(f"the parameters of init_from do not fit these runs: {odd}")
+
+
+def _trained(runs, population, start, paths):
+    """Trains a population from a snapshot to its end, and yields its runs."""
     history = {}
-    for snapshot in snapshots(population):
+    for snapshot in snapshots(population, start):
         for name, values in (snapshot.metrics or {}).items():
             history.setdefault(name, []).append(values)
     examples, status = population.examples(EXAMPLES), snapshot.status

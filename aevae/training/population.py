@@ -76,10 +76,10 @@ class Population(Members):
         """The number of steps in an epoch."""
         return self.feed.steps
 
-    def start(self):
-        """The snapshot before the first step."""
-        first = jax.device_put(self._first, self.everywhere)
-        carry = self._start(None, self._given, first)
+    def start(self, params=None):
+        """The snapshot before the first step; `params` are what every run starts from, if not new."""
+        shared = jax.device_put((self._first, params), self.everywhere)
+        carry = self._start(None, self._given, shared)
         best = None
         if self.config.keep == "best":
             best = _copy(carry[0]._replace(opt=()))
@@ -95,7 +95,7 @@ class Population(Members):
 
     def load(self, arrays, epoch, step, status):
         """The snapshot that was dumped, on whatever layout this population has."""
-        carry = self._start.eval_shape(None, self._given, self._first)
+        carry = self._start.eval_shape(None, self._given, (self._first, None))
         best = carry[0]._replace(opt=()) if self.config.keep == "best" else None
         leaves, structure = jax.tree.flatten_with_path((carry, best))
         names = [_path(path) for path, _ in leaves]
@@ -153,7 +153,7 @@ class Population(Members):
     def fitting(self, limit):
         """How many members at a time `limit` bytes of each device hold, in every program."""
         placed = functools.partial(jax.ShapeDtypeStruct, sharding=self.along)
-        carry = self._start.eval_shape(None, self._given, self._first)
+        carry = self._start.eval_shape(None, self._given, (self._first, None))
         carry = jax.tree.map(lambda v: placed(v.shape, v.dtype), carry)
         window = next(self.feed.windows(0))
         state, span = carry[0]._replace(opt=()), (np.int32(0), np.int32(1))
@@ -220,11 +220,11 @@ def populate(runs, dataset, *, chunk=None, memory=None, checked=None):
     return population
 
 
-def _start(config, metrics, size, own, given, first):
+def _start(config, metrics, size, own, given, shared):
     """A run's first state, and a zero for each of its metrics."""
     del own
-    _, seed, hp = given
-    state = init_state(config, initial_batch(first, size), seed, hp)
+    (_, seed, hp), (first, params) = given, shared
+    state = init_state(config, initial_batch(first, size), seed, hp, params)
     return state, dict.fromkeys(metrics, jnp.float32(0))
 
 

@@ -19,11 +19,15 @@ class State(NamedTuple):
     step: jax.Array
 
 
-def init_state(config, batch, seed, hp):
-    """The state before the first step; `batch` is scaled training data, for initial values."""
+def init_state(config, batch, seed, hp, params=None):
+    """The state before the first step; `batch` is scaled training data, for initial values.
+
+    `params`, as those of a trained run, take the place of new ones.
+    """
     hp = config.schedule(hp, jnp.int32(0))
-    key = jax.random.fold_in(jax.random.key(seed), 0)
-    params = config.model.init(key, batch, None, hp)
+    if params is None:
+        key = jax.random.fold_in(jax.random.key(seed), 0)
+        params = config.model.init(key, batch, None, hp)
     return State(params, config.optimizer(hp).init(params), jnp.int32(0))
 
 

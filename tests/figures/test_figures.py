@@ -132,8 +132,12 @@ def test_only_the_runs_own_data_are_taken(run, digits, tiny, monkeypatch):
     np.testing.assert_array_equal(rows["image"][:10], run.examples["image"])
     np.testing.assert_array_equal(rows["label"], digits.test["label"])
     other = digits._replace(test=digits.validation)
-    assert views.held(run, other, None, {}) is None
-    assert views.held(run, tiny, None, {}) is None
+    for given in (other, tiny):
+        with pytest.raises(InputError, match="is not what the runs were trained on"):
+            views.held(run, given, None, {})
+    monkeypatch.setattr(views.data, "of", lambda *args, **how: other)
+    assert views.held(run, None, None, {}) is None
+    monkeypatch.undo()
     for name, value in (("ROWS", 250), ("BLOCK", 100)):
         monkeypatch.setattr(views, name, value)
     assert len(views.held(run, digits, None, {})["image"]) == 200
@@ -142,9 +146,10 @@ def test_only_the_runs_own_data_are_taken(run, digits, tiny, monkeypatch):
 def test_the_flag_for_data_is_passed_on(copy, monkeypatch):
     given = []
     monkeypatch.setattr(figures, "draw", lambda *a, **k: given.append((a, k)) or [])
-    arguments = [f"--workdir={copy}", "--data_dir=there"]
+    arguments = [f"--workdir={copy}", "--data_dir=there", "--dataset=x.npz"]
     command.execute(figures_command.define, figures_command.main, arguments)
-    assert given == [((str(copy), None), {"data_dir": "there"})]
+    how = {"data_dir": "there", "dataset": "x.npz"}
+    assert given == [((str(copy), None), how)]
 
 
 def test_rates_are_the_latents_own_and_sorted(run, rows, view):

@@ -82,7 +82,8 @@ def test_training_is_at_the_declared_precision_and_evaluation_in_float32(tiny):
                 runs(1)[0], model=conv, precision=declared, binarization=data.none
             )
             group = populate([made], tiny, chunk=1)
-            carry = group._start.eval_shape(None, group._given, group._first)
+            shared = group._first, None
+            carry = group._start.eval_shape(None, group._given, shared)
             inputs = group._inputs(next(group.feed.windows(0)), 0, 1)
             text = group._run.lower(carry, *inputs).as_text()
             assert _precisions(text) == {declared.upper()}

@@ -1,0 +1,115 @@
+"""Data under another name are the same data where their sha256 is the same."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from aevae import InputError, config, figures
+from aevae.evaluation import evaluate
+from aevae.runs import record, study, tables, trained
+
+pytestmark = pytest.mark.retraced
+
+ROOT = Path(__file__).parents[2]
+SMALL = {"epochs": 1, "batch": 12, "encoder.widths": (4,), "decoder.widths": (4,)}
+GRID = {"latent": (2,), "seed": (0,)}
+
+
+def train(place, dataset, grid=GRID, base="configs/digits.py", **changes):
+    overrides = SMALL | {"dataset": str(dataset)} | changes
+    overrides = {k: v for k, v in overrides.items() if k not in grid}
+    return study.run(base, place / "run", overrides=overrides, grid=grid)
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory, tiny):
+    """A folder that was trained on a file, and the file at another place."""
+    place = tmp_path_factory.mktemp("moved")
+    parts = {name: split["image"] for name, split in tiny.parts.items()}
+    np.savez(place / "x.npz", **parts)
+    train(place, place / "x.npz")
+    (place / "new").mkdir()
+    (place / "x.npz").rename(place / "new" / "y.npz")
+    parts["test"] = parts["test"][::-1]
+    np.savez(place / "other.npz", **parts)
+    return place
+
+
+@pytest.fixture
+def place(base, tmp_path):
+    shutil.copytree(base / "run", tmp_path / "run")
+    return tmp_path
+
+
+def test_the_same_command_elsewhere_is_finished(base, place, capsys, monkeypatch):
+    monkeypatch.chdir(base / "new")
+    assert train(place, "y.npz", base=ROOT / "configs" / "digits.py").groups == 0
+    said = capsys.readouterr().err
+    line = f"{place / 'run'}: y.npz has the sha256 of {base / 'x.npz'}, and is taken for the s"
+    assert line in said and said.count("sha256") == 1
+    assert record.read(place / "run") == record.read(base / "run")
+
+
+def test_more_epochs_and_runs_go_on_under_either_name(base, place):
+    new = base / "new" / "y.npz"
+    assert train(place, new, epochs=2).groups == 1
+    assert train(place, new, {"latent": (2,), "seed": (0, 1)}, epochs=2).groups == 1
+    rows = tables.results(place / "run")
+    assert [row["dataset"] for row in rows] == [str(base / "x.npz")] * 2
+    assert trained.load(place / "run", seed=1).config.dataset == str(base / "x.npz")
+    environment = json.loads((place / "run" / "environment.json").read_text())
+    known = {d["sha256"]: d["name"] for made in environment for d in made["data"]}
+    assert len(known) == 1 and str(new) in known.values()
+    with pytest.raises(
+        InputError, match="cannot read .*x.npz: .*--config.dataset names"
+    ):
+        train(place, base / "x.npz", {"latent": (2,), "seed": (0, 1, 2)}, epochs=2)
+    # As an axis, beside data of its own.
+    both = {"latent": (2,), "dataset": (str(new), str(base / "other.npz"))}
+    assert train(place, new, both, epochs=2).groups == 1
+    names = [row["dataset"] for row in tables.results(place / "run")]
+    assert sorted(names) == sorted(
+        [str(base / "other.npz")] + [str(base / "x.npz")] * 2
+    )
+
+
+def test_other_data_are_refused_by_name(base, place):
+    says = "trained with dataset .*x.npz, and now dataset is .*other.npz: name it"
+    with pytest.raises(InputError, match=says):
+        train(place, base / "other.npz")
+    with pytest.raises(InputError, match="cannot read .*none.npz: No such file"):
+        train(place, base / "none.npz")
+
+
+def test_arrays_are_the_same_data_too(base, place, tiny):
+    parts = {name: split["image"] for name, split in tiny.parts.items()}
+    how = {"overrides": SMALL, "grid": {"latent": (2,), "seed": (0, 3)}}
+    how["dataset"] = parts
+    assert study.run("configs/digits.py", place / "run", **how).groups == 1
+    assert trained.load(place / "run", seed=3).config.dataset == str(base / "x.npz")
+
+
+def test_a_config_in_python_may_name_the_new_place(base, tmp_path):
+    (run,) = config.settle(config.load("configs/digits.py"), SMALL | {"latent": 2}, {})
+    run = dataclasses.replace(run, dataset=str(base / "new" / "y.npz"))
+    shutil.copy(base / "new" / "y.npz", tmp_path / "z.npz")
+    study.run(run, tmp_path / "run")
+    moved = dataclasses.replace(run, dataset=str(tmp_path / "z.npz"))
+    assert study.run(moved, tmp_path / "run").groups == 0
+    assert study.run(moved, tmp_path / "run", overrides={"epochs": 2}).groups == 1
+
+
+def test_evaluation_and_figures_are_told_where_they_are(base, place):
+    run, new = place / "run", base / "new" / "y.npz"
+    with pytest.raises(InputError, match="cannot read .*x.npz: .*with --dataset$"):
+        evaluate.run(run, ["reconstruction"])
+    assert "squared_error" in evaluate.run(run, ["reconstruction"], dataset=new)
+    with pytest.raises(InputError, match="was trained on other data than .*other.npz"):
+        evaluate.run(run, ["reconstruction"], dataset=base / "other.npz")
+    assert figures.draw(run, ["reconstructions"], dataset=new)
+    with pytest.raises(InputError, match="other.npz is not what the runs were trained"):
+        figures.draw(run, ["reconstructions"], dataset=base / "other.npz")
