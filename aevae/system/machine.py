@@ -13,7 +13,7 @@ from pathlib import Path
 import jax
 
 from aevae import InputError, OutOfMemory, __version__
-from aevae.system import files
+from aevae.system import cache
 
 DRIVER = "/proc/driver/nvidia/version"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
@@ -25,13 +25,13 @@ def prepare(programs=None):
 
     Call it before the first JAX operation: later, the number of devices is fixed. Settings of the
     user's own stay. `programs` is the folder of the cache; by default JAX's setting, or else a
-    folder in `files.cache_dir()`.
+    folder in `cache.cache_dir()`.
 
     Raises:
       InputError: this process is one of several of one JAX program.
     """
     if programs or jax.config.jax_compilation_cache_dir is None:
-        programs = programs or files.cache_dir() / "programs"
+        programs = programs or cache.cache_dir() / "programs"
         _remove_broken(programs)
         jax.config.update("jax_compilation_cache_dir", str(programs))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
