@@ -4,7 +4,7 @@
     files       atomic writes, locks, checksums
     cache       the folder of what can be rebuilt, wherever it can be written
     machine     devices, the cache of compiled programs, versions and hardware
-    signals     SIGTERM and Ctrl-C during training
+    signals     SIGTERM, Ctrl-C, and a scheduler's signals during training
 
 Any other package may import from here.
 """
