@@ -1,5 +1,7 @@
 """What the command lines share: flags for a config's values, errors in one line, exit codes."""
 
+import contextlib
+import os
 import signal
 import sys
 
@@ -16,6 +18,9 @@ def run(define, main):
     The exit code is what `main` returns; 2 where the input is at fault, 1 where the disk or the memory
     is, and 128 plus the number of the signal where one came.
     """
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # it was closed, as cron and some daemons do
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: SIM115, to the end
     define()
     app.run(
         lambda argv: _reported(main, FLAGS),
@@ -55,16 +60,29 @@ def execute(define, main, arguments):
 def _reported(f, *args):
     """Calls f; an expected exception ends the process with its exit code and one line."""
     try:
-        return f(*args)
+        code = f(*args)
+        sys.stdout.flush()
+        return code
     except (InputError, WriteError, OutOfMemory) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, InputError) else 1)
+        _leave(f"error: {error}", 2 if isinstance(error, InputError) else 1)
     except Interrupted as stop:
-        print(stop, file=sys.stderr)
-        sys.exit(128 + stop.signal)
+        _leave(stop, 128 + stop.signal)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        _leave("interrupted", 128 + signal.SIGINT)
+    except BrokenPipeError:  # of a table that nobody reads to its end, as with `| head`
+        _leave(None, 128 + signal.SIGPIPE)
+
+
+def _leave(line, code):
+    """Prints a line on stderr and exits, whether or not anyone is there to read."""
+    with contextlib.suppress(OSError):
+        if line:
+            print(line, file=sys.stderr)
+    try:
+        sys.stdout.flush()
+    except OSError:
+        sys.stdout = None  # or else Python flushes it again, and fails
+    sys.exit(code)
 
 
 def _parse(argv):

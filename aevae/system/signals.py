@@ -4,6 +4,7 @@ SIGTERM, and Ctrl-C; SIGUSR1 and SIGUSR2, which SLURM sends before time is up; S
 that closes; SIGXCPU, of a limit on processor time.
 """
 
+import contextlib
 import os
 import signal
 import socket
@@ -79,9 +80,9 @@ class Signals:
             self._leave("left without saving: it was busy compiling or reading")
 
     def _leave(self, how):
-        print(
-            f"{self.caught.name}: {how}; {self.again} resumes from the last checkpoint",
-            file=sys.stderr,
-            flush=True,
+        line = (
+            f"{self.caught.name}: {how}; {self.again} resumes from the last checkpoint"
         )
+        with contextlib.suppress(OSError):  # a terminal that was closed
+            print(line, file=sys.stderr, flush=True)
         os._exit(128 + self.caught)

@@ -1,5 +1,7 @@
 """The command lines, as a user types them."""
 
+import errno
+import io
 import re
 import subprocess
 import sys
@@ -7,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from aevae import InputError
 from aevae.runs import tables
 from experiments import command
 from experiments import evaluate as evaluate_command
@@ -177,3 +180,20 @@ def test_evaluate_names_the_files_that_are_there(tmp_path, capsys, monkeypatch):
         main = evaluate_command.define, evaluate_command.main
         assert command.execute(*main, [f"--workdir={tmp_path}"]) is None
         assert ("latents.csv" in capsys.readouterr().out) == there
+
+
+class Broken(io.StringIO):
+    def write(self, _):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_traceback(monkeypatch, capsys):
+    """As with `| head`; nor is a fault whose line cannot be written."""
+
+    def fails(_):
+        raise InputError("nobody hears of it")
+
+    monkeypatch.setattr(sys, "stdout", Broken())
+    assert command.execute(lambda: None, lambda _: print("a table"), []) == 128 + 13
+    monkeypatch.setattr(sys, "stderr", Broken())
+    assert command.execute(lambda: None, fails, []) == 2
