@@ -8,8 +8,10 @@ import sys
 from absl import app, flags, logging
 
 from aevae import InputError, Interrupted, OutOfMemory, WriteError, config
+from aevae.system import cache
 
 FLAGS = flags.FLAGS
+PATHS = ("config", "workdir", "data_dir", "manual_dir", "out")  # flags of one path each
 
 
 def run(define, main):
@@ -86,12 +88,22 @@ def _leave(line, code):
 
 
 def _parse(argv):
+    FLAGS.set_gnu_getopt()  # `--name value` of a flag that is not yet defined ends nothing
+    if any(arg.lstrip("-") == "flagfile=" for arg in argv):
+        raise InputError("--flagfile is empty: name a file, or leave it out")
     try:
+        argv = [argv[0], *map(_expanded, FLAGS.read_flags_from_files(argv[1:]))]
         if "config" in FLAGS:
             _define_values(argv)
         rest = _set(argv)
     except flags.Error as error:
-        raise InputError(" ".join(str(error).split())) from None
+        line = " ".join(str(error).split()).removeprefix("ERROR:: ")
+        if isinstance(error, flags.UnrecognizedFlagError) and "config" in FLAGS:
+            line += "; a value of the config is set by --config.PATH=VALUE"
+        raise InputError(line) from None
+    except UnicodeDecodeError:
+        raise InputError("a flag file (--flagfile) is not text in UTF-8") from None
+    _check_paths()
     if rest:
         raise InputError(
             f"unexpected argument {rest[0]!r}: every one is a --flag=value"
@@ -99,6 +111,29 @@ def _parse(argv):
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     return argv
+
+
+def _expanded(arg):
+    """An argument with the home folder for the ~ of its path, which shells leave behind a `=`."""
+    name, equals, path = arg.partition("=")
+    if name.lstrip("-") not in PATHS or not path.startswith("~"):
+        return arg
+    found = cache.home(path)
+    if found is None:
+        raise InputError(f"{arg}: there is no such home folder; write the path in full")
+    return f"{name}{equals}{found}"
+
+
+def _check_paths():
+    for name in PATHS:
+        value = FLAGS[name].value if name in FLAGS else None
+        if value == "":
+            raise InputError(f"--{name} is empty: give a path, or leave it out")
+        if value and value[0] == value[-1] in ("'", '"'):
+            raise InputError(
+                f"--{name}={value} has quotes, which a shell takes away and a flag file keeps: "
+                "leave them out"
+            )
 
 
 def _set(argv):
@@ -113,6 +148,7 @@ def _define_values(argv):
     """Defines a flag for every value of the config that --config names."""
     helps = ("--help", "-help", "-?", "--helpfull", "--helpshort", "--helpxml")
     FLAGS([arg for arg in argv if arg not in helps], known_only=True)
+    _check_paths()
     base = config.load(FLAGS["config"].value)
     for name in FLAGS:
         FLAGS[name].unparse()
