@@ -1,6 +1,7 @@
 """What the command lines share: flags for a config's values, errors in one line, exit codes."""
 
 import codecs
+import contextlib
 import os
 import signal
 import sys
@@ -8,9 +9,11 @@ import sys
 from absl import app, flags, logging
 
 from aevae import InputError, Interrupted, OutOfMemory, WriteError, config
+from aevae.system import cache
 
 FLAGS = flags.FLAGS
 PLAIN = {"±": "+-", "×": "x", "−": "-", "–": "-", "…": "..."}  # without Unicode
+PATHS = ("config", "workdir", "data_dir", "manual_dir", "out")  # flags of one path each
 
 
 def run(define, main):
@@ -118,23 +121,37 @@ def _told(f, *args):
         _flush()
         return found
     except (InputError, WriteError, OutOfMemory) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2 if isinstance(error, InputError) else 1)
+        _leave(f"error: {error}", 2 if isinstance(error, InputError) else 1)
     except Interrupted as stop:
-        print(stop, file=sys.stderr)
-        sys.exit(128 + stop.signal)
+        _leave(stop, 128 + stop.signal)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        _leave("interrupted", 128 + signal.SIGINT)
+
+
+def _leave(line, code):
+    """Prints a line on stderr and exits, whether or not anyone is there to read."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr)
+    sys.exit(code)
 
 
 def _parse(argv):
+    FLAGS.set_gnu_getopt()  # `--name value` of a flag that is not yet defined ends nothing
+    if any(arg.lstrip("-") == "flagfile=" for arg in argv):
+        raise InputError("--flagfile is empty: name a file, or leave it out")
     try:
+        argv = [argv[0], *map(_expanded, FLAGS.read_flags_from_files(argv[1:]))]
         if "config" in FLAGS:
             _define_values(argv)
         rest = _set(argv)
     except flags.Error as error:
-        raise InputError(" ".join(str(error).split())) from None
+        line = " ".join(str(error).split()).removeprefix("ERROR:: ")
+        if isinstance(error, flags.UnrecognizedFlagError) and "config" in FLAGS:
+            line += "; a value of the config is set by --config.PATH=VALUE"
+        raise InputError(line) from None
+    except UnicodeDecodeError:
+        raise InputError("a flag file (--flagfile) is not text in UTF-8") from None
+    _check_paths()
     if rest:
         raise InputError(
             f"unexpected argument {rest[0]!r}: every one is a --flag=value"
@@ -142,6 +159,29 @@ def _parse(argv):
     if not FLAGS["verbosity"].present:
         logging.set_verbosity(logging.WARNING)
     return argv
+
+
+def _expanded(arg):
+    """An argument with the home folder for the ~ of its path, which shells leave behind a `=`."""
+    name, equals, path = arg.partition("=")
+    if name.lstrip("-") not in PATHS or not path.startswith("~"):
+        return arg
+    found = cache.home(path)
+    if found is None:
+        raise InputError(f"{arg}: there is no such home folder; write the path in full")
+    return f"{name}{equals}{found}"
+
+
+def _check_paths():
+    for name in PATHS:
+        value = FLAGS[name].value if name in FLAGS else None
+        if value == "":
+            raise InputError(f"--{name} is empty: give a path, or leave it out")
+        if value and value[0] == value[-1] in ("'", '"'):
+            raise InputError(
+                f"--{name}={value} has quotes, which a shell takes away and a flag file keeps: "
+                "leave them out"
+            )
 
 
 def _set(argv):
@@ -156,6 +196,7 @@ def _define_values(argv):
     """Defines a flag for every value of the config that --config names."""
     helps = ("--help", "-help", "-?", "--helpfull", "--helpshort", "--helpxml")
     FLAGS([arg for arg in argv if arg not in helps], known_only=True)
+    _check_paths()
     base = config.load(FLAGS["config"].value)
     for name in FLAGS:
         FLAGS[name].unparse()

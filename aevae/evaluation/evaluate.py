@@ -66,7 +66,7 @@ def run(
     Raises:
       InputError: whatever is wrong with the input, before any work.
       OutOfMemory: the memory of a device or of the host is too small. What was found is kept.
-      Interrupted: SIGTERM or Ctrl-C. What was found is kept, and so is the work so far.
+      Interrupted: a signal, such as Ctrl-C. What was found is kept, and so is the work so far.
     """
     machine.prepare()
     check_chunk(chunk)

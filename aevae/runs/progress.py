@@ -1,5 +1,6 @@
 """Progress of a sweep: a bar on a terminal, lines elsewhere."""
 
+import contextlib
 import sys
 import time
 
@@ -14,7 +15,8 @@ ESTIMATE = " {rate_fmt}, {remaining} left"  # once a compiled step has run
 
 def say(text):
     """Prints a line to stderr, above a bar that is shown there."""
-    tqdm.write(text, file=sys.stderr)
+    with contextlib.suppress(OSError):  # a terminal or a pipe that was closed
+        tqdm.write(text, file=sys.stderr)
 
 
 class Progress:
@@ -83,7 +85,7 @@ class Progress:
                 rate = self._done / (now - self._began)
                 left = (self._bar.total - self._done) / rate
                 line += f", {rate:,.0f} images/s, {left:.0f} s left"
-            print(line, file=sys.stderr, flush=True)
+            say(line)
             self._printed = now
 
     def close(self):

@@ -73,7 +73,7 @@ def run(
       data_dir: where TFDS has prepared the data sets.
       chunk: how many runs a device trains at a time; by default as many as a group began with, or
         else as `populate` decides.
-      interval: seconds between checkpoints. SIGTERM and Ctrl-C make one, too.
+      interval: seconds between checkpoints. A signal that ends the process makes one, too.
       fresh: start over; a run folder that is there is renamed.
       code: "accept" goes on where the package's code, or that of the user's modules, is not what the
         folder was trained with; config.json records it. A method's own code may not change.
@@ -86,7 +86,7 @@ def run(
       InputError: whatever is wrong with the input, before any training.
       WriteError: the disk is full or cannot be written. What was saved is sound.
       OutOfMemory: the memory of a device or of the host is too small. What was saved is sound.
-      Interrupted: SIGTERM or Ctrl-C, after a checkpoint.
+      Interrupted: SIGTERM, Ctrl-C or another of `system.signals`, after a checkpoint.
     """
     machine.prepare()
     if not isinstance(workdir, (str, Path)) or not str(workdir):

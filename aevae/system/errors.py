@@ -14,7 +14,7 @@ class OutOfMemory(Exception):
 
 
 class Interrupted(KeyboardInterrupt):
-    """Raised when SIGTERM or Ctrl-C (`signal`) has ended a sweep, which can be resumed."""
+    """Raised when a `signal`, such as Ctrl-C, has ended a sweep, which can be resumed."""
 
     def __init__(self, message, signal):
         super().__init__(message)

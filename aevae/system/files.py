@@ -5,22 +5,26 @@ new content.
 """
 
 import contextlib
-import fcntl
+import errno
 import hashlib
 import json
 import os
+import platform
 import shutil
 import sys
 from pathlib import Path
 
 from aevae import InputError, WriteError
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 SUMS = "SHA256SUMS"  # the checksums of a folder, in the format of `sha256sum --check`
-
-
-def cache_dir():
-    """The folder of what can be rebuilt: prepared data sets, their arrays, compiled programs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "aevae"
+LACKING = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # the service is
+LACKING += (errno.ENOLCK, errno.EINVAL)
+UNSYNCED = (*LACKING, errno.EACCES, errno.EPERM, errno.EBADF, errno.EISDIR)
 
 
 @contextlib.contextmanager
@@ -94,10 +98,15 @@ def lock(folder):
     process has the lock.
     """
     path = Path(folder) / ".lock"
+    if fcntl is None:
+        raise InputError(
+            f"{folder} cannot be locked: this system ({platform.system()}) has no flock, which run "
+            "folders need: take Linux, or WSL on Windows; training.fit trains without a folder"
+        )
     with writing(folder):
         file = path.open("a+")
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _flock(file, path, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             owner = file.read().strip()
@@ -114,16 +123,32 @@ def lock(folder):
                 f"{folder} is being renamed by another process: run the command again"
             )
         file.truncate(0)
-        file.write(f"process {os.getpid()} on {os.uname().nodename}\n")
+        file.write(f"process {os.getpid()} on {platform.node()}\n")
         file.flush()
     return file
+
+
+def _flock(file, path, how):
+    """Locks an open file; InputError where its file system has no locks."""
+    try:
+        fcntl.flock(file, how)
+    except OSError as error:
+        if error.errno not in LACKING:
+            raise
+        file.close()
+        raise InputError(
+            f"{path} cannot be locked: its file system has no flock ({error.strerror}): take a "
+            "folder on another one, such as a local disk (--workdir for runs, --data_dir for data, "
+            "XDG_CACHE_HOME for the cache)"
+        ) from None
 
 
 @contextlib.contextmanager
 def alone(path):
     """Holds the lock file `path` within the block, after other processes have released it.
 
-    A wait is reported on stderr.
+    A wait is reported on stderr. A system without locks (Windows) goes on: what two processes write
+    at once is found by its checksums.
     """
     with writing(path.parent):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -131,12 +156,13 @@ def alone(path):
     with file:
         with writing(path):
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if fcntl:
+                    _flock(file, path, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 print(
                     f"waiting for another process, which holds {path}", file=sys.stderr
                 )
-                fcntl.flock(file, fcntl.LOCK_EX)
+                _flock(file, path, fcntl.LOCK_EX)
         yield
 
 
@@ -158,8 +184,8 @@ def whole_folder(target):
             yield partial
             sums = ""
             for path in sorted(partial.iterdir()):
-                with path.open("rb") as file:
-                    os.fsync(file.fileno())
+                with path.open("r+b") as file:
+                    _flush(file)
                 sums += f"{digest(path)}  {path.name}\n"
             with (partial / SUMS).open("wb") as file:
                 file.write(sums.encode())
@@ -197,13 +223,21 @@ def digest(path):
 
 def _flush(file):
     file.flush()
-    os.fsync(file.fileno())
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in LACKING:
+            raise
 
 
 def _sync(folder):
-    """Flushes the entries of a folder to the disk: what was created or renamed in it."""
-    handle = os.open(folder, os.O_RDONLY)
+    """Flushes the entries of a folder to the disk, what was renamed in it, where systems do that."""
     try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        if error.errno not in UNSYNCED:
+            raise

@@ -3,17 +3,18 @@
 import contextlib
 import functools
 import importlib.metadata
+import math
 import os
 import platform
 import sys
 import time
 import zlib
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import jax
 
 from aevae import InputError, OutOfMemory, __version__
-from aevae.system import files
+from aevae.system import cache
 
 DRIVER = "/proc/driver/nvidia/version"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
@@ -25,17 +26,19 @@ def prepare(programs=None):
 
     Call it before the first JAX operation: later, the number of devices is fixed. Settings of the
     user's own stay. `programs` is the folder of the cache; by default JAX's setting, or else a
-    folder in `files.cache_dir()`.
+    folder in `cache.cache_dir()`.
 
     Raises:
       InputError: this process is one of several of one JAX program.
     """
     if programs or jax.config.jax_compilation_cache_dir is None:
-        programs = programs or files.cache_dir() / "programs"
+        programs = programs or cache.cache_dir() / "programs"
         _remove_broken(programs)
         jax.config.update("jax_compilation_cache_dir", str(programs))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    if _quota() < math.inf:
+        os.environ.setdefault("NPROC", str(cores()))  # of XLA's threads
     if jax.config.jax_num_cpu_devices == -1:
         try:
             jax.config.update("jax_num_cpu_devices", cores())
@@ -81,9 +84,47 @@ def _is_intact(path):
 
 
 def cores():
-    """The number of CPU cores that this process may use."""
+    """The number of CPU cores that this process may use, within the quota of its control groups."""
     known = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if known else os.cpu_count()
+    count = len(os.sched_getaffinity(0)) if known else os.cpu_count() or 1
+    return math.ceil(min(count, _quota()))
+
+
+def _quota(root=Path("/")):
+    """How many CPUs the control groups of this process allow, those of containers and schedulers.
+
+    A group has the quota in cpu.max (version 2) or cpu.cfs_quota_us (version 1) and is bound by the
+    groups above it, too. Inside a container its own group may be the root of what can be seen.
+    """
+    found = [math.inf]
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # not Linux
+        lines = []
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        mounts, names = [""], ["cpu.max"]
+        if controllers:
+            mounts, names = (
+                ["cpu", controllers],
+                ["cpu.cfs_quota_us", "cpu.cfs_period_us"],
+            )
+        for group in (PurePosixPath(path), *PurePosixPath(path).parents):
+            for mount in mounts:
+                folder = root / "sys/fs/cgroup" / mount / group.relative_to("/")
+                found.append(_ratio([folder / name for name in names]))
+    return min(found)
+
+
+def _ratio(files):
+    """The quota over its period, which one file has or two; infinity without a limit."""
+    try:
+        quota, period = " ".join(file.read_text() for file in files).split()
+        return int(quota) / int(period) if int(quota) > 0 else math.inf
+    except (OSError, ValueError, ZeroDivisionError):  # "max", or not there
+        return math.inf
 
 
 def memory():

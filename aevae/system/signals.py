@@ -1,19 +1,28 @@
-"""SIGTERM and Ctrl-C: noted at once, obeyed at the next checkpoint or within a few seconds."""
+"""Signals to leave: noted at once, obeyed at the next checkpoint or within a few seconds.
 
+SIGTERM, and Ctrl-C; SIGUSR1 and SIGUSR2, which SLURM sends before time is up; SIGHUP, of a terminal
+that closes; SIGXCPU, of a limit on processor time.
+"""
+
+import contextlib
 import os
 import signal
 import socket
 import sys
 import threading
 
-CAUGHT = (signal.SIGTERM, signal.SIGINT)
+INSISTENT = (signal.SIGTERM, signal.SIGINT)
+OTHERS = ("SIGUSR1", "SIGUSR2", "SIGHUP", "SIGXCPU")  # as far as the system has them
+OTHERS = tuple(getattr(signal, name) for name in OTHERS if hasattr(signal, name))
 GRACE = 3.5  # seconds in which the main thread should leave the block
 
 
 class Signals:
-    """A context that catches SIGTERM and Ctrl-C; `caught` is the first that arrived, or None.
+    """A context that catches signals to leave; `caught` is the first that arrived, or None.
 
-    A second signal ends the process at once. The main thread may be inside the compiler, which
+    Those beside SIGTERM and Ctrl-C are caught where nothing else is to happen: what nohup ignores
+    stays ignored, and a handler of the user's own stays. A second SIGTERM or Ctrl-C ends the process
+    at once; the others may come again and again. The main thread may be inside the compiler, which
     does not look at signals: if it has not left the block within GRACE seconds and is not `saving`
     anything, another thread ends the process. Only what was not saved yet is lost. `again` says
     what resumes from there, for the message.
@@ -32,7 +41,9 @@ class Signals:
             self._wakeup = signal.set_wakeup_fd(
                 self._writer.fileno(), warn_on_full_buffer=False
             )
-            self._before = {s: signal.signal(s, lambda *_: None) for s in CAUGHT}
+            free = [s for s in OTHERS if signal.getsignal(s) is signal.SIG_DFL]
+            caught = *INSISTENT, *free
+            self._before = {s: signal.signal(s, lambda *_: None) for s in caught}
             self._thread = threading.Thread(target=self._watch, daemon=True)
             self._thread.start()
         return self
@@ -41,7 +52,8 @@ class Signals:
         self._left.set()
         if self._active:
             for number, handler in self._before.items():
-                signal.signal(number, handler)
+                if handler is not None:  # one that is not Python's
+                    signal.signal(number, handler)
             signal.set_wakeup_fd(self._wakeup)
             self._writer.close()
             self._thread.join()
@@ -50,10 +62,12 @@ class Signals:
         """Reads the signals' numbers, which the system writes to the socket as they arrive."""
         with self._reader:
             while content := self._reader.recv(1):
-                if content[0] not in CAUGHT:
+                if content[0] not in self._before:
                     continue
                 if self.caught:
-                    self._leave("left at once")
+                    if content[0] in INSISTENT:
+                        self._leave("left at once")
+                    continue
                 self.caught = signal.Signals(content[0])
                 threading.Thread(target=self._wait, daemon=True).start()
 
@@ -66,9 +80,9 @@ class Signals:
             self._leave("left without saving: it was busy compiling or reading")
 
     def _leave(self, how):
-        print(
-            f"{self.caught.name}: {how}; {self.again} resumes from the last checkpoint",
-            file=sys.stderr,
-            flush=True,
+        line = (
+            f"{self.caught.name}: {how}; {self.again} resumes from the last checkpoint"
         )
+        with contextlib.suppress(OSError):  # a terminal that was closed
+            print(line, file=sys.stderr, flush=True)
         os._exit(128 + self.caught)

@@ -18,7 +18,7 @@ from aevae import InputError, data
 from aevae.data.builders import gaussian, sprites
 from aevae.data.sources import embedded, stock
 from aevae.data.sources import tfds as prepared
-from aevae.system.files import cache_dir
+from aevae.system.cache import cache_dir
 
 RANDOM = np.random.default_rng(11)
 

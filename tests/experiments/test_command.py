@@ -1,5 +1,7 @@
 """The command lines, as a user types them."""
 
+import errno
+import io
 import re
 import subprocess
 import sys
@@ -7,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from aevae.runs import tables
+from aevae import InputError, config
+from aevae.runs import study, tables
 from experiments import command
 from experiments import evaluate as evaluate_command
 from experiments import figures as figures_command
@@ -177,3 +180,105 @@ def test_evaluate_names_the_files_that_are_there(tmp_path, capsys, monkeypatch):
         main = evaluate_command.define, evaluate_command.main
         assert command.execute(*main, [f"--workdir={tmp_path}"]) is None
         assert ("latents.csv" in capsys.readouterr().out) == there
+
+
+class Broken(io.StringIO):
+    def write(self, _):
+        raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_traceback(monkeypatch, capsys):
+    """As with `| head`; nor is a fault whose line cannot be written."""
+
+    def fails(_):
+        raise InputError("nobody hears of it")
+
+    monkeypatch.setattr(sys, "stdout", Broken())
+    assert command.execute(lambda: None, lambda _: print("a table"), []) == 128 + 13
+    monkeypatch.setattr(sys, "stderr", Broken())
+    assert command.execute(lambda: None, fails, []) == 2
+
+
+# Flags from files, and the ways to write them
+
+
+@pytest.fixture
+def given(monkeypatch):
+    """What a sweep is asked to train, as its config's runs, and where; nothing is trained."""
+    found = {}
+
+    def run(base, workdir, *, overrides, grid, **_):
+        runs = config.settle(config.load(base), overrides, grid)
+        found.update(base=base, workdir=workdir, runs=runs)
+        raise InputError("nothing is trained")
+
+    monkeypatch.setattr(study, "run", run)
+    return found
+
+
+FILES = {
+    "flags.txt": "--config.beta=4\n--config.epochs=2\n--sweep=seed=0,1\n",
+    "nested.txt": "# more\n\n--flagfile={}/flags.txt\n// less\n--config.lr=1e-2\r\n",
+    "config.txt": "--config.k=7\n--config=configs/mnist_iwae.py\n--sweep=seed=0\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--flagfile={}/flags.txt"], {"beta": 4, "epochs": 2, "seed": 1}),
+        (["-flagfile", "{}/flags.txt"], {"beta": 4, "epochs": 2, "seed": 1}),
+        (["--flagfile={}/flags.txt", "--config.beta=9"], {"beta": 9}),  # the later one
+        (["--config.beta=9", "--flagfile={}/flags.txt"], {"beta": 4}),
+        (["--config.lr", "1e-3", "--flagfile={}/nested.txt"], {"beta": 4, "lr": 0.01}),
+        (["--flagfile={}/config.txt"], {"k": 7, "base": "configs/mnist_iwae.py"}),
+        (
+            ["--config.k", "7", "--sweep", "seed=3", "-config=configs/mnist_iwae.py"],
+            {"k": 7, "seed": 3},
+        ),
+        (["--workdir={}/a b, ü=1/"], {"workdir": "{}/a b, ü=1/"}),
+        (["--workdir=~/runs/x"], {"workdir": "{}/runs/x"}),
+        (["--workdir", "x=y"], {"workdir": "x=y"}),
+    ],
+)
+def test_flags_are_the_same_however_they_are_written(
+    arguments, expected, given, tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text.format(tmp_path))
+    assert sweep(*(a.format(tmp_path) for a in arguments)) == 2
+    run = given["runs"][-1]
+    found = {path.split(".")[-1]: value for path, value in run.values.items()}
+    found |= given | {"seed": run.seed}
+    for name, value in expected.items():
+        value = value.format(tmp_path) if isinstance(value, str) else value
+        assert found[name] == value, name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--flagfile=/none.txt"], "Unable to open flagfile: .* '/none.txt'"),
+        (["--flagfile="], "--flagfile is empty: name a file"),
+        (["--flagfile={}/latin.txt"], "a flag file .* is not text in UTF-8"),
+        (["--flagfile={}/quotes.txt"], '--workdir="my runs" has quotes, which a shell'),
+        (["--flagfile={}/space.txt"], "there is no 'beta 4': did you mean beta"),
+        (["--workdir="], "--workdir is empty: give a path, or leave it out"),
+        (["--data_dir", ""], "--data_dir is empty: give a path"),
+        (["--config="], "--config is empty: give a path"),
+        (["--workdir=~nobody-here/x"], "there is no such home folder; write the path"),
+        (["--beta=4"], "flag 'beta'.*; a value of the config is set by --config.PATH"),
+        (["--config.epochs=1", "beta=4"], "unexpected argument 'beta=4'"),
+        (["--config.beta"], "Missing value for flag --config.beta"),
+    ],
+)
+def test_a_fault_of_flags_is_one_line(arguments, says, given, tmp_path, capsys):
+    (tmp_path / "latin.txt").write_bytes(b"--workdir=\xe9\n")
+    (tmp_path / "quotes.txt").write_text('--workdir="my runs"\n')
+    (tmp_path / "space.txt").write_text("--config.beta 4\n")
+    assert sweep(*(a.format(tmp_path) for a in arguments)) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and err.count("\n") == 1
+    assert re.search(says, err), err
+    assert not given

@@ -1,5 +1,8 @@
 """Progress: no estimate before anything compiled has run, and rates of this call alone."""
 
+import errno
+import io
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -46,3 +49,12 @@ def test_a_resume_counts_what_this_call_trained(clock, capsys):
     shown.show(Snapshot(3, 5, None, None, None))
     line = "epoch 3/4, ELBO -, 7 images/s, 15 s left\n"
     assert capsys.readouterr().err.endswith(line)
+
+
+def test_a_terminal_that_was_closed_does_not_end_the_training(monkeypatch):
+    class Closed(io.StringIO):
+        def write(self, _):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(sys, "stderr", Closed())
+    progress.say("group 1/1: epoch 3/10")

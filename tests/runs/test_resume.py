@@ -644,7 +644,15 @@ def test_killed_by_the_system_at_20_random_moments(tmp_path):
     kill_at_random(tmp_path, 20, random.Random(seed), *arguments)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGTERM,
+        signal.SIGINT,
+        pytest.param(signal.SIGUSR1, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, marks=pytest.mark.slow),
+    ],
+)
 def test_a_signal_saves_and_leaves(number, tmp_path):
     process = launch(tmp_path / "run", "--config.epochs=100000")
     wait_for(tmp_path / "run", process)

@@ -1,8 +1,11 @@
 """Files that are whole or not there: damage by damage, and a disk that takes no more."""
 
+import errno
 import hashlib
+import os
 import random
 import resource
+import runpy
 import shutil
 import subprocess
 import sys
@@ -144,3 +147,62 @@ def test_a_lock_is_of_one_process_and_dies_with_it(tmp_path):
         other.stdout.close()
     assert (tmp_path / ".lock").read_text().startswith(f"process {other.pid} ")
     files.lock(tmp_path).close()
+
+
+# Systems that lack a service
+
+
+def lacking(number):
+    def service(*_):
+        raise OSError(number, os.strerror(number))
+
+    return service
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_one_line_that_says_what_to_do(
+    number, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("fcntl.flock", lacking(number))
+    says = rf"lock cannot be locked: its file system has no flock \({os.strerror(number)}\)"
+    with pytest.raises(InputError, match=says + ": take a folder on another one"):
+        files.lock(tmp_path)
+    with pytest.raises(InputError, match=says), files.alone(tmp_path / "x.lock"):
+        pass
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_without_fsync_is_written_all_the_same(
+    number, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(os, "fsync", lacking(number))
+    checkpoints.save(tmp_path / "0000", "8-0", arrays(8))
+    assert checkpoints.read(tmp_path / "0000" / "8-0", PARTS)
+    files.write_json(tmp_path / "a.json", {})
+
+
+def test_a_folder_that_cannot_be_opened_to_be_flushed_is_written_all_the_same(
+    tmp_path, monkeypatch
+):
+    """As on Windows."""
+    monkeypatch.setattr(os, "open", lacking(errno.EACCES))
+    files._sync(tmp_path)
+    monkeypatch.undo()
+    monkeypatch.setattr(os, "fsync", lacking(errno.EIO))  # a disk that fails
+    with pytest.raises(WriteError, match="Input/output error"):
+        checkpoints.save(tmp_path / "0000", "9-0", arrays(9))
+
+
+def test_a_system_without_fcntl_is_named_where_a_folder_is_locked(
+    tmp_path, monkeypatch
+):
+    """As on Windows; what needs no lock of its own goes on."""
+    monkeypatch.setitem(sys.modules, "fcntl", None)
+    monkeypatch.delattr(os, "uname")
+    module = runpy.run_path(files.__file__)
+    says = "cannot be locked: this system .* has no flock, .* WSL .* training.fit trains without"
+    with pytest.raises(InputError, match=says):
+        module["lock"](tmp_path)
+    with module["alone"](tmp_path / "x.lock"):
+        module["write_json"](tmp_path / "a.json", {})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "x.lock"]

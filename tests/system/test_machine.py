@@ -1,6 +1,8 @@
 """The machine: prepared before any work, described, and one process of one program."""
 
 import json
+import math
+import os
 import socket
 import subprocess
 import sys
@@ -94,3 +96,74 @@ def test_an_accelerator_has_its_runtime_and_driver(monkeypatch, tmp_path):
     found = machine.describe()["hardware"]
     assert found["runtime"] == "PJRT C API cuda 12090"
     assert found["driver"] == "NVRM version: 535.104.05"
+
+
+GROUPS = {  # /proc/self/cgroup, the files of control groups, the CPUs that they allow
+    "version 2": ("0::/job/step", {"job/step/cpu.max": "200000 100000"}, 2),
+    "version 2, of a group above": (
+        "0::/job/step",
+        {"job/step/cpu.max": "max 100000", "job/cpu.max": "150000 100000"},
+        1.5,
+    ),
+    "version 2, the tightest": (
+        "0::/job/step",
+        {"job/step/cpu.max": "400000 100000", "job/cpu.max": "300000 100000"},
+        3,
+    ),
+    "version 2, in a container": ("0::/", {"cpu.max": "50000 100000"}, 0.5),
+    "version 2, of a host that is not seen": (
+        "0::/../../kubepods/pod",
+        {"cpu.max": "200000 100000"},
+        2,
+    ),
+    "version 1": (
+        "5:memory:/a\n4:cpu,cpuacct:/docker/f00\n0::/",
+        {
+            "cpu,cpuacct/docker/f00/cpu.cfs_quota_us": "250000",
+            "cpu,cpuacct/docker/f00/cpu.cfs_period_us": "100000",
+            "memory/a/cpu.max": "100000 100000",
+        },
+        2.5,
+    ),
+    "version 1, in a container": (
+        "3:cpuset:/docker/f00\n1:cpu:/docker/f00",
+        {"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "50000"},
+        2,
+    ),
+    "version 1, without a limit": (
+        "1:cpu:/",
+        {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"},
+        math.inf,
+    ),
+    "damaged": ("0::/a", {"a/cpu.max": "", "cpu.max": "x y z"}, math.inf),
+    "none": (None, {"cpu.max": "100000 100000"}, math.inf),
+}
+
+
+@pytest.mark.parametrize("groups", GROUPS)
+def test_the_quota_of_control_groups(groups, tmp_path):
+    listed, texts, allowed = GROUPS[groups]
+    texts = {f"sys/fs/cgroup/{name}": text for name, text in texts.items()}
+    texts |= {} if listed is None else {"proc/self/cgroup": listed}
+    for name, text in texts.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(f"{text}\n")
+    assert machine._quota(tmp_path) == allowed
+
+
+@pytest.mark.parametrize(
+    ("quota", "cores"), [(2, 2), (1.5, 2), (0.1, 1), (64, 8), (math.inf, 8)]
+)
+def test_cores_are_those_that_the_quota_allows_and_at_least_one(
+    quota, cores, monkeypatch
+):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8))
+    monkeypatch.setattr(machine, "_quota", lambda: quota)
+    monkeypatch.setenv("NPROC", "")
+    monkeypatch.delenv("NPROC")
+    assert machine.cores() == cores == machine.describe()["hardware"]["cores"]
+    machine.prepare()
+    assert os.environ.get("NPROC") == (None if quota == math.inf else str(cores))
+    monkeypatch.delattr(os, "sched_getaffinity")  # not Linux
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert machine.cores() == 1

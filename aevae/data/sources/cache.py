@@ -11,7 +11,8 @@ from aevae import InputError
 from aevae.data.sources.source import Source, division, is_binary
 from aevae.data.sources.stock import rows
 from aevae.data.sources.tfds import Prepared
-from aevae.system.files import Broken, alone, cache_dir, verify, whole_folder
+from aevae.system.cache import cache_dir
+from aevae.system.files import Broken, alone, verify, whole_folder
 
 FORMAT = 1  # version of the files kept here: others are not read, but decoded again
 

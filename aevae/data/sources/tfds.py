@@ -18,7 +18,8 @@ from aevae import InputError, WriteError
 from aevae.data.sources import embedded, files
 from aevae.data.sources.source import first_line
 from aevae.data.sources.stock import STOCK
-from aevae.system.files import alone, cache_dir
+from aevae.system.cache import cache_dir, cache_dirs, home
+from aevae.system.files import alone
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -101,9 +102,23 @@ def _places(data_dir):
     """The folders that may have prepared sets; new ones are prepared in the first."""
     chosen = data_dir or os.environ.get("AEVAE_DATA_DIR")
     if chosen:
-        return [Path(chosen).expanduser()]
-    tfds = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
-    return [cache_dir() / "tfds", Path(tfds).expanduser()]
+        return [_expanded(chosen)]
+    found = [place / "tfds" for place in cache_dirs()]
+    if theirs := os.environ.get("TFDS_DATA_DIR"):
+        return [*found, _expanded(theirs)]
+    theirs = home("~/tensorflow_datasets")
+    if theirs and os.access(theirs.parent, os.X_OK):  # a home of another user's
+        found.append(theirs)
+    return found
+
+
+def _expanded(path):
+    found = home(path)
+    if found is None:
+        raise InputError(
+            f"there is no home folder for the ~ of {path}: write the path in full"
+        )
+    return found
 
 
 def _newest(name, place):
