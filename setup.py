@@ -40,6 +40,7 @@ setup(
         "test": [
             "pytest>=8.0",
             "pytest-xdist>=3.6",  # several tests at a time
+            "hypothesis>=6.100",  # files and command lines of tests/test_fuzz.py
             "numpyro>=0.22",
             "scipy>=1.14",
             "tensorboard>=2.19",
