@@ -161,5 +161,5 @@ def _said(name, arrays, parts, chosen):
 
 def described(arrays):
     """Arrays by name, type and shape, or `none`."""
-    found = [f"{k} {v.dtype} {list(v.shape)}" for k, v in arrays.items()]
+    found = [f"{k or repr(k)} {v.dtype} {list(v.shape)}" for k, v in arrays.items()]
     return ", ".join(found) or "none"
