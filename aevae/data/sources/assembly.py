@@ -83,7 +83,7 @@ def _read(read, given, splits):
                 f"{where} must have a value for each of the N = {count} images, not "
                 f"{values.dtype} {list(values.shape)}"
             )
-    wheres = ", ".join(where for where, *_ in given.values())
+    wheres = ", ".join(dict.fromkeys(where for where, *_ in given.values()))
     kinds = {
         (v.shape[1:] if v.ndim > 1 else (1,), v.dtype.kind in "USTO")
         for _, v, _ in given.values()
