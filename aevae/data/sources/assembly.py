@@ -49,7 +49,8 @@ def assembled(name, parts, notes=(), columns=()):
             codes, classes, said = _read(read, given, splits)
         except InputError as fault:
             if not any(each.guessed for each in given.values()):
-                raise
+                way = "under another name it is left out"
+                raise InputError(f"{fault}; {way}") from None
             codes, classes, said = {}, (), [f"{fault}: it is left out"]
         notes += said
         names = classes or names

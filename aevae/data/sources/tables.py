@@ -24,7 +24,6 @@ def load(name, path):
 
     notes = []
     try:
-        path.open("rb").close()  # whose error says why
         with pa.PythonFile(path.open("rb")) as file:
             if path.suffix.lower() in (".parquet", ".pq"):
                 from pyarrow import parquet
