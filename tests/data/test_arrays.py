@@ -75,7 +75,7 @@ def test_zeros_and_ones_are_binary_not_black(tmp_path):
         ({"label": np.arange(9)}, r"no array of images.* it has label int64 \[9\]"),
         (
             {"a": np.eye(5), "b": np.eye(5)},
-            r"several arrays .*, a .* b .*\.npz:a, or call",
+            r"several arrays .*, a .* b .*call one image, or name .*\.npz:a",
         ),
         (
             {"image": 7 * np.eye(5, dtype=np.int64)},
@@ -428,6 +428,13 @@ def test_paths_that_no_reader_reads_are_one_line(tmp_path, monkeypatch):
             data.load(path)
     with pytest.raises(InputError, match="mine.csv:a: only .npz, .h5"):
         data.load("mine.csv:a")
+
+
+def test_a_dict_for_each_split(digits):
+    parts = {
+        part: {k: v[:20] for k, v in s.items()} for part, s in digits.parts.items()
+    }
+    assert data.load(parts).digest == data.arrays(**parts).digest
 
 
 def test_what_is_masked_is_not_unmasked():

@@ -6,7 +6,7 @@ import numpy as np
 
 from aevae import InputError
 
-SHOWN = 5  # names, at most, that a note lists
+SHOWN, LETTERS = 5, 40  # names, at most, that a note lists, and of how many letters
 
 
 def label(values, where):
@@ -154,7 +154,9 @@ def _texts(values, where):
         order = sorted(range(len(names)), key=lambda k: (int(names[k]), names[k]))
         names, codes = names[order], np.argsort(order)[codes]
     names = tuple(names.tolist())
-    shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    shown = ", ".join(name[:LETTERS] for name in names[:SHOWN]) + (
+        ", ..." if len(names) > SHOWN else ""
+    )
     note = f"{where}: {shown} are classes 0 to {len(names) - 1}"
     if len(names) == 1:
         note = f"{where}: {shown} is class 0"
