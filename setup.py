@@ -21,7 +21,8 @@ setup(
         "absl-py>=2.3",
         "numpy>=2.0",
         "importlib_resources>=6.0",  # tensorflow-datasets uses it and does not declare it
-        "pillow>=11.0",  # decodes images for tensorflow-datasets
+        "pillow>=11.0",  # decodes images, for tensorflow-datasets too
+        "pyarrow>=18.0",  # reads tables
         "array_record>=0.8.1",  # the format of prepared data ...
         "google-crc32c>=1.5",  # ... and the checksums of the other one
         "tensorboardX>=2.6.4",

@@ -12,7 +12,7 @@ from aevae.config import canonical
 from aevae.data.binarization import binarized
 from aevae.data.sources import arrays as user_arrays
 from aevae.data.sources import assembly, cache, files, tfds
-from aevae.data.sources.source import first_line, slices
+from aevae.data.sources.source import first_line, printable, slices
 from aevae.data.standardization import Scaling, standardized
 
 PARTS = ("train", "validation", "test")
@@ -132,20 +132,24 @@ def load(
     name = str(name) if is_name(name) else name
     splits = {"train": train, "validation": validation, "test": test}
     try:
-        source = _source(name, splits, data_dir)
-    except InputError as fault:  # names of files and arrays may have line breaks
-        raise InputError(" ".join(str(fault).splitlines())) from None
+        return _loaded(name, splits, data_dir)
+    except InputError as fault:
+        raise InputError(printable(fault)) from None
+
+
+def _loaded(name, splits, data_dir):
+    source = _source(name, splits, data_dir)
     found = {part: _slice(source, split) for part, split in splits.items()}
     return arrays(
         **{part: fields for part, (fields, _) in found.items()},
-        name=name if isinstance(name, str) else source.name,
+        name=name if is_name(name) else source.name,
         version=source.version,
         factors=dict(source.factors),
         origins={part: origin for part, (_, origin) in found.items()},
     )._replace(
         labels=source.labels,
         columns=source.columns,
-        notes=tuple(" ".join(note.splitlines()) for note in source.notes),
+        notes=tuple(map(printable, source.notes)),
     )
 
 

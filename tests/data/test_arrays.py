@@ -75,7 +75,7 @@ def test_zeros_and_ones_are_binary_not_black(tmp_path):
         ({"label": np.arange(9)}, r"no array of images.* it has label int64 \[9\]"),
         (
             {"a": np.eye(5), "b": np.eye(5)},
-            r"several arrays .*, a .* b .*\.npz:a, or call",
+            r"several arrays .*, a .* b .*call one image, or name .*\.npz:a",
         ),
         (
             {"image": 7 * np.eye(5, dtype=np.int64)},
@@ -310,9 +310,7 @@ def test_objects_spoil_only_themselves(tmp_path):
     with pytest.raises(InputError, match="array metadata of .* never unpickled"):
         data.load(f"{name}:metadata")
     ragged = np.array([np.zeros(2), np.zeros(3)], object)
-    with pytest.raises(
-        InputError, match="array train of .* unequal lengths are padded"
-    ):
+    with pytest.raises(InputError, match="array train of .* rows of unequal lengths"):
         data.load(saved(tmp_path, train=ragged, valid=ragged))
 
 
@@ -432,6 +430,23 @@ def test_paths_that_no_reader_reads_are_one_line(tmp_path, monkeypatch):
         data.load("mine.csv:a")
 
 
+def test_a_dict_for_each_split(digits):
+    parts = {
+        part: {k: v[:20] for k, v in s.items()} for part, s in digits.parts.items()
+    }
+    assert data.load(parts).digest == data.arrays(**parts).digest
+
+
 def test_what_is_masked_is_not_unmasked():
     with pytest.raises(InputError, match="masked values"):
         data.load(np.ma.masked_equal(X, 3))
+
+
+def test_names_with_line_breaks_are_shown_in_one_line(tmp_path):
+    keys = {"a\nb": X, "c\x1b": Y, "y": np.array(["k\nl", "m", "n"])[Y]}
+    found = data.load(saved(tmp_path, **keys))
+    assert found.labels[0] == "k\nl"
+    assert "read a\\nb as image" in found.notes[0]
+    assert "not read: c\\x1b int64" in found.notes[1] and "k\\nl, m" in found.notes[2]
+    with pytest.raises(InputError, match=r"no array 'x'; it has a\\nb, c\\x1b, y"):
+        data.load(f"{saved(tmp_path, **keys)}:x")

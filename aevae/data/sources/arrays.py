@@ -41,10 +41,16 @@ def load(name, path, chosen=None):
 
 
 def given(arrays):
-    """The Source of arrays in memory: an array, a dict of arrays as in an .npz, or a table."""
+    """The Source of arrays in memory: an array, a dict of arrays as in an .npz, or a table.
+
+    A dict for each split, {"train": {"image": x}}, is taken as well.
+    """
     if hasattr(arrays, "__arrow_c_stream__"):
         return tables.given(NAME, arrays)
     named = arrays if isinstance(arrays, Mapping) else {"image": arrays}
+    nested = [(k, v) for k, v in named.items() if isinstance(v, Mapping)]
+    named = {k: v for k, v in named.items() if not isinstance(v, Mapping)}
+    named |= {f"{k}/{field}": x for k, fields in nested for field, x in fields.items()}
     if any(np.ma.is_masked(values) for values in named.values()):
         raise InputError(
             f"{NAME}: an array has masked values, which NumPy would unmask: fill them first"

@@ -49,7 +49,8 @@ def assembled(name, parts, notes=(), columns=()):
             codes, classes, said = _read(read, given, splits)
         except InputError as fault:
             if not any(each.guessed for each in given.values()):
-                raise
+                way = "under another name it is left out"
+                raise InputError(f"{fault}; {way}") from None
             codes, classes, said = {}, (), [f"{fault}: it is left out"]
         notes += said
         names = classes or names
@@ -83,7 +84,7 @@ def _read(read, given, splits):
                 f"{where} must have a value for each of the N = {count} images, not "
                 f"{values.dtype} {list(values.shape)}"
             )
-    wheres = ", ".join(where for where, *_ in given.values())
+    wheres = ", ".join(dict.fromkeys(where for where, *_ in given.values()))
     kinds = {
         (v.shape[1:] if v.ndim > 1 else (1,), v.dtype.kind in "USTO")
         for _, v, _ in given.values()

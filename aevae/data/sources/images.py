@@ -25,8 +25,10 @@ def stored(found, columns=()):
     """
     images, notes = {}, []
     for split, (where, image) in found.items():
-        images[split] = _numbers(where, image)
+        _check_kind(where, image.dtype)
         notes += _shaped(where, image)
+        image = np.asarray(image)
+        images[split] = _single(where, image) if image.dtype.kind == "f" else image
     kinds = {image.dtype.kind for image in images.values()}
     wheres = ", ".join(where for where, _ in found.values())
     if kinds <= set("iu") and any(v.dtype != np.uint8 for v in images.values()):
@@ -81,26 +83,24 @@ def _shaped(where, image):
     return []
 
 
-def _numbers(where, image):
-    """The array as integers, bool or float32; InputError for what is no number."""
-    kind, text = image.dtype.kind, str(image.dtype)
-    if kind in "iub":
-        return np.asarray(image)
-    if kind == "f":
-        return _single(where, np.asarray(image))
+def _check_kind(where, kind):
+    """InputError for the type of what is no number."""
+    if kind.kind in "iubf":
+        return
+    text = str(kind)
     reasons = {
         "c": "np.stack([x.real, x.imag], -1) has two channels, and np.abs(x) the modulus",
-        "O": "save rows of numbers; rows of unequal lengths are padded or cropped to one shape",
+        "O": "objects are never unpickled; pad or crop rows of unequal lengths to one shape",
         "M": "save numbers, such as seconds since the first",
         "m": "save numbers, such as x / np.timedelta64(1, 's')",
         "V": "x.astype('float32') has numbers",
     }
-    if image.dtype.names:
-        text = f"a structured array of fields {', '.join(image.dtype.names)}"
+    if kind.names:
+        text = f"a structured array of fields {', '.join(kind.names)}"
         reasons["V"] = "np.lib.recfunctions.structured_to_unstructured(x) has columns"
-    elif kind == "O":
-        text = "an array of Python objects, which are never unpickled"
-    way = reasons.get(kind, "save numbers")
+    elif kind.kind == "O":
+        text = "an array of Python objects"
+    way = reasons.get(kind.kind, "save numbers")
     raise InputError(
         f"{where} is {text}: images must be uint8 (gray levels to 255), bool (binary) or floats; "
         f"{way}"

@@ -99,7 +99,7 @@ def _images(name, arrays, split):
     if found != [proper(split, "image")]:
         found = [key for key in found if arrays[key].ndim >= 2]
     if len(found) > 1:
-        _several(name, arrays, found)
+        _several(name, arrays, found, split)
     return found[0] if found else None
 
 
@@ -112,7 +112,7 @@ def _only(name, arrays):
         if key not in spare and values.ndim >= 2 and values.dtype.kind in "biuf"
     ]
     if len(usable) > 1:
-        _several(name, arrays, usable)
+        _several(name, arrays, usable, None)
     if not usable and len(arrays) == 1 and not spare:
         usable = [*arrays]  # whose fault is named
     if not usable:
@@ -123,10 +123,13 @@ def _only(name, arrays):
     return usable[0]
 
 
-def _several(name, arrays, usable):
+def _several(name, arrays, usable, split):
+    found = described({key: arrays[key] for key in usable})
+    of = f" of {split}" if split else ""
+    other = "" if split else f", or name one as in {name}:{usable[0]}"
     raise InputError(
-        f"{name} has several arrays that may be the images, {described(arrays)}: name one as in "
-        f"{name}:{usable[0]}, or call it image"
+        f"{name} has several arrays that may be the images{of}, {found}: call one "
+        f"{proper(split, 'image')}{other}"
     )
 
 
@@ -161,5 +164,5 @@ def _said(name, arrays, parts, chosen):
 
 def described(arrays):
     """Arrays by name, type and shape, or `none`."""
-    found = [f"{k} {v.dtype} {list(v.shape)}" for k, v in arrays.items()]
+    found = [f"{k or repr(k)} {v.dtype} {list(v.shape)}" for k, v in arrays.items()]
     return ", ".join(found) or "none"

@@ -6,7 +6,7 @@ import numpy as np
 
 from aevae import InputError
 
-SHOWN = 5  # names, at most, that a note lists
+SHOWN, LETTERS = 5, 40  # names, at most, that a note lists, and of how many letters
 
 
 def label(values, where):
@@ -104,7 +104,7 @@ def _codes(values, where):
                 f"{values[odd][0]:.7g}"
             )
     low, high = values.min(initial=0), values.max(initial=0)
-    if high >= 2**31:
+    if high.item() >= 2**31:
         raise InputError(
             f"{where} must be whole numbers from 0 to 2^31, and has {high}"
         )
@@ -128,13 +128,11 @@ def _plain(values, where):
     """Python objects and NumPy's new strings as an array of one plain type; None if some miss."""
     if values.dtype.kind not in "OT":
         return values
-    listed = values.tolist()
+    listed = [v.item() if isinstance(v, np.generic) else v for v in values.tolist()]
     if any(v is None or (isinstance(v, float) and math.isnan(v)) for v in listed):
         return None
     kinds = {type(v) for v in listed}
-    if kinds <= {str, np.str_} or kinds <= {bytes, np.bytes_}:
-        return np.array(listed)
-    if kinds <= {bool, int, float, np.bool_}:
+    if any(kinds <= of for of in ({str}, {bytes}, {bool, int, float})):
         return np.array(listed)
     found = ", ".join(sorted(kind.__name__ for kind in kinds))
     raise InputError(
@@ -156,7 +154,9 @@ def _texts(values, where):
         order = sorted(range(len(names)), key=lambda k: (int(names[k]), names[k]))
         names, codes = names[order], np.argsort(order)[codes]
     names = tuple(names.tolist())
-    shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+    shown = ", ".join(name[:LETTERS] for name in names[:SHOWN]) + (
+        ", ..." if len(names) > SHOWN else ""
+    )
     note = f"{where}: {shown} are classes 0 to {len(names) - 1}"
     if len(names) == 1:
         note = f"{where}: {shown} is class 0"

@@ -1,14 +1,16 @@
 """Folders of images, with folders for splits and for classes; Pillow reads them."""
 
 import collections
+import os
 import warnings
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from aevae import InputError
 from aevae.data.sources.assembly import Field, assembled
-from aevae.data.sources.keys import split_of
+from aevae.data.sources.keys import SPLITS, split_of
 from aevae.data.sources.source import first_line
 
 ENDINGS = (  # in any case
@@ -51,7 +53,10 @@ def load(name, folder):
         every = [path for files in found.values() for path, _ in files]
         kinds = {path: _kind(path) for path in every}
         _check_same(name, folder, kinds)
-        notes += _notes(name, kinds)
+        said = collections.Counter(
+            text for kind in kinds.values() for text in kind.said
+        )
+        notes += [f"{name}: {count} images {text}" for text, count in said.items()]
         parts = {}
         for split, files in found.items():
             image = _read([path for path, _ in files], kinds)
@@ -88,7 +93,7 @@ def _found(name, folder):
                 "move away what is no split"
             )
         others += rest
-        found = {k: _classes(name, path, others) for k, (path,) in splits.items()}
+        found = {k: _classes(name, *splits[k], others) for k in SPLITS if k in splits}
     empty = [split for split, files in found.items() if not files]
     if empty:
         place = f" in {empty[0]}" if empty[0] else ""
@@ -133,16 +138,23 @@ def _classes(name, folder, others):
 
 
 def _within(folder):
-    """The files and the hidden folders below a folder, sorted."""
+    """The files below a folder, and the folders there that are hidden or links, sorted."""
     found = []
-    for path in sorted(folder.iterdir()):
-        is_open = path.is_dir() and not path.name.startswith(HIDDEN)
-        found += _within(path) if is_open else [path]
-    return found
+
+    def fail(error):
+        raise error
+
+    for place, folders, files in os.walk(folder, onerror=fail):
+        paths = {name: Path(place, name) for name in folders}
+        shut = [k for k, p in paths.items() if k.startswith(HIDDEN) or p.is_symlink()]
+        folders[:] = [name for name in folders if name not in shut]
+        found += [Path(place, name) for name in (*files, *shut)]
+    return sorted(found)
 
 
 def _is_image(path):
-    return path.suffix.lower() in ENDINGS and not path.name.startswith(HIDDEN)
+    is_open = not path.name.startswith(HIDDEN)
+    return is_open and path.suffix.lower() in ENDINGS and path.is_file()
 
 
 class _Kind(NamedTuple):
@@ -151,18 +163,18 @@ class _Kind(NamedTuple):
     mode: str  # Pillow's
     size: tuple[int, int]  # (width, height), upright
     turned: bool
-    frames: bool  # of several
-    deep: bool  # with more bits than Pillow reads
+    said: tuple[str, ...]  # how it is read otherwise than it is stored
 
 
 def _opened(path):
     """An image that Pillow has opened, and not decoded yet; a context."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         return Image.open(path)
     except Exception as error:  # noqa: BLE001, Pillow raises any kind on a damaged file
-        reason = getattr(error, "strerror", None) or "it is no image, or damaged"
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "it is no image, or damaged" if unknown else first_line(error)
         raise InputError(f"cannot read {path}: {reason}") from None
 
 
@@ -174,18 +186,26 @@ def _kind(path):
                 f"{path} is an image of mode {mode}: convert it to RGB or gray (L), as in "
                 "Image.open(path).convert('RGB')"
             )
-        transparent = mode == "P" and "transparency" in image.info
-        deep = mode in ("RGB", "RGBA", "LA") and ";16" in str(image.tile)
-        frames = getattr(image, "is_animated", False)
+        clear, deep = "transparency" in image.info, ";16" in str(image.tile)
+        said = {
+            "with a palette: its colors are read": mode in ("P", "PA"),
+            "of several frames: the first is read": getattr(
+                image, "is_animated", False
+            ),
+            "of 16 bits: x/65535 is stored": MODES[mode][0] == "I;16",
+            "of 16 bits a channel, of which Pillow reads 8": deep and mode[0] != "I",
+            "with a color for transparency: it is read as it is": clear and mode != "P",
+        }
         try:  # of a PNG, getexif would decode all of it
             known = image.format != "PNG" or "exif" in image.info
             turn = image.getexif().get(0x0112, 1) if known else 1
         except Exception:  # noqa: BLE001, as above
             turn = 1
+        turned = turn in range(2, 9)
+        said["turned upright, as their Exif says"] = turned
         size = (height, width) if turn in SIDEWAYS else (width, height)
-        return _Kind(
-            "PA" if transparent else mode, size, turn not in (0, 1), frames, deep
-        )
+        mode = "PA" if mode == "P" and clear else mode
+        return _Kind(mode, size, turned, tuple(k for k, is_so in said.items() if is_so))
 
 
 def _check_same(name, folder, kinds):
@@ -205,23 +225,6 @@ def _check_same(name, folder, kinds):
         f"{name} has images of several sizes or modes, width x height {', '.join(listed)}{more}: "
         "bring all to one, as in Image.open(path).convert('RGB').resize((64, 64)).save(path)"
     )
-
-
-def _notes(name, kinds):
-    """Notes on what is read otherwise than it is stored."""
-    every = kinds.values()
-    said = {
-        "with a palette: its colors are read": [k.mode in ("P", "PA") for k in every],
-        "turned upright, as their Exif says": [k.turned for k in every],
-        "of several frames: the first is read": [k.frames for k in every],
-        "of 16 bits a channel, of which Pillow reads 8": [k.deep for k in every],
-        "of 16 bits: x/65535 is stored": [MODES[k.mode][0] == "I;16" for k in every],
-    }
-    return [
-        f"{name}: {sum(which)} images {text}"
-        for text, which in said.items()
-        if any(which)
-    ]
 
 
 def _read(paths, kinds):

@@ -68,6 +68,12 @@ def is_binary(image):
     return image.dtype == np.uint8 and image.size > 0 and image.max() <= 1
 
 
+def printable(text):
+    """A message in one line, though names of files and arrays may have line breaks in them."""
+    shown = (c if c.isprintable() else ascii(c)[1:-1] for c in str(text))
+    return "".join(shown)
+
+
 def first_line(error):
     """The first line of an exception's message, or the exception's name."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".:")

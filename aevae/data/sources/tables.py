@@ -24,7 +24,6 @@ def load(name, path):
 
     notes = []
     try:
-        path.open("rb").close()  # whose error says why
         with pa.PythonFile(path.open("rb")) as file:
             if path.suffix.lower() in (".parquet", ".pq"):
                 from pyarrow import parquet
@@ -96,29 +95,28 @@ def _source(name, table, notes):
         )
     columns = dict(zip(names, table.columns))
     parts = {}
-    label = _label(columns)
+    label = _label(name, columns)
     if label:
         values = columns.pop(label)
         guessed = label != "label"
         parts["label"] = Field(f"column {label} of {name}", _plain(values), guessed)
         notes += [f"{name}: read {label} as label"] if guessed else []
     for key in INDEX:
-        if key in columns and _counts(columns[key]):
+        if key in columns and _is_index(columns[key]):
             del columns[key]
-            notes.append(
-                f"{name}: not read: column {key!r}, which only counts the rows"
-            )
+            notes.append(f"{name}: not read: column {key!r}, the numbers of the rows")
     if not columns:
         raise InputError(f"{name} has no columns of numbers beside {label or 'these'}")
     _check(name, columns)
-    image = _numbers(name, columns)
-    parts["image"] = Field(f"{name}", image)
+    parts["image"] = Field(name, _numbers(name, columns, notes))
     return assembled(name, {None: parts}, notes, tuple(columns))
 
 
-def _label(columns):
+def _label(name, columns):
     """The column of labels: `label`, in any case, or one of texts that is called so elsewhere."""
     plain = [key for key in columns if key.lower() == "label"]
+    if len(plain) > 1:
+        raise InputError(f"{name} has several columns {_listed(plain)}: rename them")
     texts = [k for k in columns if k.lower() in LABELS and _is_text(columns[k].type)]
     found = plain or texts
     return found[0] if len(found) == 1 else None
@@ -138,34 +136,29 @@ def _plain(values):
     return values.to_numpy()
 
 
-def _counts(values):
+def _is_index(values):
     found = _plain(values)
-    return found.dtype.kind in "iu" and np.array_equal(found, np.arange(len(found)))
+    return found.dtype.kind in "iu" and len(np.unique(found)) == len(found)
 
 
 def _check(name, columns):
     """InputError for columns that are no numbers, or have missing values."""
     import pyarrow as pa
 
+    types = pa.types
+    usable = types.is_integer, types.is_floating, types.is_boolean, types.is_decimal
     for key, values in columns.items():
-        kind = values.type
-        if _is_text(kind):
-            example = next((v for v in values.to_pylist() if v is not None), "")
-            hint = f"text, such as {example!r}"
-        elif pa.types.is_null(kind):
-            hint = "nothing"
-        elif (
-            pa.types.is_integer(kind)
-            or pa.types.is_floating(kind)
-            or pa.types.is_boolean(kind)
-            or pa.types.is_decimal(kind)
-        ):
+        if any(is_usable(values.type) for is_usable in usable):
             continue
-        else:
-            hint = str(kind)
+        held = str(values.type)
+        if _is_text(values.type):
+            texts = (v for v in values.to_pylist() if v and not _is_number(v))
+            held = f"text, such as {next(texts, '')[:20]!r}"
+        elif types.is_null(values.type):
+            held = "no values"
         raise InputError(
-            f"{name}: column {_listed([key])} holds {hint}: a table has numbers, and labels in the "
-            "column `label`; leave the column out, or save it as numbers"
+            f"{name}: column {key} holds {held}: a table has numbers, and labels in the column "
+            "`label`; leave the column out, or save it as numbers"
         )
     missing = {key: v.null_count for key, v in columns.items() if v.null_count}
     if missing:
@@ -175,7 +168,7 @@ def _check(name, columns):
         )
 
 
-def _numbers(name, columns):
+def _numbers(name, columns, notes):
     """The columns as one array: gray levels or binary where all are whole numbers that can be so.
 
     That is up to `images.stored`; other whole numbers are values, and so floats.
@@ -185,15 +178,12 @@ def _numbers(name, columns):
     kinds = {values.type for values in columns.values()}
     if kinds <= {pa.bool_()} or kinds <= {pa.uint8()}:
         return np.stack([v.to_numpy() for v in columns.values()], 1)
-    whole = all(pa.types.is_integer(kind) for kind in kinds)
     image = np.empty((len(next(iter(columns.values()))), len(columns)), np.float32)
-    low, high = np.inf, -np.inf
+    rounded = []
     for k, (key, values) in enumerate(columns.items()):
-        found = (
-            values.cast(pa.float64(), safe=False).to_numpy()
-            if not pa.types.is_boolean(values.type)
-            else values.to_numpy()
-        )
+        if pa.types.is_boolean(values.type):
+            values = values.cast(pa.uint8())
+        found = values.cast(pa.float64(), safe=False).to_numpy()
         with np.errstate(over="ignore"):
             image[:, k] = found
         lost = np.isinf(image[:, k]) & np.isfinite(found)
@@ -202,8 +192,14 @@ def _numbers(name, columns):
                 f"{name}: column {key} has values beyond float32, such as {found[lost][0]:g}: "
                 "rescale or remove them"
             )
-        low, high = min(low, found.min()), max(high, found.max())
-    if whole and low >= 0 and high in (1, 255):
+        if pa.types.is_integer(values.type) and np.abs(found).max() > 2**24:
+            rounded.append(key)
+    if rounded:
+        notes.append(
+            f"{name}: column {_listed(rounded)} has whole numbers beyond 2^24, which float32 rounds"
+        )
+    whole = all(map(pa.types.is_integer, kinds))
+    if whole and image.min() >= 0 and image.max() in (1, 255):
         return image.astype(np.int64)
     return image
 

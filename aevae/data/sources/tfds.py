@@ -60,7 +60,7 @@ def find(name, data_dir=None):
                 ) from None
     cls = None if is_path else builder_class(name)
     own = cls is None and files.is_path(name)
-    if own or (cls is None or is_stock(cls)) and Path(name).is_dir():
+    if own or (cls is None or is_stock(cls)) and os.path.isdir(name):
         return None
     if cls is None:
         raise InputError(_unknown(name, places))
@@ -123,7 +123,7 @@ def _expanded(path):
 
 def _newest(name, place):
     """The folder of the newest version of a data set, or of one version; None where none is."""
-    root = place / Path(name).expanduser()
+    root = place / os.path.expanduser(name)
     if not root.is_dir():
         return None
     if (root / "dataset_info.json").is_file():
