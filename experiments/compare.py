@@ -124,6 +124,9 @@ def main(args):
         held = data.none(None, data.held_out(own.binarization, dataset, "test"))
         clean = {key: np.asarray(value) for key, value in held.items()}
         seen = masked(clean["image"], noise)
+        if dataset.scaling is not None:
+            seen = dataset.scaling.restore(seen)
+            clean["image"] = dataset.scaling.restore(clean["image"])
         found[method] = list(denoise(place, own, rows, clean, seen))
     train = representation.Pixels(own.binarization, dataset, "train")
     pca = representation.PCA(train, max(grid["latent"]))
@@ -218,7 +221,11 @@ def page(folder, configs, found, clean, seen):
     for method in ("autoencoder", "denoising", "vae"):
         rows.append((f"{names[method]},\nof masked", runs[method].reconstruct(noisy)))
     return figures.save(
-        figures.tiles(rows, f"{_about(configs['vae'])}: test images, {latent} latents"),
+        figures.tiles(
+            rows,
+            f"{_about(configs['vae'])}: test images, {latent} latents",
+            span=figures.span(runs["vae"]),
+        ),
         folder / "compare.png",
     )
 

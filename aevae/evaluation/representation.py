@@ -39,7 +39,8 @@ def representation(work):
     train, test = work.held("train", FITTED), work.held("test")
     label = train["label"], test["label"]
     codes = [work.encoded(held, use)["code"] for held, use in ((train, 4), (test, 1))]
-    pixels = [_images(held, work.dataset) for held in (train, test)]
+    of = functools.partial(Pixels, work.config.binarization, work.dataset)
+    pixels = of("train")[:FITTED], of("test")[:]
     of_pixels = accuracies(pixels[0], label[0], pixels[1], label[1])
     size = min(codes[0].shape[-1], pixels[0].shape[1])
     pca = PCA(pixels[0], size)
@@ -52,10 +53,8 @@ def representation(work):
         yield values | {f"pixel_{name}": value for name, value in of_pixels.items()}
 
 
-def _images(held, dataset):
-    """The images of a part as they are evaluated, [N, P]; not standardized."""
-    image = np.asarray(data.none(None, {"image": held["image"]})["image"])
-    return flat(dataset.scaling.restore(image) if dataset.scaling else image)
+def _images(held):
+    return flat(np.asarray(data.none(None, {"image": held["image"]})["image"]))
 
 
 def flat(images):
@@ -66,12 +65,13 @@ def flat(images):
 class Pixels:
     """The images of a split as they are evaluated, [N, P], made in float32 where they are sliced.
 
-    So the whole of a training set is gone through without a copy of it in floats.
+    So the whole of a training set is gone through without a copy of it in floats. Data that are
+    standardized are as before that.
     """
 
     def __init__(self, binarization, dataset, part):
+        dataset = dataset.stored or dataset
         self._held = functools.partial(data.held_out, binarization, dataset, part)
-        self._dataset = dataset
         self._count = len(getattr(dataset, part)["image"])
         self.shape = self._count, self[:1].shape[1]
 
@@ -79,7 +79,7 @@ class Pixels:
         return self._count
 
     def __getitem__(self, rows):
-        return _images(self._held(rows), self._dataset)
+        return _images(self._held(rows))
 
 
 class PCA:

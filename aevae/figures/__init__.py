@@ -7,5 +7,6 @@
 from aevae.figures.codes import side_by_side
 from aevae.figures.draw import best_of_each, current, draw
 from aevae.figures.sheet import save, tiles
+from aevae.figures.views import span
 
-__all__ = ["best_of_each", "current", "draw", "save", "side_by_side", "tiles"]
+__all__ = ["best_of_each", "current", "draw", "save", "side_by_side", "span", "tiles"]

@@ -18,6 +18,7 @@ from aevae.figures.views import (
     TRAVERSED,
     View,
     quantiles,
+    span,
 )
 from aevae.training import bounds
 from aevae.training.trained_run import EXAMPLES, Trained
@@ -38,16 +39,16 @@ def _source(views):
 def _tiles(views, rows, title, heads=None, ticks=()):
     """The rows as `sheet.tiles` has them, on the scale of the data.
 
-    Pictures are black and white at the ends of `View.span`; columns of a table that was standardized
+    Pictures are black and white at the ends of `views.span`; columns of a table that was standardized
     are shown in their deviations, since on one scale only the largest would be seen.
     """
-    spans = [view.span for view in views]
+    spans = [span(view.run) for view in views]
     scalings = [view.run.scaling for view in views if view.run.scaling is not None]
     if scalings and np.ndim(rows[0][1]) == 2:
         rows = [(label, scalings[0].standardize(v)) for label, v in rows]
         title += "\neach value less its mean in training, in standard deviations"
-    span = min(low for low, _ in spans), max(high for _, high in spans)
-    return sheet.tiles(rows, title, heads, ticks, span)
+    ends = min(low for low, _ in spans), max(high for _, high in spans)
+    return sheet.tiles(rows, title, heads, ticks, ends)
 
 
 @contract.of_runs()
@@ -170,7 +171,8 @@ def manifold(views):
     """Shows mean images on a grid of the prior's quantiles: Kingma and Welling (2014), figure 4."""
     view = views[0]
     figure, ((panel,),) = sheet.canvas(1, 1, 4.6, 4.9)
-    images = sheet.leveled(view.images["manifold"], view.span)
+    ends = span(view.run)
+    images = sheet.leveled(view.images["manifold"], ends)
     height, width, depth = images.shape[1:]
     whole = images.reshape(GRID, GRID, height, width, depth).transpose(0, 2, 1, 3, 4)
     whole = whole.reshape(GRID * height, GRID * width, depth)
@@ -191,7 +193,7 @@ def manifold(views):
     panel.set_ylabel("z2", fontsize=9)
     title = f"decoder's mean at the prior's quantiles; {view.described(', ')}"
     title += _note([view], "the first test example")
-    sheet.caption(figure, f"{title}\n{_source([view])}{sheet.ends(view.span)}")
+    sheet.caption(figure, f"{title}\n{_source([view])}{sheet.ends(ends)}")
     return figure
 
 

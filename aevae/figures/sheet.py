@@ -219,7 +219,7 @@ def leveled(images, span):
 
 def ends(span):
     """Says what is black and white, in a line of a title; nothing where that is 0 and 1."""
-    low, high = (f"{value:.3g}".replace("-", "−") for value in span)
+    low, high = (f"{value:.4g}".replace("-", "−") for value in span)
     return (
         "" if tuple(span) == (0, 1) else f"\nblack {low} or less, white {high} or more"
     )

@@ -61,19 +61,6 @@ class View:
         names = [name for name in self.names if row.get(name) is not None]
         return joint.join(f"{name} {row[name]}" for name in names)
 
-    @property
-    def span(self):
-        """What is black and white in pictures: the least and greatest pixel of the data, or 0 and 1.
-
-        It is 0 and 1 where the data take up more than half of that.
-        """
-        seen = self.run.seen
-        if seen is None:
-            seen = self.run.examples["image"].min(), self.run.examples["image"].max()
-        low, high = map(float, seen)
-        usual = 0 <= low and high <= 1 and high - low > 0.5
-        return (0, 1) if usual or low == high else (low, high)
-
     @functools.cached_property
     def images(self):
         """{name: mean images [n, ...]}, those of the following that have a meaning.
@@ -119,6 +106,19 @@ class View:
 
     def _meets(self, *needs):
         return contract.missing(needs, self) is None
+
+
+def span(run):
+    """What is black and white in a run's pictures: the least and greatest pixel of its data.
+
+    It is 0 and 1 where the data take up more than half of that.
+    """
+    ends = run.seen
+    if ends is None:
+        ends = run.examples["image"].min(), run.examples["image"].max()
+    low, high = map(float, ends)
+    usual = 0 <= low and high <= 1 and high - low > 0.5
+    return (0, 1) if usual or low == high else (low, high)
 
 
 def held(run, dataset, data_dir, known):
