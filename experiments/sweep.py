@@ -16,6 +16,7 @@ from absl import flags
 
 from aevae import InputError, config, figures
 from aevae.runs import study, tables
+from aevae.system import files
 from experiments import command
 
 DIVERGED, MOST = 100, 25  # exit code: 100 + the number of diverged runs, at most 125
@@ -69,7 +70,7 @@ def main(args):
     memory = args["data_gb"].value
     file, part = config.split(args["config"].value)
     name = f"{file.stem}_{part}" if part else file.stem
-    workdir = args["workdir"].value or f"runs/{name}"
+    workdir = args["workdir"].value or f"runs/{files.short_name(name)}"
     rows, groups = study.run(
         args["config"].value,
         workdir,

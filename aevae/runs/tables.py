@@ -2,6 +2,7 @@
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import numpy as np
 from aevae import InputError
 from aevae.runs import evaluated, record
 from aevae.system import files
+
+LONG = 30  # letters of a text, beyond which a label is shorter
 
 
 class Table:
@@ -132,10 +135,11 @@ def summary(workdir, only=None):
     grouped = {}
     for row in rows:
         grouped.setdefault(tuple(row[n] for n in points), []).append(row)
+    told = {n: labels([str(row[n]) for row in rows]) for n in points}
     lines = [[*points, "runs", *measures]]
     for point, own in grouped.items():
         sound = [row for row in own if row["diverged"] is None]
-        cells = ["" if cell is None else str(cell) for cell in point]
+        cells = ["" if v is None else told[n][str(v)] for n, v in zip(points, point)]
         lines.append([*cells, f"{len(sound)}/{len(own)}"])
         for name in measures:
             values = [row[name] for row in sound if row[name] is not None]
@@ -148,6 +152,26 @@ def summary(workdir, only=None):
         f"{aligned(lines)}\nThe likelihood{which} is a density, whose logarithm may be positive: "
         "a distortion may be below 0, and an ELBO above"
     )
+
+
+def labels(texts):
+    """Short labels of texts, {text: label}, no two of them equal.
+
+    Of long paths the folders that all of them begin with are left out, and of what is still long the
+    middle: `results.csv` has them whole.
+    """
+    long = [text for text in texts if len(text) > LONG and "/" in text]
+    shared = os.path.commonprefix([text.rpartition("/")[0] + "/" for text in long])
+    shared = shared.rpartition("/")[0]
+    found = {}
+    for text in dict.fromkeys(texts):
+        label = f"…{text[len(shared) :]}" if text in long and shared else text
+        if len(label) > 2 * LONG:
+            label = f"{label[: LONG - 1]}…{label[-LONG:]}"
+        if label in found.values():
+            label += f" ({len(found) + 1})"
+        found[text] = label
+    return found
 
 
 def spread(values, digits=2):

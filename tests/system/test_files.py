@@ -144,3 +144,14 @@ def test_a_lock_is_of_one_process_and_dies_with_it(tmp_path):
         other.stdout.close()
     assert (tmp_path / ".lock").read_text().startswith(f"process {other.pid} ")
     files.lock(tmp_path).close()
+
+
+def test_long_names_are_cut_and_stay_apart():
+    for letter in ("a", "é", "漢", "\udcfc"):
+        names = [f"0000,x={letter * 99}{n}{letter * 99},seed=0" for n in range(2)]
+        short = [files.short_name(name) for name in names]
+        assert len({*short}) == 2
+        for name in short:
+            assert len(name.encode("utf-8", "surrogateescape")) <= 100
+            assert name.startswith("0000,x=") and name.endswith(",seed=0")
+    assert files.short_name("a" * 100) == "a" * 100
