@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from aevae import InputError
-from aevae.runs import evaluated, record
+from aevae.runs import evaluated, record, remarks
 from aevae.system import files
 
 LONG = 30  # letters of a text, beyond which a label is shorter
@@ -112,10 +112,11 @@ def summary(workdir, only=None):
     """Results as a table of text: mean ± standard deviation over the seeds of each grid point.
 
     The standard deviation is that of the runs (ddof = 1); diverged runs are left out. `only`: the
-    columns of evaluations to show; by default those of the sweep itself. Below it a line says
-    where the likelihood is a density.
+    columns of evaluations to show; by default those of the sweep itself. Lines below it say where
+    the likelihood is a density and, by default, which runs collapsed or diverged, and why.
     """
     rows, names = results(workdir), record.read(workdir)["columns"]
+    said = [*remarks.collapsed(rows), *remarks.diverged(workdir, rows, names)]
     densities = [str(row["run"]) for row in rows if row.get("density") == "yes"]
     if only is None:
         own = [evaluated.of(workdir, row["run"]).values() for row in rows]
@@ -144,12 +145,18 @@ def summary(workdir, only=None):
         for name in measures:
             values = [row[name] for row in sound if row[name] is not None]
             lines[-1].append(spread(values))
+    told = [aligned(lines), *_density(densities, rows), *(said if only is None else ())]
+    return "\n".join(told)
+
+
+def _density(densities, rows):
+    """Yields a line on the runs whose likelihood is a density, by number, if there are any."""
     if not densities:
-        return aligned(lines)
+        return
     which = f" of run{'s'[: len(densities) > 1]} {', '.join(densities)}"
     which = "" if len(densities) == len(rows) else which
-    return (
-        f"{aligned(lines)}\nThe likelihood{which} is a density, whose logarithm may be positive: "
+    yield (
+        f"The likelihood{which} is a density, whose logarithm may be positive: "
         "a distortion may be below 0, and an ELBO above"
     )
 
