@@ -9,6 +9,7 @@ import numpy as np
 COLLAPSED = 0.1  # nats: a rate below it, with no active unit
 SCALE = 100.0  # standard deviations of a likelihood that pixels lie from 0 at most
 RATE = 0.1  # a learning rate above it moves a weight by more than most weights are
+LOST = -1e9  # nats
 FEW = 8  # runs that a line names
 
 
@@ -36,15 +37,21 @@ def collapsed(rows):
 def diverged(workdir, rows, columns):
     """Yields a line on runs that diverged for each likely cause, where one is known.
 
+    And on those with an ELBO below -1e9 nats, by the scale of their data.
+
     Args:
       workdir: the run folder.
       rows: those of results.csv.
       columns: those that tell runs apart.
     """
-    causes = {}
+    causes, far = {}, {}
     for row in rows:
         if row["diverged"] is not None:
             causes.setdefault(_cause(workdir, row, rows, columns), []).append(row)
+        elif (row.get("elbo") or 0.0) < LOST and _scale(workdir, row):
+            far.setdefault(_scale(workdir, row), []).append(row["run"])
+    for cause, own in far.items():
+        yield f"The ELBO of {runs(own)} is below {LOST:.0e} nats{cause}"
     for cause, own in causes.items():
         epochs = [row["diverged"] for row in own]
         low, high = min(epochs), max(epochs)
@@ -87,16 +94,9 @@ def runs(numbers):
 
 def _cause(workdir, row, rows, columns):
     """The likely cause for which a run diverged, as the end of a sentence; "" where none is known."""
-    sigma = row.get("sigma") or 1.0  # a learned one is initialized at 1
-    far = max(map(abs, _range(workdir, row)), default=0.0) / sigma
-    if row.get("density") == "yes" and far > SCALE:
-        return (
-            f"; likely cause: the scale of {row['dataset']}, whose pixels lie up to {far:.3g} "
-            "sigmas from 0: standardize them (--config.standardize=each)"
-        )
-    lr = row.get("lr")
-    if lr is None:
-        return ""
+    scale, lr = _scale(workdir, row), row.get("lr")
+    if scale or lr is None:
+        return scale
     same = [name for name in columns if name not in ("run", "lr", "seed")]
     alike = [r for r in rows if all(r[name] == row[name] for name in same)]
     sound = [r["lr"] for r in alike if r["diverged"] is None and r["lr"] < lr]
@@ -111,6 +111,19 @@ def _cause(workdir, row, rows, columns):
             "about as much"
         )
     return ""
+
+
+def _scale(workdir, row):
+    """The scale of the data as a likely cause, as `_cause`; "" where it is none."""
+    sigma = row.get("sigma") or 1.0  # a learned one is initialized at 1
+    most = max(map(abs, _range(workdir, row)), default=0.0)
+    if row.get("density") != "yes" or most <= SCALE * sigma:
+        return ""
+    way = "standardize them (--config.standardize=each)" if most > 1 else "raise sigma"
+    return (
+        f"; likely cause: the scale of {row['dataset']}, whose values lie up to {most / sigma:.3g} "
+        f"sigmas from 0: {way}"
+    )
 
 
 def _range(workdir, row):

@@ -113,7 +113,9 @@ def test_a_config_in_python_may_name_the_new_place(base, tmp_path):
 
 def test_evaluation_and_figures_are_told_where_they_are(base, place):
     run, new = place / "run", base / "new" / "y.npz"
-    with pytest.raises(InputError, match="cannot read .*x.npz: .*with --dataset$"):
+    with pytest.raises(
+        InputError, match="cannot read .*x.npz: .*--dataset names its new place$"
+    ):
         evaluate.run(run, ["reconstruction"])
     assert "squared_error" in evaluate.run(run, ["reconstruction"], dataset=new)
     with pytest.raises(InputError, match="was trained on other data than .*other.npz"):

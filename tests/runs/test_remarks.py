@@ -59,6 +59,10 @@ def test_a_run_that_diverged_has_its_likely_cause(tmp_path):
         in said
     )
     assert "up to 3e+05 sigmas from 0" in said and "--config.standardize=each" in said
+    (said,) = summary(tmp_path, [{"elbo": -5e17, "density": "yes"}] * 4, (0, 8e4))
+    assert (
+        "The ELBO of runs 0, 1, 2, 3 is below -1e+09 nats; likely cause: the sc" in said
+    )
     # Not where they are standardized, or the likelihood scores values from 0 to 1 alone.
     for rows, how in [([density], {"standardize": "each"}), ([nan], {})]:
         lines = summary(tmp_path, rows, (-3e5, 8e4), **how)
