@@ -55,8 +55,22 @@ def labeled(rows):
 
 
 def _drawn(text):
-    """A text that matplotlib draws as it stands; bytes of a path that are no letters as �."""
-    return files.encoded(text).decode("utf-8", "replace").replace("$", r"\$")
+    """A text that matplotlib draws as it stands; what its font lacks is escaped, as \\u6570."""
+    from matplotlib import font_manager
+
+    text = files.encoded(text).decode("utf-8", "replace")
+    if not text.isascii():
+        font = font_manager.get_font(
+            font_manager.findfont(font_manager.FontProperties())
+        )
+        known = font.get_charmap()
+        text = "".join(
+            letter
+            if ord(letter) in known
+            else letter.encode("ascii", "backslashreplace").decode()
+            for letter in text
+        )
+    return text.replace("$", r"\$")
 
 
 def canvas(rows, columns, width, height, **options):
