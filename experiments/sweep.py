@@ -15,7 +15,8 @@ from pathlib import Path
 from absl import flags
 
 from aevae import InputError, config, figures
-from aevae.runs import study, tables
+from aevae.runs import remarks, study, tables, trained
+from aevae.system import files
 from experiments import command
 
 DIVERGED, MOST = 100, 25  # exit code: 100 + the number of diverged runs, at most 125
@@ -69,7 +70,7 @@ def main(args):
     memory = args["data_gb"].value
     file, part = config.split(args["config"].value)
     name = f"{file.stem}_{part}" if part else file.stem
-    workdir = args["workdir"].value or f"runs/{name}"
+    workdir = args["workdir"].value or f"runs/{files.short_name(name)}"
     rows, groups = study.run(
         args["config"].value,
         workdir,
@@ -91,6 +92,9 @@ def main(args):
         figures.draw(workdir, dataset=dataset, data_dir=args["data_dir"].value)
     drawn = sorted((folder / "figures").glob("*.png"))
     print(tables.summary(workdir))
+    if any(row.get("density") == "yes" for row in rows):
+        for line in remarks.floored(trained.runs(workdir)):
+            print(line)
     print(f"\nTest split, nats, mean ± standard deviation over seeds. In {workdir}:")
     print("  results.csv curves.csv timing.csv config.json environment.json")
     print("  params/ tensorboard/", *(path.relative_to(workdir) for path in drawn))

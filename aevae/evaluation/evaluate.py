@@ -144,8 +144,10 @@ def _facts(workdir, groups, dataset, data_dir):
         try:
             stored = data.of(first, data_dir, dataset=dataset, known=known)
         except InputError as error:
-            way = "; if they moved, name them with --dataset" * (dataset is None)
-            raise InputError(f"{error}{way}") from None
+            if dataset is None and str(error).startswith("cannot read"):
+                way = "if the file moved, --dataset names its new place"
+                raise InputError(f"{error}; {way}") from None
+            raise
         _check_data(workdir, stored)
         found.append(facts_of(group, stored, seeds))
     return found

@@ -37,7 +37,7 @@ class Contract(NamedTuple):
 
 
 class Tables(NamedTuple):
-    """What a figure of tables looks at."""
+    """What a figure of tables looks at; of long texts, such as paths, rows have a short label."""
 
     results: list  # rows of results.csv
     curves: list  # rows of curves.csv

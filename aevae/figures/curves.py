@@ -5,6 +5,7 @@ import textwrap
 import numpy as np
 
 from aevae.figures import contract, sheet
+from aevae.system import files
 
 PANELS = 12  # in a figure at most
 
@@ -12,7 +13,7 @@ PANELS = 12  # in a figure at most
 def _files(columns):
     """All names that curves may have, whatever the grid."""
     return [
-        of + by
+        files.short_name(of + by)
         for of in ("elbo", "distortion")
         for by in ("", *(f"_by_{name}" for name in columns))
     ]
@@ -28,7 +29,7 @@ def curves(tables):
     found = {}
     for axis in tables.axes or [None]:
         name = f"{tables.measure}_by_{axis}" if axis else tables.measure
-        found[name] = _by(axis, tables)
+        found[files.short_name(name)] = _by(axis, tables)
     return found
 
 

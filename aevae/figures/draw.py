@@ -43,13 +43,15 @@ def draw(workdir, names=None, base=None, dataset=None, data_dir=None):
         where they are at hand. Without them, codes are not shown and rates are those of the ten examples that are kept.
       data_dir: where TFDS has prepared data sets.
     """
-    columns, rows = record.read(workdir)["columns"], tables.results(workdir)
+    columns = record.read(workdir)["columns"]
+    rows = sheet.labeled(tables.results(workdir))
     asked = FIGURES if names is None else contract.find(names, FIGURES, columns)
     axes = [name for name in columns if name not in AVERAGED]
     axes = [name for name in axes if len(sheet.values(rows, name)) > 1]
     runs = {row["run"] for row in rows}
     found = tables.read(Path(workdir) / "curves.csv")
     found = [row for row in found if row["run"] in runs]  # whose axes are known
+    found = sheet.labeled(found)
     of_tables = contract.Tables(rows, found, axes)
     of_runs = []
     if any(function.contract.looks_at == "runs" for function in asked):

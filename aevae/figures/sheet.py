@@ -40,6 +40,40 @@ def save(figure, path):
     return stem.with_name(f"{stem.name}.png")
 
 
+def labeled(rows):
+    """Rows of a table with texts as figures show them: short, and without signs of mathematics."""
+    texts = {}
+    for row in rows:
+        for name, value in row.items():
+            if isinstance(value, str):
+                texts.setdefault(name, {})[value] = None
+    for name, found in texts.items():
+        texts[name] = {k: _drawn(v) for k, v in tables.labels(found).items()}
+    return [
+        {k: texts[k][v] if isinstance(v, str) else v for k, v in row.items()}
+        for row in rows
+    ]
+
+
+def _drawn(text):
+    """A text that matplotlib draws as it stands; what its font lacks is escaped, as \\u6570."""
+    from matplotlib import font_manager
+
+    text = files.encoded(text).decode("utf-8", "replace")
+    if not text.isascii():
+        font = font_manager.get_font(
+            font_manager.findfont(font_manager.FontProperties())
+        )
+        known = font.get_charmap()
+        text = "".join(
+            letter
+            if ord(letter) in known
+            else letter.encode("ascii", "backslashreplace").decode()
+            for letter in text
+        )
+    return text.replace("$", r"\$")
+
+
 def canvas(rows, columns, width, height, **options):
     """Makes a figure and its panels, [rows, columns], without pyplot: a notebook's stay its own."""
     from matplotlib.figure import Figure

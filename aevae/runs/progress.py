@@ -7,6 +7,7 @@ import time
 import numpy as np
 from tqdm import tqdm
 
+from aevae.runs.tables import labels
 from aevae.training import bounds
 
 BAR = "{desc} {percentage:3.0f}%|{bar:16}|"
@@ -99,9 +100,10 @@ def heads(groups):
     values = [
         {n: [*dict.fromkeys(r[n] for r in g.names)] for n in columns} for g in groups
     ]
+    short = {n: labels([v for own in values for v in own[n]]) for n in columns}
     told = [n for n in columns if any(own[n] != values[0][n] for own in values)]
     for group, own in zip(groups, values):
-        few = {n: own[n] for n in told if own[n] != [""]}
+        few = {n: [short[n][v] for v in own[n]] for n in told if own[n] != [""]}
         text = ", ".join(
             f"{n} {' & '.join(v) if len(v) < 5 else f'{v[0]} to {v[-1]}'}"
             for n, v in few.items()

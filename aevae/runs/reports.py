@@ -5,6 +5,7 @@ from aevae.runs import history, tables
 from aevae.runs.events import Events
 from aevae.runs.progress import say
 from aevae.runs.tables import Table
+from aevae.system import files
 
 TERMS = ("elbo", "distortion", "rate")  # first in every table
 RESULTS = (*TERMS, "iwae", "active_units")
@@ -80,7 +81,8 @@ class Reports:
         names = []
         for columns in group.names:
             name = ",".join(f"{k}={v}" for k, v in columns.items() if k != "run")
-            names.append(f"{columns['run']:04d},{name.replace('/', '_')}")
+            name = f"{columns['run']:04d},{name.replace('/', '_')}"
+            names.append(files.short_name(name))
         points = self._points(group, since=0)
         self._events = Events(self._path / "tensorboard", names, points)
 

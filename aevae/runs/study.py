@@ -157,8 +157,10 @@ def _tasks(folder, dataset, load, memory):
         try:
             stored = load(folder.here(first))
         except InputError as error:
-            way = "; if they moved, --config.dataset names their place" * folder.begun
-            raise InputError(f"{error}{way}") from None
+            if folder.histories and str(error).startswith("cannot read"):
+                way = "if the file moved, --config.dataset names its new place"
+                raise InputError(f"{error}; {way}") from None
+            raise
         folder.check_data(group, stored)
         if finished:
             continue

@@ -2,13 +2,16 @@
 
 import csv
 import io
+import os
 from pathlib import Path
 
 import numpy as np
 
 from aevae import InputError
-from aevae.runs import evaluated, record
+from aevae.runs import evaluated, record, remarks
 from aevae.system import files
+
+LONG = 30  # letters of a text, beyond which a label is shorter
 
 
 class Table:
@@ -109,10 +112,11 @@ def summary(workdir, only=None):
     """Results as a table of text: mean ± standard deviation over the seeds of each grid point.
 
     The standard deviation is that of the runs (ddof = 1); diverged runs are left out. `only`: the
-    columns of evaluations to show; by default those of the sweep itself. Below it a line says
-    where the likelihood is a density.
+    columns of evaluations to show; by default those of the sweep itself. Lines below it say where
+    the likelihood is a density and, by default, which runs collapsed or diverged, and why.
     """
     rows, names = results(workdir), record.read(workdir)["columns"]
+    said = [*remarks.collapsed(rows), *remarks.diverged(workdir, rows, names)]
     densities = [str(row["run"]) for row in rows if row.get("density") == "yes"]
     if only is None:
         own = [evaluated.of(workdir, row["run"]).values() for row in rows]
@@ -132,22 +136,49 @@ def summary(workdir, only=None):
     grouped = {}
     for row in rows:
         grouped.setdefault(tuple(row[n] for n in points), []).append(row)
+    told = {n: labels([str(row[n]) for row in rows]) for n in points}
     lines = [[*points, "runs", *measures]]
     for point, own in grouped.items():
         sound = [row for row in own if row["diverged"] is None]
-        cells = ["" if cell is None else str(cell) for cell in point]
+        cells = ["" if v is None else told[n][str(v)] for n, v in zip(points, point)]
         lines.append([*cells, f"{len(sound)}/{len(own)}"])
         for name in measures:
             values = [row[name] for row in sound if row[name] is not None]
             lines[-1].append(spread(values))
+    told = [aligned(lines), *_density(densities, rows), *(said if only is None else ())]
+    return "\n".join(told)
+
+
+def _density(densities, rows):
+    """Yields a line on the runs whose likelihood is a density, by number, if there are any."""
     if not densities:
-        return aligned(lines)
+        return
     which = f" of run{'s'[: len(densities) > 1]} {', '.join(densities)}"
     which = "" if len(densities) == len(rows) else which
-    return (
-        f"{aligned(lines)}\nThe likelihood{which} is a density, whose logarithm may be positive: "
+    yield (
+        f"The likelihood{which} is a density, whose logarithm may be positive: "
         "a distortion may be below 0, and an ELBO above"
     )
+
+
+def labels(texts):
+    """Short labels of texts, {text: label}, no two of them equal.
+
+    Of long paths the folders that all of them begin with are left out, and of what is still long the
+    middle: `results.csv` has them whole.
+    """
+    long = [text for text in texts if len(text) > LONG and "/" in text]
+    shared = os.path.commonprefix([text.rpartition("/")[0] + "/" for text in long])
+    shared = shared.rpartition("/")[0]
+    found = {}
+    for text in dict.fromkeys(texts):
+        label = f"…{text[len(shared) :]}" if text in long and shared else text
+        if len(label) > 2 * LONG:
+            label = f"{label[: LONG - 1]}…{label[-LONG:]}"
+        if label in found.values():
+            label += f" ({len(found) + 1})"
+        found[text] = label
+    return found
 
 
 def spread(values, digits=2):

@@ -75,6 +75,20 @@ def encoded(text):
     return text.encode("utf-8", "surrogateescape")
 
 
+def short_name(name, most=100):
+    """A name of at most so many bytes for a file or folder; a longer one is cut, with a digest."""
+    content = encoded(name)
+    if len(content) <= most:
+        return name
+    mark = f"~{hashlib.sha256(content).hexdigest()[:8]}~"
+    head = (most - len(mark)) // 2
+    tail = most - len(mark) - head
+    parts = (
+        part.decode("utf-8", "ignore") for part in (content[:head], content[-tail:])
+    )
+    return mark.join(parts)
+
+
 def replace_text(path, text):
     """Replaces the content of `path` by `text`; a file that already has it is not touched."""
     try:

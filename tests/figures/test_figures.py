@@ -553,3 +553,15 @@ def test_what_a_prior_lacks_is_said(run):
         shown.prior = Bare(given.mean)
         assert contract.missing(figure.contract.needs, shown) == says
         shown.prior = given
+
+
+def test_any_text_of_a_table_can_be_drawn():
+    """Mathematics, letters that the font lacks, and long paths; under warnings as errors."""
+    paths = ["/" + "a" * 99 + f"/$\\frac$ 数 ü\udcfc {n}.npz" for n in range(2)]
+    rows = sheet.labeled([{"dataset": path, "beta": 1, "iwae": None} for path in paths])
+    assert rows[0]["dataset"] == "…/\\$\\frac\\$ \\u6570 ü\ufffd 0.npz"
+    assert rows[1]["beta"] == 1 and rows[1]["iwae"] is None
+    figure, ((panel,),) = sheet.canvas(1, 1, 3, 3)
+    panel.set_title(rows[0]["dataset"])
+    figure.draw_without_rendering()
+    assert panel.title.get_text().startswith("…/") and rows[0] != rows[1]

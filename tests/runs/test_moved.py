@@ -28,7 +28,8 @@ def train(place, dataset, grid=GRID, base="configs/digits.py", **changes):
 @pytest.fixture(scope="module")
 def base(tmp_path_factory, tiny):
     """A folder that was trained on a file, and the file at another place."""
-    place = tmp_path_factory.mktemp("moved")
+    place = tmp_path_factory.mktemp("moved") / ("é" * 100) / ("$" * 120)
+    place.mkdir(parents=True)
     parts = {name: split["image"] for name, split in tiny.parts.items()}
     np.savez(place / "x.npz", **parts)
     train(place, place / "x.npz")
@@ -71,6 +72,13 @@ def test_more_epochs_and_runs_go_on_under_either_name(base, place):
     # As an axis, beside data of its own.
     both = {"latent": (2,), "dataset": (str(new), str(base / "other.npz"))}
     assert train(place, new, both, epochs=2).groups == 1
+    events = [path.name for path in (place / "run" / "tensorboard").iterdir()]
+    assert max(len(name.encode()) for name in events) == 100
+    assert len(events) == 3
+    drawn = figures.draw(place / "run", ["curves"])
+    assert "elbo_by_dataset.png" in [path.name for path in drawn]
+    shown = [line.split()[0] for line in tables.summary(place / "run").splitlines()]
+    assert shown[:3] == ["dataset", "…/x.npz", "…/other.npz"]
     names = [row["dataset"] for row in tables.results(place / "run")]
     assert sorted(names) == sorted(
         [str(base / "other.npz")] + [str(base / "x.npz")] * 2
@@ -105,7 +113,9 @@ def test_a_config_in_python_may_name_the_new_place(base, tmp_path):
 
 def test_evaluation_and_figures_are_told_where_they_are(base, place):
     run, new = place / "run", base / "new" / "y.npz"
-    with pytest.raises(InputError, match="cannot read .*x.npz: .*with --dataset$"):
+    with pytest.raises(
+        InputError, match="cannot read .*x.npz: .*--dataset names its new place$"
+    ):
         evaluate.run(run, ["reconstruction"])
     assert "squared_error" in evaluate.run(run, ["reconstruction"], dataset=new)
     with pytest.raises(InputError, match="was trained on other data than .*other.npz"):

@@ -60,3 +60,25 @@ def test_values_are_shown_as_mean_and_standard_deviation(values, expected):
 
 def test_digits_of_a_spread_are_those_asked_for():
     assert tables.spread([1.0, 3.0], 3) == "2.000 ±1.414"
+
+
+def test_long_texts_have_labels_that_tell_them_apart():
+    folder = "/data/" + "a" * 240
+    long = {f"{folder}/x.npz": "…/x.npz", f"{folder}/sub/y.npz": "…/sub/y.npz"}
+    assert tables.labels([*long, "digits"]) == long | {"digits": "digits"}
+    assert tables.labels([f"{folder}/x.npz"]) == {f"{folder}/x.npz": "…/x.npz"}
+    apart = tables.labels([f"/{'b' * 99}/{n}/{'c' * 99}.npz" for n in range(3)])
+    assert len({*apart.values()}) == 3 and max(map(len, apart.values())) < 70
+    widths = "(128, 128, 128, 128, 128, 128)"
+    assert tables.labels([widths, widths]) == {widths: widths}
+
+
+def test_a_table_keeps_any_name(tmp_path):
+    """Line ends of Unicode within a cell, and bytes of a path that are no letters."""
+    names = ["a\x85b", "c\u2028d", 'e"\n,f', "g\udcfc", "ü"]
+    table = tables.Table(tmp_path / "x.csv", ["run", "dataset"])
+    table.write([{"run": i, "dataset": name} for i, name in enumerate(names)])
+    assert [row["dataset"] for row in tables.read(table.path)] == names
+    table.add([{"run": 9, "dataset": "cut short"}])
+    table.path.write_bytes(table.path.read_bytes()[:-3])
+    assert len(tables.read(table.path)) == len(names)

@@ -206,3 +206,14 @@ def test_a_system_without_fcntl_is_named_where_a_folder_is_locked(
     with module["alone"](tmp_path / "x.lock"):
         module["write_json"](tmp_path / "a.json", {})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "x.lock"]
+
+
+def test_long_names_are_cut_and_stay_apart():
+    for letter in ("a", "é", "漢", "\udcfc"):
+        names = [f"0000,x={letter * 99}{n}{letter * 99},seed=0" for n in range(2)]
+        short = [files.short_name(name) for name in names]
+        assert len({*short}) == 2
+        for name in short:
+            assert len(name.encode("utf-8", "surrogateescape")) <= 100
+            assert name.startswith("0000,x=") and name.endswith(",seed=0")
+    assert files.short_name("a" * 100) == "a" * 100
