@@ -8,7 +8,7 @@ import sys
 from absl import app, flags, logging
 
 from aevae import InputError, Interrupted, OutOfMemory, WriteError, config
-from aevae.system import cache
+from aevae.system import cache, machine
 
 FLAGS = flags.FLAGS
 PATHS = ("config", "workdir", "data_dir", "manual_dir", "out")  # flags of one path each
@@ -62,7 +62,8 @@ def execute(define, main, arguments):
 def _reported(f, *args):
     """Calls f; an expected exception ends the process with its exit code and one line."""
     try:
-        code = f(*args)
+        with machine.standard():
+            code = f(*args)
         sys.stdout.flush()
         return code
     except (InputError, WriteError, OutOfMemory) as error:

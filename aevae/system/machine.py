@@ -29,7 +29,7 @@ def prepare(programs=None):
     folder in `cache.cache_dir()`.
 
     Raises:
-      InputError: this process is one of several of one JAX program.
+      InputError: this process is one of several of one JAX program, or JAX has no device.
     """
     if programs or jax.config.jax_compilation_cache_dir is None:
         programs = programs or cache.cache_dir() / "programs"
@@ -44,6 +44,19 @@ def prepare(programs=None):
             jax.config.update("jax_num_cpu_devices", cores())
         except RuntimeError:
             pass  # JAX is already in use: its devices stay
+    if offset := jax.config.jax_random_seed_offset:
+        raise InputError(
+            f"JAX adds {offset} to every seed (JAX_RANDOM_SEED_OFFSET, jax_random_seed_offset), and "
+            "a run is known by its seed alone: leave that setting at 0"
+        )
+    try:
+        jax.process_count()
+    except (RuntimeError, AssertionError) as error:
+        asked = jax.config.jax_platforms
+        reason = " ".join(str(error).split()) or "none of that kind"
+        raise InputError(
+            f"JAX finds no device{f' of JAX_PLATFORMS={asked}' if asked else ''}: {reason}"
+        ) from None
     if jax.process_count() > 1:
         raise InputError(
             f"this is process {jax.process_index()} of the {jax.process_count()} of one JAX "
@@ -125,6 +138,24 @@ def _ratio(files):
         return int(quota) / int(period) if int(quota) > 0 else math.inf
     except (OSError, ValueError, ZeroDivisionError):  # "max", or not there
         return math.inf
+
+
+@contextlib.contextmanager
+def standard():
+    """A context of the JAX settings that results depend on, whatever the user's own work needs.
+
+    In 64-bit mode, or by another generator of random numbers, every bit would be another; implicit
+    transfers are used here, and without jit an epoch takes hours.
+    """
+    with (
+        jax.enable_x64(False),
+        jax.disable_jit(False),
+        jax.transfer_guard("allow"),
+        jax.numpy_dtype_promotion("standard"),
+        jax.default_prng_impl("threefry2x32"),
+        jax.threefry_partitionable(True),
+    ):
+        yield
 
 
 def memory():
