@@ -18,6 +18,7 @@ from aevae.system import cache
 
 DRIVER = "/proc/driver/nvidia/version"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
+LACK = ("resource_exhausted", "out of memory", "failed to allocate")  # of memory
 SETTINGS = ("XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")  # on which compiled code depends
 
 
@@ -171,10 +172,11 @@ def within_memory(advice):
     try:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in reason:
+        reason = " ".join(str(error).split())
+        told = any(words in reason.lower() for words in LACK)
+        if not told and not isinstance(error, MemoryError):
             raise
-        raise OutOfMemory(f"out of memory ({reason}): {advice}") from error
+        raise OutOfMemory(f"out of memory ({reason[:200]}): {advice}") from error
 
 
 def at_precision(f, precision="highest"):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from outside import NETWORKS, run_of
 
-from aevae import InputError, figures, models, objectives, training
+from aevae import InputError, OutOfMemory, figures, models, objectives, training
 from aevae.evaluation import evaluate
 from aevae.runs import study
 from aevae.runs.history import History
@@ -143,6 +143,24 @@ def test_two_processes_that_are_one_program():
         said, _ = process.communicate(timeout=120)
         assert said.startswith(f"this is process {number} of the 2 of one JAX program")
         assert process.returncode == 0 and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("std::bad_alloc"),
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Failed to allocate request"),
+        jax.errors.JaxRuntimeError(  # of a CPU, when a program is begun
+            "INTERNAL: Error dispatching computation: Out of memory allocating 16 bytes."
+        ),
+    ],
+)
+def test_every_lack_of_memory_is_one_line_that_says_what_to_set(error):
+    with pytest.raises(OutOfMemory, match=r"^out of memory \(.*\): buy some$"):
+        with machine.within_memory("buy some"):
+            raise error
+    with pytest.raises(jax.errors.JaxRuntimeError), machine.within_memory("buy some"):
+        raise jax.errors.JaxRuntimeError("INTERNAL: a fault of another kind")
 
 
 def differences(was, now):
