@@ -9,7 +9,7 @@ import sys
 from absl import app, flags, logging
 
 from aevae import InputError, Interrupted, OutOfMemory, WriteError, config
-from aevae.system import cache
+from aevae.system import cache, machine
 
 FLAGS = flags.FLAGS
 PLAIN = {"±": "+-", "×": "x", "−": "-", "–": "-", "…": "..."}  # without Unicode
@@ -117,7 +117,8 @@ def _flush():
 
 def _told(f, *args):
     try:
-        found = f(*args)
+        with machine.standard():
+            found = f(*args)
         _flush()
         return found
     except (InputError, WriteError, OutOfMemory) as error:

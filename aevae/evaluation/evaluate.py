@@ -32,6 +32,7 @@ MEASURES = (  # the one that takes longest last
 LACK = "what was found is kept; evaluate fewer runs at a time (--chunk)"
 
 
+@machine.standard()
 @machine.within_memory(LACK)
 def run(
     workdir,

@@ -20,6 +20,7 @@ DATA = ("dataset", "binarization")  # runs of other data do not compare
 AVERAGED = ("seed", "run")  # columns that tell runs apart and are never an axis
 
 
+@machine.standard()
 @machine.within_memory(
     "what the folder has is sound; name the figures to draw (--figures)"
 )

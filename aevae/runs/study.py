@@ -37,6 +37,7 @@ class Outcome(NamedTuple):
     groups: int
 
 
+@machine.standard()
 @machine.within_memory(
     "what was saved is sound; train fewer runs at a time (--chunk), keep less data on the devices "
     "(--data_gb), or take a smaller batch or split"

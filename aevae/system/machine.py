@@ -18,6 +18,7 @@ from aevae.system import cache
 
 DRIVER = "/proc/driver/nvidia/version"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
+LACK = ("resource_exhausted", "out of memory", "failed to allocate")  # of memory
 SETTINGS = ("XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")  # on which compiled code depends
 
 
@@ -29,7 +30,7 @@ def prepare(programs=None):
     folder in `cache.cache_dir()`.
 
     Raises:
-      InputError: this process is one of several of one JAX program.
+      InputError: this process is one of several of one JAX program, or JAX has no device.
     """
     if programs or jax.config.jax_compilation_cache_dir is None:
         programs = programs or cache.cache_dir() / "programs"
@@ -44,6 +45,19 @@ def prepare(programs=None):
             jax.config.update("jax_num_cpu_devices", cores())
         except RuntimeError:
             pass  # JAX is already in use: its devices stay
+    if offset := jax.config.jax_random_seed_offset:
+        raise InputError(
+            f"JAX adds {offset} to every seed (JAX_RANDOM_SEED_OFFSET, jax_random_seed_offset), and "
+            "a run is known by its seed alone: leave that setting at 0"
+        )
+    try:
+        jax.process_count()
+    except (RuntimeError, AssertionError) as error:
+        asked = jax.config.jax_platforms
+        reason = " ".join(str(error).split()) or "none of that kind"
+        raise InputError(
+            f"JAX finds no device{f' of JAX_PLATFORMS={asked}' if asked else ''}: {reason}"
+        ) from None
     if jax.process_count() > 1:
         raise InputError(
             f"this is process {jax.process_index()} of the {jax.process_count()} of one JAX "
@@ -127,6 +141,24 @@ def _ratio(files):
         return math.inf
 
 
+@contextlib.contextmanager
+def standard():
+    """A context of the JAX settings that results depend on, whatever the user's own work needs.
+
+    In 64-bit mode, or by another generator of random numbers, every bit would be another; implicit
+    transfers are used here, and without jit an epoch takes hours.
+    """
+    with (
+        jax.enable_x64(False),
+        jax.disable_jit(False),
+        jax.transfer_guard("allow"),
+        jax.numpy_dtype_promotion("standard"),
+        jax.default_prng_impl("threefry2x32"),
+        jax.threefry_partitionable(True),
+    ):
+        yield
+
+
 def memory():
     """Bytes of each device's memory that JAX may use; None where devices share the host's."""
     device = jax.devices()[0]
@@ -140,10 +172,11 @@ def within_memory(advice):
     try:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        if not isinstance(error, MemoryError) and "RESOURCE_EXHAUSTED" not in reason:
+        reason = " ".join(str(error).split())
+        told = any(words in reason.lower() for words in LACK)
+        if not told and not isinstance(error, MemoryError):
             raise
-        raise OutOfMemory(f"out of memory ({reason}): {advice}") from error
+        raise OutOfMemory(f"out of memory ({reason[:200]}): {advice}") from error
 
 
 def at_precision(f, precision="highest"):

@@ -14,6 +14,7 @@ from aevae.training.population import populate
 from aevae.training.trained_run import EXAMPLES, Trained
 
 
+@machine.standard()
 @machine.within_memory(
     "train fewer runs at a time (chunk), keep less data on the devices (memory), or take a smaller "
     "batch or split"

@@ -25,6 +25,7 @@ class Trained:
     bool images where the scale is not that of these, 0 to 1.
     """
 
+    @machine.standard()
     def __init__(self, config, params, step, row, examples, history=None, seen=None):
         self.config, self.row, self.examples = config, row, examples
         self._history, self.seen = history, seen
@@ -46,6 +47,7 @@ class Trained:
         """q(z|x), [N, Z]: its `mean` is the code."""
         return self._apply("encode", self._batch(images))
 
+    @machine.standard()
     def decode(self, z, batch=None):
         """p(x|z), [N, H, W, C]: its `mean` is the image."""
         z = jax.tree.map(jnp.asarray, z)
@@ -61,6 +63,7 @@ class Trained:
         batch = self._batch(images)
         return self.decode(self._apply("encode", batch).sample(None), batch).mean
 
+    @machine.standard()
     def sample(self, key, count, batch=None):
         """Generates images: the mean of p(x|z) at `count` codes drawn from the prior, [count, H, W, C].
 
@@ -70,6 +73,7 @@ class Trained:
             raise InputError(f"count must be a whole number of at least 1, not {count}")
         return self.decode(self.prior(batch).sample(key, count), batch).mean
 
+    @machine.standard()
     def _batch(self, images):
         batch = images if isinstance(images, dict) else {"image": images}
         try:
@@ -89,6 +93,7 @@ class Trained:
             image = self.scaling.standardize(data.as_floats(image))
         return data.none(None, batch | {"image": jnp.asarray(image)})
 
+    @machine.standard()
     def _apply(self, method, *args):
         if method not in self._programs:
             apply = functools.partial(self.config.model.apply, method=method)

@@ -1,5 +1,6 @@
 """The machine: prepared before any work, described, and one process of one program."""
 
+import contextlib
 import json
 import math
 import os
@@ -9,9 +10,11 @@ import sys
 from types import SimpleNamespace
 
 import jax
+import numpy as np
 import pytest
+from outside import NETWORKS, run_of
 
-from aevae import InputError, training
+from aevae import InputError, OutOfMemory, figures, models, objectives, training
 from aevae.evaluation import evaluate
 from aevae.runs import study
 from aevae.runs.history import History
@@ -32,6 +35,84 @@ def test_one_process_of_several_is_refused_before_any_work(
     with pytest.raises(InputError, match="process 0 of the 2 of one JAX program"):
         ENTRIES[entry](tmp_path)
     assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_a_machine_without_the_device_that_is_asked_for_is_one_line(
+    entry, monkeypatch, tmp_path
+):
+    def none():
+        raise RuntimeError("Unknown backend: 'gpu' requested,\nbut no platforms")
+
+    monkeypatch.setattr(jax, "process_count", none)
+    with pytest.raises(InputError, match="JAX finds no device: .* requested, but no"):
+        ENTRIES[entry](tmp_path)
+    assert not [*tmp_path.iterdir()]
+
+
+def test_seeds_that_jax_shifts_are_refused():
+    jax.config.update("jax_random_seed_offset", 5)
+    try:
+        with pytest.raises(InputError, match="JAX adds 5 to every seed .* leave that"):
+            machine.prepare()
+    finally:
+        jax.config.update("jax_random_seed_offset", 0)
+
+
+@contextlib.contextmanager
+def settings():
+    """Of a user's other work: 64-bit mode, other random numbers, strict promotion, debugging."""
+    with (
+        jax.enable_x64(True),
+        jax.numpy_dtype_promotion("strict"),
+        jax.default_prng_impl("rbg"),
+        jax.threefry_partitionable(False),
+        jax.transfer_guard("disallow"),
+        jax.disable_jit(),
+    ):
+        yield
+
+
+@pytest.mark.parametrize("entry", [*ENTRIES, "figures"])
+def test_settings_of_jax_that_other_work_needs_change_no_bit(
+    entry, monkeypatch, tmp_path
+):
+    def noise(*_):
+        drawn = jax.random.normal(jax.random.key(0), (5,)) + np.float32(1)
+        found.append((jax.random.split(jax.random.key(1)), drawn, drawn.dtype))
+        raise InputError("enough is known")
+
+    found, entries = [], ENTRIES | {"figures": figures.draw}
+    with pytest.raises(InputError):
+        noise()
+    for name in (
+        "system.machine.prepare",
+        "runs.record.read",
+    ):  # the first that happens
+        monkeypatch.setattr(f"aevae.{name}", noise)
+    with settings(), pytest.raises(InputError, match="enough is known"):
+        entries[entry](tmp_path)
+    before, after = found
+    assert before[0].dtype == after[0].dtype and after[2] == np.float32
+    assert (before[0] == after[0]).all() and (before[1] == after[1]).all()
+
+
+@pytest.mark.slow
+def test_settings_of_jax_change_no_bit_of_a_trained_run(tiny):
+    run = run_of(models.VAE(2, *NETWORKS), objectives.beta_vae, {"beta": 1.0}, batch=16)
+    images, keys = tiny.test["image"], [jax.random.key(0), jax.random.key(0)]
+
+    def found():
+        (fitted,) = training.fit(run, tiny)
+        codes = np.asarray(fitted.encode(images).mean)
+        drawn = fitted.sample(keys.pop(), 3), codes, fitted.decode(codes).mean
+        return fitted.params, fitted.row, dict(fitted.history), drawn
+
+    before = found()
+    with settings():
+        after = found()
+    jax.tree.map(np.testing.assert_array_equal, before, after)
+    assert all(values.dtype == np.float32 for values in after[3])
 
 
 PROGRAM = """
@@ -62,6 +143,22 @@ def test_two_processes_that_are_one_program():
         said, _ = process.communicate(timeout=120)
         assert said.startswith(f"this is process {number} of the 2 of one JAX program")
         assert process.returncode == 0 and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("std::bad_alloc"),
+        jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Failed to allocate request"),
+        jax.errors.JaxRuntimeError(  # of a CPU, when a program is begun
+            "INTERNAL: Error dispatching computation: Out of memory allocating 16 bytes."
+        ),
+    ],
+)
+def test_every_lack_of_memory_is_one_line_that_says_what_to_set(error):
+    says = pytest.raises(OutOfMemory, match=r"^out of memory \(.*\): buy some$")
+    with says, machine.within_memory("buy some"):
+        raise error
 
 
 def differences(was, now):
