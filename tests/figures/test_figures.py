@@ -295,7 +295,7 @@ def test_a_panel_of_runs_that_diverged_in_the_only_epoch_is_drawn(grid):
     """Its crosses are at the only number of samples seen: 1000, a decade of the log axis."""
     lost = {f"{part}_elbo": np.nan for part in ("train", "test")} | {"diverged": 1}
     first = {r["run"]: r | {"samples": 1000} for r in reversed(grid.curves)}.values()
-    rows = [r | (lost if r["latent"] == 1 else {}) for r in first]
+    rows = [r | (lost if r["latent"] == 2 else {}) for r in first]
     figure = curves.curves(grid._replace(curves=rows))["elbo_by_beta"]
     figure.draw_without_rendering()
     assert {panel.get_xlim() for panel in figure.axes} == {(500, 2000)}
