@@ -21,6 +21,7 @@ import traceback
 import unicodedata
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import fuzz
 import jax
@@ -218,7 +219,9 @@ def _quickly(figure, path):
 
 
 def test_what_users_bring_ends_well_or_in_a_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(sweep.figures, "draw", lambda *_, **__: [])  # others draw
+    monkeypatch.setattr(sheet, "save", _quickly)
+    undrawn = SimpleNamespace(current=lambda _: True, draw=lambda *_, **__: [])
+    monkeypatch.setattr(sweep, "figures", undrawn)  # the large version draws
     survey = Survey(tmp_path, within)
     for example in bring(25, few=True, derandomize=True):
         survey.try_out(example)
