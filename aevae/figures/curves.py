@@ -49,6 +49,10 @@ def _by(axis, tables):
     everywhere = set().union(*counts)
     for panel in panels.flat[len(shown) :]:
         panel.set_axis_off()
+    seen = [row["samples"] for row in rows]
+    single = bool(seen) and min(seen) == max(seen)
+    if single:
+        panels[0, 0].set_xlim(seen[0] / 2, seen[0] * 2)
     for (point, here), count, panel in zip(shown.items(), counts, panels.flat):
         for value, color in colors.items():
             own = [r for r in here if axis is None or r[axis] == value]
@@ -61,10 +65,6 @@ def _by(axis, tables):
         title = textwrap.fill(title, int(14 * width))
         panel.set_title(title, fontsize=9)
         panel.grid(alpha=0.25)
-    seen = [row["samples"] for row in rows]
-    single = bool(seen) and min(seen) == max(seen)
-    if single:
-        panels[0, 0].set_xlim(seen[0] / 2, seen[0] * 2)
     for panel in panels.flat:
         sheet.log_ticks(panel.xaxis)
     if lasts:

@@ -296,6 +296,16 @@ def test_a_panel_of_curves_is_one_point_of_the_others(grown):
     ]
 
 
+def test_a_panel_of_runs_that_diverged_in_the_only_epoch_is_drawn(grid):
+    """Its crosses are at the only number of samples seen: 1000, a decade of the log axis."""
+    lost = {f"{part}_elbo": np.nan for part in ("train", "test")} | {"diverged": 1}
+    first = {r["run"]: r | {"samples": 1000} for r in reversed(grid.curves)}.values()
+    rows = [r | (lost if r["latent"] == 2 else {}) for r in first]
+    figure = curves.curves(grid._replace(curves=rows))["elbo_by_beta"]
+    figure.draw_without_rendering()
+    assert {panel.get_xlim() for panel in figure.axes} == {(500, 2000)}
+
+
 def test_what_is_too_much_for_a_page_is_said(grid):
     rows = [
         r | {"run": r["run"] + 8 * n, "lr": float(n)}
