@@ -43,9 +43,7 @@ class Config:
         Callable, "(hp, step) -> hp, applied before objective and optimizer"
     ]
     binarization: Annotated[Callable, "(key, stored batch) -> batch"]
-    dataset: Annotated[str, "the name of a data set, or the path of your own"] = (
-        "digits"
-    )
+    dataset: Annotated[str, "the name or path of a data set"] = "digits"
     train: Annotated[str, "training split, as TFDS slices it"] = "train"
     validation: Annotated[str, "the split that selects the best epoch and run"] = (
         "validation"
