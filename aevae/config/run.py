@@ -47,7 +47,7 @@ class Config:
         str,
         "no, or by the training split's mean and deviation: of each value, channel or all",
     ] = "no"
-    dataset: Annotated[str, "the name of a data set"] = "digits"
+    dataset: Annotated[str, "the name or path of a data set"] = "digits"
     train: Annotated[str, "training split, as TFDS slices it"] = "train"
     validation: Annotated[str, "the split that selects the best epoch and run"] = (
         "validation"

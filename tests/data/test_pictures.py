@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from aevae import InputError, data
+from aevae.data.sources import tfds
 
 RANDOM = np.random.default_rng(5)
 
@@ -192,3 +193,6 @@ def test_a_folder_of_a_stock_sets_name_is_given_as_a_path(tmp_path, monkeypatch)
         draw(tmp_path / "digits" / f"{k}.png")
     assert data.load("digits").shape == (8, 8, 1)
     assert data.load("./digits").shape == (4, 5, 1)
+    prepared = tfds.find("digits")  # has the path of its version, and of all versions
+    for folder in (prepared, prepared.parent):
+        assert data.load(folder).digest == data.load("digits").digest

@@ -45,7 +45,7 @@ def given(arrays):
 
     A dict for each split, {"train": {"image": x}}, is taken as well.
     """
-    if hasattr(arrays, "__arrow_c_stream__"):
+    if any(hasattr(type(arrays), k) for k in ("columns", "__arrow_c_stream__")):
         return tables.given(NAME, arrays)
     named = arrays if isinstance(arrays, Mapping) else {"image": arrays}
     nested = [(k, v) for k, v in named.items() if isinstance(v, Mapping)]
