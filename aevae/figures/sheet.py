@@ -1,5 +1,6 @@
 """What the figures share: canvas, colors, captions, rows of images, and how they are saved."""
 
+import math
 import textwrap
 from pathlib import Path
 
@@ -253,10 +254,11 @@ def leveled(images, span):
 
 def ends(span):
     """Says what is black and white, in a line of a title; nothing where that is 0 and 1."""
-    low, high = (f"{value:.4g}".replace("-", "−") for value in span)
-    return (
-        "" if tuple(span) == (0, 1) else f"\nblack {low} or less, white {high} or more"
-    )
+    if tuple(span) == (0, 1):
+        return ""
+    digits = 3 - math.floor(math.log10(span[1] - span[0]))
+    low, high = (f"{round(v, digits) + 0.0:.6g}".replace("-", "−") for v in span)
+    return f"\nblack {low} or less, white {high} or more"
 
 
 def _strip(panel, images, count):

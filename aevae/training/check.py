@@ -206,7 +206,8 @@ def _check_density(config, dataset, x):
     if not getattr(x, "density", False) or hasattr(x, "support"):
         raise InputError(
             f"{how} needs a likelihood that is a density of all real numbers, as a Gaussian's, and "
-            f"says so (`density = True`, no `support`): {type(base).__name__} does not"
+            f"says so (`density = True`, no `support`): {type(base).__name__} does not; take "
+            "models.LearnedGaussian, or --config.standardize=no"
         )
     if not hasattr(x, "stored"):
         raise InputError(

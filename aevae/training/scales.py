@@ -17,16 +17,18 @@ def doubts(config, dataset, own_scales):
     yield from _constant(config, dataset, own_scales)
     if dataset.scaling is not None:
         yield from _outlying(config, dataset)
-    elif dataset.train["image"].dtype == np.float32:
+    elif config.binarization is data.none:
         yield from _apart(dataset)
 
 
 def _constant(config, dataset, own_scales):
     """A line on values that are constant in training: of tables always, of images where it matters."""
     image, table = dataset.train["image"], len(dataset.shape) == 1
-    places = np.argwhere(image.min(0) == image.max(0)).tolist()
     alone = config.standardize == "each"
-    if not places or not (table or own_scales or alone):
+    if not (table or own_scales or alone):
+        return
+    places = np.argwhere(image.min(0) == image.max(0)).tolist()
+    if not places:
         return
     kind = "columns" if table else "pixels"
     line = (
@@ -68,6 +70,9 @@ def _outlying(config, dataset):
 def _apart(dataset):
     """A line on the scales of columns, or of images, that are far from 1 or from one another."""
     image, table = dataset.train["image"], len(dataset.shape) == 1
+    low, high = dataset.range
+    if image.dtype != np.float32 or 0 <= low <= high <= 1:  # scaled already
+        return
     found = data.Moments(*((image, "each") if table else (image[:ROWS], "all")))
     varied = ~found.constant.ravel()
     std, mean = found.std.ravel(), found.mean.ravel()
@@ -75,9 +80,8 @@ def _apart(dataset):
         return
     order = np.flatnonzero(varied)[np.argsort(std[varied], kind="stable")]
     low, high = order[0], order[-1]
-    within = 0 <= dataset.range[0] and dataset.range[1] <= 1  # scaled already, mostly
-    near = np.hypot(std, mean).max() <= MOST and LEAST <= std[high]
-    if near and (within or (LEAST <= std[low] and std[high] <= APART * std[low])):
+    near = np.hypot(std, mean).max() <= MOST and LEAST <= std[low]
+    if near and std[high] <= APART * std[low]:
         return
     line = f"{dataset.name}, train: "
     if table and len(std) > 1:
