@@ -133,16 +133,11 @@ class Folder:
 
     def _moved(self, before, runs, load):
         """The data sets that are asked for under another name than they had, {new: old}."""
-        known, found = {}, {}
+        known = {}
         for number, own in self.histories.items():
-            name = before[self._record["groups"][number][0]].dataset
-            known.setdefault(own.data, name)
-        names, asked = ({run.dataset for run in some} for some in (before, runs))
-        for run in runs if known else ():
-            if run.dataset not in (*names, *found):
-                digest = load(run).digest
-                if digest in known and known[digest] not in asked:
-                    found[run.dataset] = known[digest]
+            first = before[self._record["groups"][number][0]]
+            known.setdefault(own.data, first.dataset)
+        found = record.moved(before, known, runs, load)
         for new, old in found.items():
             say(
                 f"{self.path}: {new} has the sha256 of {old}, and is taken for the same data"

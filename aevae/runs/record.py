@@ -45,6 +45,24 @@ def declared(workdir, base=None):
     return runs
 
 
+def moved(runs, known, more, load):
+    """The data sets that a later command gives under another name than they had, {new: old}.
+
+    Args:
+      runs: those of the folder.
+      known: {sha256: name} of the data that they were trained on.
+      more: the runs that the command asks for.
+      load: run -> its data set.
+    """
+    names, asked, found = {r.dataset for r in runs}, {r.dataset for r in more}, {}
+    for run in more if known else ():
+        if run.dataset not in (*names, *found):
+            digest = load(run).digest
+            if digest in known and known[digest] not in asked:
+                found[run.dataset] = known[digest]
+    return found
+
+
 def renamed(runs, moved):
     """Runs whose data sets have the names that they had before they moved, {new: old}."""
     return [

@@ -78,13 +78,19 @@ class Reports:
         if resumed or not self._comes_last(group):
             self._write_curves(last=group)
             self._write_results()
-        names = []
-        for columns in group.names:
-            name = ",".join(f"{k}={v}" for k, v in columns.items() if k != "run")
-            name = f"{columns['run']:04d},{name.replace('/', '_')}"
-            names.append(files.short_name(name))
+        names = [*self._names_of_events(group)]
         points = self._points(group, since=0)
         self._events = Events(self._path / "tensorboard", names, points)
+
+    def _names_of_events(self, group):
+        """Yields the folder of each run's event files: one that is there, if columns came since."""
+        there = sorted(path.name for path in (self._path / "tensorboard").glob("*,*"))
+        known = {name.partition(",")[0]: name for name in there}
+        for columns in group.names:
+            number = f"{columns['run']:04d}"
+            values = ",".join(f"{k}={v}" for k, v in columns.items() if k != "run")
+            new = files.short_name(f"{number},{values.replace('/', '_')}")
+            yield known.get(number, new)
 
     def add_epoch(self, group):
         """Adds the rows and events of the epoch that has ended."""
