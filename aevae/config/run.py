@@ -226,7 +226,7 @@ def load(path, part=None):
     path, named = split(path)
     part = part or named
     try:
-        text = path.read_text()
+        text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         found = ", ".join(str(p) for p in sorted(path.parent.glob("*.py")))
         beside = f"; beside it are {found}" if found else ""

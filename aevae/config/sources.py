@@ -80,7 +80,9 @@ def of(path):
 
 def _unchanged(source):
     try:
-        return all(source.paths[n].read_text() == t for n, t in source.texts.items())
+        return all(
+            source.paths[n].read_text("utf-8") == t for n, t in source.texts.items()
+        )
     except (OSError, UnicodeDecodeError):
         return False
 
@@ -148,7 +150,7 @@ def _collect(tree, package, places, paths, texts):
             if found is None or found[0] in texts:
                 continue
             file, path = found
-            paths[file], texts[file] = path, path.read_text()
+            paths[file], texts[file] = path, path.read_text("utf-8")
             tree = ast.parse(texts[file], str(path))
             inner = own if file.endswith("__init__.py") else own.rpartition("/")[0]
             _collect(tree, inner.replace("/", "."), places, paths, texts)

@@ -32,7 +32,9 @@ DEFINED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 def _began():
     """When this process started, in ns; where the system does not tell, the time of this import."""
     try:
-        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        ticks = int(
+            Path("/proc/self/stat").read_text("utf-8").rpartition(")")[2].split()[19]
+        )
         started = ticks / os.sysconf("SC_CLK_TCK")
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - started
     except (OSError, ValueError, AttributeError):
@@ -86,7 +88,7 @@ def _functions(text):
 def file(path, changed):
     """The text of a file; `changed` is when."""
     del changed  # a key of the cache
-    return Path(path).read_text()
+    return Path(path).read_text("utf-8")
 
 
 def dump(node):
@@ -234,7 +236,7 @@ def _lines(path, changed):
     """The first lines of all code in a file, {(name, bytecode): lines}."""
     del changed  # a key of the cache
     found = {}
-    compiled = compile(Path(path).read_text(), path, "exec", dont_inherit=True)
+    compiled = compile(Path(path).read_text("utf-8"), path, "exec", dont_inherit=True)
     for code in codes(compiled):
         key = code.co_name, bytecode(code)
         found.setdefault(key, []).append(code.co_firstlineno)

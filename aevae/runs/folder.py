@@ -120,7 +120,7 @@ class Folder:
 
     def _known_text(self, name):
         try:
-            text = (self.path / name).read_text()
+            text = (self.path / name).read_text("utf-8")
             config.code(text)
         except (OSError, ValueError, SyntaxError):
             raise InputError(f"{name} in it is damaged or missing") from None
@@ -144,7 +144,7 @@ class Folder:
     def _known_modules(self, name):
         folder = self.path / name.removesuffix(".py")
         found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*.py")}
-        return {module: path.read_text() for module, path in found.items()}
+        return {module: path.read_text("utf-8") for module, path in found.items()}
 
     def finished(self, group):
         """Whether there is nothing left to do for a group."""
@@ -205,7 +205,7 @@ class Folder:
     def _add_environment(self, sets):
         path = self.path / "environment.json"
         try:
-            known = json.loads(path.read_text()) if path.is_file() else []
+            known = json.loads(path.read_text("utf-8")) if path.is_file() else []
         except ValueError:
             say(f"{path} was damaged, and is started anew")
             known = []

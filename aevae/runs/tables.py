@@ -46,7 +46,7 @@ def read(path):
 
     A last row that was being written when the process died is left out.
     """
-    lines = Path(path).read_text().splitlines(keepends=True)
+    lines = Path(path).read_text("utf-8").splitlines(keepends=True)
     whole = [line for line in lines if line.endswith("\n")]
     return [{k: _number(v) for k, v in row.items()} for row in csv.DictReader(whole)]
 
@@ -91,7 +91,7 @@ def merged(workdir, columns, rows):
 def extend(workdir):
     """Writes results.csv anew with what evaluations found; nothing else in it changes."""
     path = record.existing(workdir, "results.csv")
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8") as file:
         reader = csv.DictReader(file)
         rows, columns = list(reader), reader.fieldnames
     columns, rows = merged(workdir, columns, rows)
