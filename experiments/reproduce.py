@@ -236,7 +236,7 @@ def _how(found):
 def remark(name):
     """What is to be said of a kept result: the text of its NAME.md; "" if there is none."""
     path = FOUND / f"{name}.md"
-    return path.read_text().strip() if path.is_file() else ""
+    return path.read_text("utf-8").strip() if path.is_file() else ""
 
 
 def readme_tables():
@@ -273,7 +273,7 @@ def _line(cells):
 
 def write_readme():
     """Puts the tables between their marks."""
-    text = README.read_text()
+    text = README.read_text("utf-8")
     block = f"{BEGIN}\n{readme_tables()}\n{END}"
     text = re.sub(f"{BEGIN}.*?{END}", lambda _: block, text, flags=re.DOTALL)
     with files.whole(README) as file:

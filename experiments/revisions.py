@@ -161,7 +161,7 @@ def _compare_tables(before, after, renamed):
     for path in (before, after):
         if not path.exists():
             return [f"{before.name}: on one side alone"], 1
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             rows.append(sorted(csv.DictReader(file), key=_which))  # in any order
     if len(rows[0]) != len(rows[1]):
         return [f"{before.name}: {len(rows[0])} rows, and {len(rows[1])}"], 1

@@ -81,3 +81,10 @@ def test_a_wheel_without_the_checkout_imports_every_module(tmp_path):
         [sys.executable, "-P", "-c", program, site], check=True, cwd=tmp_path
     )
     assert not {"experiments", "configs", "tests"} & {p.name for p in site.iterdir()}
+
+
+def test_text_is_read_as_utf8_whatever_the_locale():
+    """Files are written as UTF-8; in a locale such as C or ISO-8859-1 the default is another."""
+    for part in ("aevae", "experiments"):
+        for path in (ROOT / part).rglob("*.py"):
+            assert ".read_text()" not in path.read_text("utf-8"), path

@@ -32,7 +32,9 @@ DEFINED = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 def _began():
     """When this process started, in ns; where the system does not tell, the time of this import."""
     try:
-        ticks = int(Path("/proc/self/stat").read_text().rpartition(")")[2].split()[19])
+        ticks = int(
+            Path("/proc/self/stat").read_text("utf-8").rpartition(")")[2].split()[19]
+        )
         started = ticks / os.sysconf("SC_CLK_TCK")
         age = time.clock_gettime(time.CLOCK_BOOTTIME) - started
     except (OSError, ValueError, AttributeError):

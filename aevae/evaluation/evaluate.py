@@ -157,7 +157,7 @@ def _facts(workdir, groups, dataset, data_dir):
 def _check_data(workdir, found):
     """Raises InputError if the folder was trained on other data: it knows their sha256."""
     try:
-        made = json.loads((Path(workdir) / "environment.json").read_text())
+        made = json.loads((Path(workdir) / "environment.json").read_text("utf-8"))
     except (OSError, ValueError):
         return
     known = {entry["sha256"] for environment in made for entry in environment["data"]}

@@ -19,7 +19,7 @@ def of(workdir, number):
     beside the parameters: `code`, `options`, and of a measure across runs `runs`.
     """
     try:
-        known = json.loads(path(workdir, number).read_text())
+        known = json.loads(path(workdir, number).read_text("utf-8"))
         same = known["params"] == files.digest(record.params_path(workdir, number))
         return known["measures"] if same else {}
     except (OSError, ValueError, KeyError):

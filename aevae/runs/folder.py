@@ -254,7 +254,7 @@ class Folder:
     def _add_environment(self, sets):
         path = self.path / "environment.json"
         try:
-            known = json.loads(path.read_text()) if path.is_file() else []
+            known = json.loads(path.read_text("utf-8")) if path.is_file() else []
         except ValueError:
             say(f"{path} was damaged, and is started anew")
             known = []

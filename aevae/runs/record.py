@@ -13,7 +13,7 @@ def read(workdir):
     """The declaration in config.json; an InputError where another version of the package reads it."""
     path = existing(workdir, "config.json")
     try:
-        record = json.loads(path.read_text())
+        record = json.loads(path.read_text("utf-8"))
         form = record.get("format", 1)
     except (ValueError, AttributeError):
         raise InputError(f"{path} is damaged: it is not what was written") from None

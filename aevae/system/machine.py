@@ -112,7 +112,7 @@ def _quota(root=Path("/")):
     """
     found = [math.inf]
     try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
+        lines = (root / "proc/self/cgroup").read_text("utf-8", "replace").splitlines()
     except OSError:  # not Linux
         lines = []
     for line in lines:
@@ -135,7 +135,7 @@ def _quota(root=Path("/")):
 def _ratio(files):
     """The quota over its period, which one file has or two; infinity without a limit."""
     try:
-        quota, period = " ".join(file.read_text() for file in files).split()
+        quota, period = " ".join(file.read_text("utf-8") for file in files).split()
         return int(quota) / int(period) if int(quota) > 0 else math.inf
     except (OSError, ValueError, ZeroDivisionError):  # "max", or not there
         return math.inf
@@ -196,7 +196,7 @@ def at_precision(f, precision="highest"):
 def processor():
     """The model of the CPU, on which the compiled code depends."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
     except OSError:  # not Linux
         lines = []
     names = [line.partition(":")[2] for line in lines if line.startswith("model name")]
@@ -217,7 +217,7 @@ def describe():
     if device.platform != "cpu":  # CUDA's version, or libtpu's
         hardware["runtime"] = " ".join(device.client.platform_version.split())
         with contextlib.suppress(OSError):
-            hardware["driver"] = Path(DRIVER).read_text().splitlines()[0].strip()
+            hardware["driver"] = Path(DRIVER).read_text("utf-8").splitlines()[0].strip()
     return {
         "python": platform.python_version(),
         "versions": {"aevae": __version__}

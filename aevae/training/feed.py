@@ -25,7 +25,7 @@ def budget():
     host = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     for name in LIMITS:
         try:
-            host.append(int((Path("/sys/fs/cgroup") / name).read_text()))
+            host.append(int((Path("/sys/fs/cgroup") / name).read_text("utf-8")))
         except (OSError, ValueError):
             pass  # no such group, or no limit
     return int(SHARE * min(host) / jax.local_device_count())

@@ -28,7 +28,7 @@ NOTE = "learning rate 0.02, whose first epochs are nearest to the paper's curve"
 
 def curves(name):
     """The curves of a paper's figure, {(latents or training images, "AEVB test" ...): (images, nats)}."""
-    found = json.loads((REFERENCE / f"{name}.json").read_text())["curves"]
+    found = json.loads((REFERENCE / f"{name}.json").read_text("utf-8"))["curves"]
     return {
         (c.get("latent", c.get("train_size")), c["curve"]): np.array(c["points"]).T
         for c in found

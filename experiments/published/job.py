@@ -189,7 +189,7 @@ def keep(path, what):
 def kept(path):
     """Reads what `keep` wrote; None if there is no such file."""
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text("utf-8"))
     except OSError:
         return None
     except ValueError:

@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from array_record.python.array_record_module import ArrayRecordReader
 from PIL import Image
 
-from aevae import InputError, data
+from aevae import InputError, WriteError, data
 from aevae.data.builders import gaussian, sprites
 from aevae.data.sources import embedded, stock
 from aevae.data.sources import tfds as prepared
@@ -547,3 +547,11 @@ def test_another_preparation_takes_the_place_of_the_first(cache, few, tmp_path):
     assert len(load_few(few).train["image"]) == 6
     (after,) = entries()
     assert after != before
+
+
+def test_a_full_disk_that_is_known_by_its_words_is_the_disks_fault(tmp_path):
+    """As array_record says it, in a RuntimeError."""
+    words = "Failed to finalize: write() failed: No space left on device; closing"
+    fails = pytest.raises(WriteError, match="cannot prepare mine in .*: Failed to")
+    with fails, prepared._one_line_errors("mine", tmp_path):
+        raise RuntimeError(words)

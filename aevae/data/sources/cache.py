@@ -63,7 +63,7 @@ def _short_digest(text):
 def _open(place):
     """The Source kept in a folder; None if there is none, or it is damaged."""
     try:
-        about = json.loads((place / "about.json").read_text())
+        about = json.loads((place / "about.json").read_text("utf-8"))
         kept = {name for fields in about["files"].values() for name in fields.values()}
         verify(place, [*kept, "about.json"])
         arrays = {name: np.load(place / name, mmap_mode="r") for name in kept}

@@ -250,7 +250,11 @@ def _one_line_errors(name, place):
         ) from None
     except Exception as error:  # noqa: BLE001, TFDS raises any kind of error
         reason = getattr(error, "strerror", None) or first_line(error)
-        kind = WriteError if getattr(error, "errno", None) in _DISK else InputError
+        full = (
+            os.strerror(errno.ENOSPC) in reason
+        )  # of array_record, which has no errno
+        disk = full or getattr(error, "errno", None) in _DISK
+        kind = WriteError if disk else InputError
         raise kind(f"cannot prepare {name} in {place}: {reason}") from None
 
 
