@@ -148,7 +148,10 @@ def _at_floor(run):
         floor = (likelihood.__kwdefaults__ or {}).get("floor")
     if floor is None:
         return None, 0.0
-    x = run.config.model.apply(run.params, run.examples, None, run.hp).x
+    examples = dict(run.examples)
+    if run.scaling is not None:
+        examples["image"] = run.scaling.standardize(examples["image"])
+    x = run.config.model.apply(run.params, examples, None, run.hp).x
     std = getattr(getattr(x, "base", x), "std", None)
     at = std is not None and np.asarray(std) <= floor * (1 + 1e-4)
     return floor, float(np.mean(at))
