@@ -4,7 +4,7 @@ The way of a batch, from config to figure:
 
     config/run.py               declares one run
     config/grid.py              expands the grid, and groups the runs that share one program
-    data/dataset.py             loads and binarizes its data set
+    data/dataset.py             loads its data set, and binarizes or standardizes it
     training/feed.py            brings training rows to the devices, in the order of (seed, epoch)
     training/step.py            takes a step on a batch: the objective's gradient, the optimizer's update
     objectives.py               computes the loss of a batch: the ELBO's terms of a `Draw`

@@ -121,17 +121,22 @@ def standardized(dataset, kind, binarization):
             row, *place = np.argwhere(~np.isfinite(image))[0].tolist()
             raise InputError(
                 f"{dataset.name}, {part}: once standardized by the training split, row {row} is "
-                f"beyond float32 in {named([place])}: remove or rescale it"
+                f"beyond float32 in {named(dataset, [place])}: remove or rescale it"
             )
         parts[part] = split | {"image": image}
     found = {"range": (min(ends), max(ends)), "scaling": scaling, "drawn": {}}
     return dataset._replace(**parts, **found, stored=dataset)
 
 
-def named(places):
-    """Names values of an image by their places: `columns 0, 3`, or `pixels (0, 1, 0), (0, 2, 0)`."""
+def named(dataset, places):
+    """Names values of an image by their places: `columns 0, 3`, or `pixels (0, 1, 0), (0, 2, 0)`.
+
+    Columns that have names are called by these.
+    """
+    columns = getattr(dataset, "columns", ())
     flat = len(places[0]) == 1
-    names = [str(p[0] if flat else tuple(p)) for p in places[:5]]
+    names = [columns[p[0]] if columns else p[0] if flat else tuple(p) for p in places]
+    names = [str(name) for name in names[:5]]
     more = f" and {len(places) - 5} more" if len(places) > 5 else ""
     kind = "column" if flat else "pixel"
     return f"{kind}{'s' * (len(places) > 1)} {', '.join(names)}{more}"

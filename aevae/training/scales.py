@@ -34,7 +34,7 @@ def _constant(config, dataset, own_scales):
     line = (
         f"{dataset.name}, train: {len(places)} of {image[0].size} {kind} are constant"
     )
-    line += f" ({data.named(places)})"
+    line += f" ({data.named(dataset, places)})"
     if alone:
         line += ", and keep their scale where the others are standardized"
     if own_scales:
@@ -62,7 +62,7 @@ def _outlying(config, dataset):
         )
         yield (
             f"{dataset.name}, {part}: once standardized, row {row} lies {far:.3g} deviations from "
-            f"the mean in {data.named([place])}: it is an outlier, or hardly anything varies there "
+            f"the mean in {data.named(dataset, [place])}: it is an outlier, or hardly anything varies there "
             f"in training; leave it out{other}"
         )
 
@@ -85,10 +85,11 @@ def _apart(dataset):
         return
     line = f"{dataset.name}, train: "
     if table and len(std) > 1:
-        far = int(abs(mean).argmax())
+        places = low, high, abs(mean).argmax()
+        at = [data.named(dataset, [[int(place)]]) for place in places]
         line += (
-            f"the standard deviations of the columns go from {std[low]:.3g} (column {low}) to "
-            f"{std[high]:.3g} (column {high}), and the means to {mean[far]:.3g} (column {far})"
+            f"the standard deviations of the columns go from {std[low]:.3g} ({at[0]}) to "
+            f"{std[high]:.3g} ({at[1]}), and the means to {mean[places[2]]:.3g} ({at[2]})"
         )
     else:
         line += f"values have the mean {mean[0]:.3g} and the standard deviation {std[0]:.3g}"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -108,6 +109,14 @@ def test_what_leaves_float32_is_named(stored):
     made = data.arrays({"image": train}, stored.validation, {"image": test}, name="odd")
     with pytest.raises(InputError, match="odd, .*: once standardized .* row . is bey"):
         data.of(declared(standardize="each"), dataset=made)
+
+
+def test_columns_are_called_by_their_names():
+    made = SimpleNamespace(columns=("age", "mass"))
+    assert data.named(made, [[0], [1]]) == "columns age, mass"
+    assert data.named(SimpleNamespace(), [[2]]) == "column 2"
+    pixels = data.named(SimpleNamespace(columns=()), [[0, n, 0] for n in range(7)])
+    assert pixels.startswith("pixels (0, 0, 0), ") and pixels.endswith(" and 2 more")
 
 
 @pytest.mark.parametrize("value", ["yes", "Each", True, None])
