@@ -116,7 +116,7 @@ def _quota(root=Path("/")):
     except OSError:  # not Linux
         lines = []
     for line in lines:
-        _, controllers, path = line.split(":", 2)
+        _, controllers, path = (line.split(":", 2) + ["", "/"])[:3]
         if controllers and "cpu" not in controllers.split(","):
             continue
         mounts, names = [""], ["cpu.max"]
@@ -125,7 +125,8 @@ def _quota(root=Path("/")):
                 ["cpu", controllers],
                 ["cpu.cfs_quota_us", "cpu.cfs_period_us"],
             )
-        for group in (PurePosixPath(path), *PurePosixPath(path).parents):
+        path = PurePosixPath("/", path)
+        for group in (path, *path.parents):
             for mount in mounts:
                 folder = root / "sys/fs/cgroup" / mount / group.relative_to("/")
                 found.append(_ratio([folder / name for name in names]))

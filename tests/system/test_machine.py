@@ -233,6 +233,7 @@ GROUPS = {  # /proc/self/cgroup, the files of control groups, the CPUs that they
         math.inf,
     ),
     "damaged": ("0::/a", {"a/cpu.max": "", "cpu.max": "x y z"}, math.inf),
+    "of no known form": ("0::\nx\n\n1:cpu", {"cpu.max": "300000 100000"}, 3),
     "none": (None, {"cpu.max": "100000 100000"}, math.inf),
 }
 
