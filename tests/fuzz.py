@@ -7,6 +7,7 @@ shape is a program of its own to compile.
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from fuzz_files import (
     REAL,
     SHAPES,
@@ -232,3 +233,20 @@ def looks(draw, program):
     odd = st.builds("--{}={}".format, option, value) | st.just("--fresh")
     count = draw(st.sampled_from([0, 0, 1, 2]))
     return [*given, *draw(st.lists(odd, min_size=count, max_size=count))]
+
+
+def found():
+    """Examples that were at fault once: a flag file that is no text, and two sets of arrays."""
+    image = np.random.default_rng(0).random((24, 3))
+    tiny = ["--config.encoder.widths=(4,)", "--config.decoder.widths=(4,)"]
+    tiny += ["--workdir=new", f"--config={CONFIGS}/methods.py", "--config.latent=1"]
+    tiny += ["--config.dataset=x.npz", "--config.epochs=1", "--sweep=seed=0"]
+    tiny += ["--config.batch=1"]
+    for keys, strange, more in (
+        (["image"], (), ["--flagfile=x.npz"]),
+        (["a\nb", "\x1b[2J"], (), []),
+        (["image", "zz_notes"], ("zz_notes",), []),
+    ):
+        arrays = dict.fromkeys(keys, image)
+        files = {"x.npz": written("x.npz", arrays)}
+        yield Example(files, arrays, strange, [Line("sweep", [*tiny, *more])])

@@ -223,7 +223,7 @@ def test_what_users_bring_ends_well_or_in_a_line(tmp_path, monkeypatch):
     undrawn = SimpleNamespace(current=lambda _: True, draw=lambda *_, **__: [])
     monkeypatch.setattr(sweep, "figures", undrawn)  # the large version draws
     survey = Survey(tmp_path, within)
-    for example in bring(25, few=True, derandomize=True):
+    for example in [*fuzz.found(), *bring(25, few=True, derandomize=True)]:
         survey.try_out(example)
     survey.check()
     assert survey.count["trained"] and survey.count["sweep refused"] >= 10
