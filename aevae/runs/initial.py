@@ -16,7 +16,8 @@ class Start(NamedTuple):
         dict  # as config.json has it: what was given, the run's number, and its sha256
     )
     params: Any  # None where they are not at hand
-    reason: str = ""  # ... why not
+    standardized: bool = False  # what they are of
+    reason: str = ""  # why they are not at hand
 
     @property
     def name(self):
@@ -52,7 +53,8 @@ def find(given, folder, asked, load):
             )
         return None
     if isinstance(given, Trained):
-        found = _of(given.params, None, given.row.get("run"))
+        standardized = given.scaling is not None
+        found = _of(given.params, standardized, None, given.row.get("run"))
     elif isinstance(given, (str, Path)) and str(given):
         found = _in_folder(str(given), known, folder.path, asked, load)
     else:
@@ -71,16 +73,16 @@ def find(given, folder, asked, load):
 def check(start, task):
     """Raises InputError where the runs of a group, which has not begun, cannot start there."""
     run = task.group.runs[0]
-    odd = initial.misfit(run, task.dataset, start.at_hand())
+    odd = initial.misfit(run, task.dataset, start.at_hand(), start.standardized)
     if odd:
         first = task.group.names[0]
         names = ", ".join(f"{k}={v}" for k, v in first.items() if k != "run")
         raise InputError(f"{start.name} does not fit the run {names}: {odd}")
 
 
-def _of(params, given, number):
+def _of(params, standardized, given, number):
     record = {"given": given, "run": number, "sha256": initial.digest(params)}
-    start = Start(record, params)
+    start = Start(record, params, standardized)
     if not initial.are_finite(params):
         raise InputError(f"{start.name} has diverged: not all parameters are finite")
     return start
@@ -103,17 +105,23 @@ def _in_folder(given, known, workdir, asked, load):
         )
     if known and known["given"] == given:  # which run it was has been settled
         try:
-            params = trained.stored(source, known["run"])[0]["params"]
+            kept = _kept(source, known["run"])
         except InputError as error:
-            return Start(known, None, str(error))
-        return _of(params, given, known["run"])
+            return Start(known, None, reason=str(error))
+        return _of(*kept, given, known["run"])
     rows = trained.matching(source, where)
     if len(rows) > 1:
         rows = _fitting(source, where, rows, asked(), load)
     if len(rows) != 1:
         raise InputError(trained.ambiguous(source, rows, where))
     number = rows[0]["run"]
-    return _of(trained.stored(source, number)[0]["params"], given, number)
+    return _of(*_kept(source, number), given, number)
+
+
+def _kept(source, number):
+    """The parameters of a run, and whether they are of standardized values."""
+    trees, *_ = trained.stored(source, number)
+    return trees["params"], "scaling" in trees
 
 
 def _split(given):
@@ -129,8 +137,8 @@ def _fitting(source, where, rows, runs, load):
     firsts = [runs[own[0]] for own in config.groups_of_one_program(runs)]
     fits, odd = [], ""
     for row in rows:
-        params = trained.stored(source, row["run"])[0]["params"]
-        now = (initial.misfit(run, load(run), params) for run in firsts)
+        kept = _kept(source, row["run"])
+        now = (initial.misfit(run, load(run), *kept) for run in firsts)
         now = next(filter(None, now), "")
         odd = odd or now
         fits += [row] if not now else []

@@ -130,8 +130,8 @@ def _range(workdir, row):
     """The least and the greatest pixel that a run was given, as environment.json has them, or ()."""
     path = Path(workdir)
     try:
-        made = json.loads((path / "environment.json").read_text())
-        declared = json.loads((path / "config.json").read_text())["config"]
+        made = json.loads((path / "environment.json").read_text("utf-8"))
+        declared = json.loads((path / "config.json").read_text("utf-8"))["config"]
     except (OSError, ValueError, KeyError):
         return ()
     if row.get("standardize", declared.get("standardize", "no")) != "no":

@@ -27,8 +27,15 @@ def are_finite(params):
     return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
 
 
-def misfit(config, dataset, params):
-    """Says in which parameters those of another run differ from a config's; "" where none does."""
+def misfit(config, dataset, params, standardized):
+    """Says in what parameters of another run do not fit a config's model; "" where they do.
+
+    `standardized` says whether they are of standardized values.
+    """
+    if standardized != (dataset.scaling is not None):
+        kinds = "as they are stored", "standardized"
+        there, here = kinds if standardized is False else kinds[::-1]
+        return f"its data are {there} there, and {here} here: set --config.standardize"
     config = with_image_shape(config, dataset)
     hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
     new = jax.eval_shape(

@@ -170,3 +170,13 @@ def test_in_memory_too_from_a_trained_run(source, tiny):
     smaller = data.arrays(*({"image": part} for part in parts))
     with pytest.raises(InputError, match=r"is \[16, 4\] there and \[8, 4\] here"):
         training.fit(still, smaller, init_from=trained.load(source, run=2))
+
+
+def test_parameters_are_of_standardized_values_or_of_stored_ones(tiny):
+    run = config.settle(config.load(CONFIG), SMALL, {"latent": (2,)})[0]
+    scaling = data.Scaling(np.zeros((1, 1)), np.ones((1, 1)), tiny.shape)
+    says = "its data are {} there, and {} here: set --config.standardize"
+    for standardized, set_ in ((True, tiny), (False, tiny._replace(scaling=scaling))):
+        kinds = ("standardized", "as they are stored")[:: 1 if standardized else -1]
+        found = initial.misfit(run, set_, {}, standardized)
+        assert found == says.format(*kinds)
