@@ -156,11 +156,7 @@ def _facts(workdir, groups, dataset, data_dir):
 
 def _check_data(workdir, found):
     """Raises InputError if the folder was trained on other data: it knows their sha256."""
-    try:
-        made = json.loads((Path(workdir) / "environment.json").read_text("utf-8"))
-    except (OSError, ValueError):
-        return
-    known = {entry["sha256"] for environment in made for entry in environment["data"]}
+    known = {entry["sha256"] for entry in record.data_sets(workdir)}
     if known and found.digest not in known:
         raise InputError(
             f"{workdir} was trained on other data than {found.name} with sha256 "

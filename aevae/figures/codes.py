@@ -204,6 +204,7 @@ def codes(views):
     figure, ((panel,),) = sheet.canvas(1, 1, 5.0, 4.2)
     code, label = view.code, view.labels
     classes = [] if label is None else sorted(set(label.tolist()))
+    names = dict(enumerate(sheet.drawn(view.classes)))
     size = 26 if len(code) <= 1000 else 9
     look = {"linewidths": 0, "alpha": 0.85, "rasterized": len(code) > 1000}
     if label is None:
@@ -216,7 +217,7 @@ def codes(views):
                 s=size,
                 color=color,
                 marker=rf"$\mathbf{{{kind}}}$",
-                label=kind,
+                label=names.get(kind, kind),
                 **look,
             )
         figure.legend(

@@ -75,11 +75,12 @@ def _views(workdir, rows, axes, base, dataset, data_dir):
     names = [name for name in names if name in rows[0]]
     best, known, found = best_of_each(rows, "latent", *DATA), {}, []
     configs = record.declared(workdir, base) if best else None
+    classes = {e["name"]: e.get("labels", ()) for e in record.data_sets(workdir)}
     data.check_given(dataset, [configs[row["run"]] for row in best])
     for row in best:
         run = trained.open_run(workdir, row, configs=configs)
         held = views.held(run, dataset, data_dir, known)
-        found.append(views.View(run, held, names))
+        found.append(views.View(run, held, names, classes.get(run.config.dataset, ())))
     return found
 
 

@@ -49,11 +49,16 @@ def labeled(rows):
             if isinstance(value, str):
                 texts.setdefault(name, {})[value] = None
     for name, found in texts.items():
-        texts[name] = {k: _drawn(v) for k, v in tables.labels(found).items()}
+        texts[name] = dict(zip(found, drawn(found)))
     return [
         {k: texts[k][v] if isinstance(v, str) else v for k, v in row.items()}
         for row in rows
     ]
+
+
+def drawn(texts):
+    """Texts, no two alike, as figures show them: short, and without signs of mathematics."""
+    return [_drawn(label) for label in tables.labels(texts).values()]
 
 
 def _drawn(text):

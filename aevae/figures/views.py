@@ -31,6 +31,7 @@ class View:
       run: a `training.trained.Trained`.
       rows: test examples, of which the first are `run.examples`; by default those alone.
       names: the columns that tell the run apart, for `described`.
+      classes: the names of labels 0, 1, ..., if they have others.
 
     Attributes:
       held: whether test examples beyond those of the folder were given.
@@ -42,7 +43,7 @@ class View:
       order: the latents by falling rate, or None.
     """
 
-    def __init__(self, run, rows=None, names=()):
+    def __init__(self, run, rows=None, names=(), classes=()):
         self.run, self.names, self.held = run, names, rows is not None
         rows = rows if self.held else run.examples
         self.prior = run.config.model.apply(run.params, {}, method="prior")
@@ -51,7 +52,7 @@ class View:
         vectors = isinstance(code, np.ndarray) and code.ndim == 2 and not discrete
         rated = vectors and run.row["elbo"] is not None and each is not None
         self.code = code if vectors else None
-        self.labels = rows.get("label")
+        self.labels, self.classes = rows.get("label"), classes
         self.rates = each.mean(0) if rated else None
         self.order = np.argsort(-self.rates, kind="stable") if rated else None
 

@@ -94,6 +94,15 @@ def _base(workdir, sweep, base):
     return base
 
 
+def data_sets(workdir):
+    """What environment.json has of the data sets of a folder; [] where it cannot be read."""
+    try:
+        made = json.loads((Path(workdir) / "environment.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return []
+    return [entry for environment in made for entry in environment["data"]]
+
+
 def params_path(workdir, number, last=False):
     """The file of a run's reported parameters; with `last`, of those of its last epoch."""
     return Path(workdir) / "params" / f"{number:04d}{'.last' if last else ''}.npz"

@@ -1,10 +1,10 @@
 """What is said below the table of results: runs that collapsed or diverged, and the likely cause."""
 
 import inspect
-import json
-from pathlib import Path
 
 import numpy as np
+
+from aevae.runs import record
 
 COLLAPSED = 0.1  # nats: a rate below it, with no active unit
 SCALE = 100.0  # standard deviations of a likelihood that pixels lie from 0 at most
@@ -128,15 +128,10 @@ def _scale(workdir, row):
 
 def _range(workdir, row):
     """The least and the greatest pixel that a run was given, as environment.json has them, or ()."""
-    path = Path(workdir)
-    try:
-        made = json.loads((path / "environment.json").read_text("utf-8"))
-        declared = json.loads((path / "config.json").read_text("utf-8"))["config"]
-    except (OSError, ValueError, KeyError):
-        return ()
+    declared = record.read(workdir)["config"]
     if row.get("standardize", declared.get("standardize", "no")) != "no":
         return ()
-    known = {entry["name"]: entry["range"] for m in made for entry in m["data"]}
+    known = {entry["name"]: entry["range"] for entry in record.data_sets(workdir)}
     return known.get(row.get("dataset"), ())
 
 
