@@ -117,6 +117,7 @@ def test_a_sigma_at_its_floor_is_said(likelihood, low, share):
         params=params,
         examples=batch,
         hp={"sigma": 0.01},
+        scaling=None,
         row={"run": 7},
     )
     lines = [*remarks.floored([run])]
