@@ -108,11 +108,11 @@ def main(args):
 
 def grid(axes):
     """The grid, {name: values}, from the texts of --sweep; None if there are none."""
-    product = dict(config.axis(text) for text in axes or [])
-    if len(product) < len(axes or []):
-        raise InputError(
-            f"--sweep names a value twice; name each once: {', '.join(product)}"
-        )
+    product = {}
+    for name, values in map(config.axis, axes or []):
+        if name in product:
+            raise InputError(f"--sweep names {name} twice: leave one out")
+        product[name] = values
     return product or None
 
 

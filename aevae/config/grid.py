@@ -88,10 +88,9 @@ def expand(config, grid):
     runs = []
     for product in grid:
         paths = grid_paths(config, product)
-        if len(set(paths)) < len(paths):
-            raise InputError(
-                f"the grid names a value twice: {', '.join(product)}; leave one out"
-            )
+        names = [name.strip() for key in product for name in key.split(",")]
+        if again := _twice(paths, names):
+            raise InputError(f"the grid names a value twice: {again}; leave one out")
         axes = [_points(config, key, values) for key, values in product.items()]
         for points in itertools.product(*axes):
             changes = {path: value for point in points for path, value in point.items()}
@@ -157,8 +156,8 @@ def settle(config, overrides=None, grid=None):
     for name, value in (overrides or {}).items():
         paths.append(find(config, name))
         config = override(config, name, value)
-    if len(set(paths)) < len(paths):
-        raise InputError(f"a value is set twice: {', '.join(overrides)}; leave one out")
+    if again := _twice(paths, overrides or ()):
+        raise InputError(f"a value is set twice: {again}; leave one out")
     own = "" if grid is not None else ", or give a grid in place of the config's own"
     grid = config.grid if grid is None else grid
     if grid is None:
@@ -170,6 +169,16 @@ def settle(config, overrides=None, grid=None):
                 f"{short(config, path)} is both set and swept: leave one out{own}"
             )
     return expand(config, grid if isinstance(grid, Sequence) else [grid])
+
+
+def _twice(paths, names):
+    """The names of the first path that is there twice, as text; None where there is none such."""
+    known = {}
+    for path, name in zip(paths, names):
+        if path in known:
+            return name if known[path] == name else f"{known[path]} and {name}"
+        known[path] = name
+    return None
 
 
 def check_overrides(overrides):

@@ -83,7 +83,7 @@ def check_run(config, dataset):
                 f"nor a field of the batch ({', '.join(dataset.train)}, size)"
             ) from error
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise InputError(f"{names} fails: {reason}") from error
+        raise InputError(f"{names} fails: {reason}{_too_small(config)}") from error
     trained, params, metrics, held, x = shapes
     for name, value in (metrics | held).items():
         if getattr(value, "shape", None) != () or value.dtype != jnp.float32:
@@ -185,6 +185,18 @@ def with_image_shape(config, dataset):
             )
         given["scaling"] = dataset.scaling
     return dataclasses.replace(config, model=config.model.clone(**given))
+
+
+def _too_small(config):
+    """What a failure may come from: whole numbers below 1 of a model or an objective, by name."""
+    found = {}
+    for path, value in config.values.items():
+        sizes = value if isinstance(value, tuple) else (value,)
+        small = any(type(size) is int and size < 1 for size in sizes)
+        if small and path.startswith(("model.", "objective.")):
+            found[path.partition(".")[2]] = value
+    told = ", ".join(f"{name} is {value}" for name, value in found.items())
+    return f"; {told}, and sizes are whole numbers of at least 1" if told else ""
 
 
 def _nearest(names, known):

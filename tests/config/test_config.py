@@ -230,7 +230,7 @@ def test_canonical_names_functions_and_modules():
         ([{"beta": (1, 1)}], "has this run twice: latent=4, lr=0.001, beta=1"),
         ([{"beta": (1, 1 + 1e-9)}], "has this run twice"),  # equal in float32
         ([{"beta": 1.0}, {"seed": 0}], "has this run twice"),
-        ([{"beta": (1, 2), "hparams.beta": (3,)}], "names a value twice"),
+        ([{"beta": (1, 2), "hparams.beta": (3,)}], "twice: beta and hparams.beta;"),
         ([{"latnet": (1, 2)}], "no 'latnet': did you mean latent. A sw.* latent, "),
         ([{"zzz": 1}], "there is no 'zzz': a sweep or override may name "),
         (
@@ -268,7 +268,7 @@ def test_canonical_names_functions_and_modules():
             r"beta,lr change together: .* 2 values .* \(2,\)$",
         ),
         ([{"beta,lr": (1, 1e-3)}], "beta,lr change together: .*, not 1$"),
-        ([{"beta,lr": [(1, 1)], "lr": 1}], "names a value twice: beta,lr, lr"),
+        ([{"beta,lr": [(1, 1)], "lr": 1}], "names a value twice: lr; leave one out"),
         ([{"beta,bata": [(1, 1)]}], "there is no 'bata'"),
         (IMAGES, r"a grid is {name: values} or a list of these, not an array \[5000"),
         ([("beta", 1)], "a grid is {name: values} or a list of these, not"),
@@ -352,7 +352,7 @@ def test_what_is_set_cannot_be_swept_as_well():
 
 
 def test_a_value_cannot_be_set_twice_under_two_names():
-    with pytest.raises(InputError, match="set twice: lr, hparams.lr"):
+    with pytest.raises(InputError, match="set twice: lr and hparams.lr; leave"):
         config.settle(base(), {"lr": "1e-3", "hparams.lr": "1e-2"})
 
 

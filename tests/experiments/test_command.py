@@ -121,7 +121,7 @@ def draw(*arguments):
         (["--sweep=latent="], "latent must be a whole number, not ''"),
         (["--sweep=latent=2,two"], "latent must be a whole number, not 'two'"),
         (["--sweep=beta=1,1"], "has this run twice"),
-        (["--sweep=beta=1", "--sweep=beta=2"], "names a value twice"),
+        (["--sweep=beta=1", "--sweep=beta=2"], "--sweep names beta twice: leave one"),
         (
             ["--sweep=encoder.widths=32,64"],
             r'takes tuples: write "\(32,\),\(64,\)" for 2 runs, or "\(32, 64\)" for one',

@@ -116,6 +116,22 @@ def test_a_hyperparameter_that_is_taken_out(tiny):
         check_run(base, tiny)
 
 
+@pytest.mark.parametrize("outputs", [0, -1])
+def test_a_size_below_1_is_named_where_it_fails(outputs, tiny):
+    """Flax and NumPy say "float division by zero" and the like."""
+    says = f"fails: .*; outputs is {outputs}, and sizes are whole numbers of at least 1"
+    with pytest.raises(InputError, match=says):
+        check_run(run(models.bernoulli, outputs), tiny)
+
+
+def test_a_size_below_1_is_named_within_what_it_is_of(tiny):
+    sizes = {"width": 8, "depth": 1, "heads": 2}
+    base, model = run(models.bernoulli), run(models.bernoulli).model
+    model = dataclasses.replace(model, encoder=networks.PatchEncoder(0, **sizes))
+    with pytest.raises(InputError, match="; encoder.patch is 0, and sizes"):
+        check_run(dataclasses.replace(base, model=model), tiny)
+
+
 @pytest.mark.parametrize(("most", "inside"), [(1 + 2e-7, True), (1.001, False)])
 @pytest.mark.parametrize("binarization", [data.none, data.stochastic])
 def test_rounding_does_not_leave_the_support(most, inside, binarization):
