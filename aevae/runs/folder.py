@@ -26,7 +26,7 @@ class Folder:
         self.path, self._fresh, self._lock = Path(workdir), fresh, None
         self._record = {"format": record.FORMAT, "aevae": __version__}
         self._record |= {"sweeps": [], "groups": [], "code": {}}
-        if (self.path / "config.json").is_file():
+        if os.path.isfile(self.path / "config.json"):  # False where a name is too long
             if not fresh:
                 record.read(self.path)  # before anything is touched
             self._lock = files.lock(self.path)
@@ -384,6 +384,12 @@ def _check_written(base, sweep, overrides, grid):
 
 def _check_unused(path):
     """Raises InputError if a new run folder cannot be made, before the data are read."""
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as error:
+        raise InputError(f"cannot write to {path}: {error.strerror}") from None
     if path.is_dir() and any(p.name not in HARMLESS for p in path.iterdir()):
         raise InputError(
             f"{path} is neither empty nor a run folder: name another (--workdir)"

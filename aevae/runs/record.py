@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 
 from aevae import InputError, __version__, config
@@ -112,6 +113,6 @@ def existing(workdir, name):
     """The path of a file that every run folder has."""
     named = isinstance(workdir, (str, Path))
     path = Path(workdir if named else "") / name
-    if not (named and path.is_file()):
+    if not (named and os.path.isfile(path)):
         raise InputError(f"{workdir} is not a run folder: it has no {name}")
     return path

@@ -131,6 +131,7 @@ def draw(*arguments):
         (["--config.beta=-1"], "beta must be a finite number from 0 to 1,000,000"),
         (["--sweep=lr=0"], "lr must be a number above 0, not 0"),
         (["--chunk=0"], "0 is not a positive integer"),
+        ([f"--workdir={'n' * 300}"], "cannot write to n{300}: File name too long"),
         (["--workdir=configs"], "configs is neither empty nor a run folder"),
         (["--checkpoint_seconds=-1"], "-1.0 is not a non-negative number"),
         (["--config.keep=first"], "keep must be last or best, not 'first'"),
@@ -149,6 +150,7 @@ def test_a_fault_is_one_line_before_any_work(arguments, says, tmp_path, capfd):
 
 def test_figures_needs_a_run_folder(tmp_path, capsys):
     assert draw() == draw(f"--workdir={tmp_path}") == 2
+    assert draw(f"--workdir={'n' * 300}") == 2
     lines = capsys.readouterr().err.splitlines()
     assert "name the run folder" in lines[0] and "is not a run folder" in lines[1]
 
