@@ -28,7 +28,6 @@ import jax
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from aevae.figures import sheet
 from aevae.runs.folder import HARMLESS
 from experiments import command, evaluate, figures, sweep
 
@@ -212,16 +211,11 @@ def _silent(strange, err):
     return [f"no word on the array {key}" for key in strange if key not in err]
 
 
-def _quickly(figure, path):
-    """A figure as `sheet.save` writes it, without the PDF: most of whose time goes into fonts."""
-    figure.savefig(path, dpi=40)
-    return path
+UNDRAWN = SimpleNamespace(current=lambda _: True, draw=lambda *_, **__: [])
 
 
 def test_what_users_bring_ends_well_or_in_a_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(sheet, "save", _quickly)
-    undrawn = SimpleNamespace(current=lambda _: True, draw=lambda *_, **__: [])
-    monkeypatch.setattr(sweep, "figures", undrawn)  # the large version draws
+    monkeypatch.setattr(sweep, "figures", UNDRAWN)
     survey = Survey(tmp_path, within)
     for example in [*fuzz.found(), *bring(25, few=True, derandomize=True)]:
         survey.try_out(example)
@@ -231,12 +225,14 @@ def test_what_users_bring_ends_well_or_in_a_line(tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_what_many_users_bring_ends_well_or_in_a_line(tmp_path, monkeypatch):
-    save, survey = sheet.save, Survey(tmp_path, within)
+    draws, survey = sweep.figures, Survey(tmp_path, within)
     for number, example in enumerate(bring(2000)):
-        monkeypatch.setattr(sheet, "save", _quickly if number % 10 else save)
+        # Figures take most of the time of a small sweep.
+        monkeypatch.setattr(sweep, "figures", UNDRAWN if number % 20 else draws)
         survey.try_out(example)
         if number % 100 == 99:
             jax.clear_caches()  # of programs, which are many
+            print(f"{number + 1}: {len(survey.faults)} at fault", flush=True)
     survey.check()
     assert survey.count["examples"] == 2000 and survey.count["trained"] >= 500
 
