@@ -3,6 +3,7 @@
 import codecs
 import contextlib
 import os
+import re
 import signal
 import sys
 
@@ -13,7 +14,20 @@ from aevae.system import cache, machine
 
 FLAGS = flags.FLAGS
 PLAIN = {"±": "+-", "×": "x", "−": "-", "–": "-", "…": "..."}  # without Unicode
-PATHS = ("config", "workdir", "data_dir", "manual_dir", "out")  # flags of one path each
+PATHS = ("config", "workdir", "data_dir", "manual_dir", "out", "dataset", "init_from")
+TOLD = (  # what absl says of a wrong value, and what is said in place of it
+    (
+        r"flag --(\w+)=(.*): invalid literal for int.*",
+        r"--\1 must be a whole number, not '\2'",
+    ),
+    (r"flag --(\w+)=(.*): could not convert .*", r"--\1 must be a number, not '\2'"),
+    (r"flag --(\w+)=(.*): value should be one of <(.*)>", r"--\1 must be \3, not '\2'"),
+    (r"flag --(\w+)=(.*): \('Non-boolean .*", r"--\1 is true or false, not '\2'"),
+    (
+        r"Unable to open flagfile: \[Errno \d+\] (.*): '(.*)'",
+        r"cannot read the flag file \2: \1",
+    ),
+)
 
 
 def run(define, main):
@@ -36,6 +50,8 @@ def define_config():
         "config", "configs/digits.py", "file of the base run and grid, or file:name"
     )
     flags.DEFINE_string("data_dir", None, "where TFDS has prepared data sets")
+    for name in ("config", "data_dir"):  # which --help of each program lists
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
 
 
 def overrides(args):
@@ -147,6 +163,8 @@ def _parse(argv):
         rest = _set(argv)
     except flags.Error as error:
         line = " ".join(str(error).split()).removeprefix("ERROR:: ")
+        for pattern, text in TOLD:
+            line = re.sub(pattern, text, line)
         if isinstance(error, flags.UnrecognizedFlagError) and "config" in FLAGS:
             line += "; a value of the config is set by --config.PATH=VALUE"
         raise InputError(line) from None

@@ -54,7 +54,7 @@ def define():
         "code",
         None,
         ["accept"],
-        "accept: go on although the package's code, or that of modules that the config imports, "
+        "go on although the package's code, or that of modules that the config imports, "
         "has changed since",
     )
     flags.DEFINE_string(
@@ -88,7 +88,7 @@ def main(args):
     if groups or not figures.current(workdir):
         # Data that moved are found under the name that this command gives.
         given, one = args["config.dataset"], len({row["dataset"] for row in rows}) == 1
-        dataset = given.value if given.present and one else None
+        dataset = str(config.literal(given.value)) if given.present and one else None
         figures.draw(workdir, dataset=dataset, data_dir=args["data_dir"].value)
     drawn = sorted((folder / "figures").glob("*.png"))
     print(tables.summary(workdir))

@@ -39,7 +39,7 @@ def find(names, known, kind, attribute, decorator):
 
 def _imported(name, ours, kind):
     module, colon, attribute = str(name).partition(":")
-    if not colon:
+    if not (colon and module and attribute):
         raise InputError(
             f"no {kind} is named {name!r}: there are {', '.join(ours)}, or module:function"
         )

@@ -135,7 +135,7 @@ class PCA:
             centered = images[block] - self.mean
             code = centered @ self._axes[:, :size]
             total += (centered**2).sum() - (code**2).sum()
-        return float(total / len(images))
+        return max(0.0, float(total / len(images)))  # rounding may leave less than 0
 
 
 def accuracies(train, train_label, test, test_label):

@@ -164,5 +164,6 @@ IMAGES = Need(
 )
 TEST_DATA = Need(
     lambda view: view.held,
-    "the runs' test data are not at hand: data_dir (--data_dir) says where they are",
+    "the runs' test data are not at hand: data_dir (--data_dir) says where sets are prepared, and "
+    "dataset (--dataset) where a file or folder that moved is",
 )

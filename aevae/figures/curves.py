@@ -78,7 +78,8 @@ def _by(axis, tables):
     if max(everywhere, default=1) > 1:
         notes = [f"mean over {sheet.seeds(everywhere)}, band from least to greatest"]
     if diverged:
-        notes.append(f"× {len(diverged)} runs diverged")
+        count = len(diverged)
+        notes.append(f"× {count} run{'s'[: count > 1]} diverged")
     sheet.caption(figure, "; ".join(notes + left) + f"\n{sheet.source(tables.results)}")
     return figure
 

@@ -144,8 +144,8 @@ def _fitting(source, where, rows, runs, load):
         fits += [row] if not now else []
     if not fits:
         raise InputError(
-            f"none of {len(rows)} runs of {source} fits all runs that are asked for: of run "
-            f"{rows[0]['run']}, {odd}"
+            f"none of {len(rows)} runs of {source} fits all runs that are asked for: sweep each "
+            f"network shape in a folder of its own, or name one run; of run {rows[0]['run']}, {odd}"
         )
     if len(fits) > 1:
         raise InputError(

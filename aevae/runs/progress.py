@@ -121,6 +121,10 @@ def _best(snapshot):
     values = bounds.criterion(snapshot.metrics)
     best = np.max(values, initial=-np.inf, where=np.isfinite(values))
     if "validation_elbo" in snapshot.metrics:
-        return f"best ELBO {best:.2f}"
+        return f"best ELBO {_shown(best)}"
     name = "distortion" if "validation_distortion" in snapshot.metrics else "loss"
-    return f"best {name} {-best:.2f}"
+    return f"best {name} {_shown(-best)}"
+
+
+def _shown(value):
+    return f"{value:.2f}" if abs(value) < 1e6 else f"{value:.3g}"

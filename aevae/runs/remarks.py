@@ -56,8 +56,9 @@ def diverged(workdir, rows, columns):
         epochs = [row["diverged"] for row in own]
         low, high = min(epochs), max(epochs)
         when = f"epoch {low}" if low == high else f"epochs {low} to {high}"
+        which = runs([row["run"] for row in own])
         yield (
-            f"Of {runs([row['run'] for row in own])} some number was not finite in {when}"
+            f"{which[0].upper()}{which[1:]} diverged in {when}: some number was not finite"
             f"{cause or '; no cause is known: curves.csv has what came before'}"
         )
 
@@ -95,7 +96,7 @@ def runs(numbers):
 def _cause(workdir, row, rows, columns):
     """The likely cause for which a run diverged, as the end of a sentence; "" where none is known."""
     scale, lr = _scale(workdir, row), row.get("lr")
-    if scale or lr is None:
+    if lr is None:
         return scale
     same = [name for name in columns if name not in ("run", "lr", "seed")]
     alike = [r for r in rows if all(r[name] == row[name] for name in same)]
@@ -105,12 +106,12 @@ def _cause(workdir, row, rows, columns):
             f"; likely cause: the learning rate: with {max(sound):g}, and else alike, no run "
             "diverged"
         )
-    if lr > RATE:
+    if lr > RATE and not scale:
         return (
             f"; likely cause: a learning rate above {RATE}: a step of Adam moves each weight by "
             "about as much"
         )
-    return ""
+    return scale
 
 
 def _scale(workdir, row):
@@ -131,8 +132,12 @@ def _range(workdir, row):
     declared = record.read(workdir)["config"]
     if row.get("standardize", declared.get("standardize", "no")) != "no":
         return ()
-    known = {entry["name"]: entry["range"] for entry in record.data_sets(workdir)}
-    return known.get(row.get("dataset"), ())
+    known = {entry["name"]: entry for entry in record.data_sets(workdir)}
+    entry = known.get(row.get("dataset"), {"range": (), "stored": ""})
+    gray = (
+        255 if entry["stored"] == "uint8" else 1
+    )  # levels, of which a model sees x/255
+    return [end / gray for end in entry["range"]]
 
 
 def _at_floor(run):

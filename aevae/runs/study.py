@@ -126,9 +126,11 @@ def run(
         start = initial.find(init_from, folder, asked, load)
         folder.join(base, (source, part), overrides, grid, load, code, start)
         tasks = _tasks(folder, dataset, load, memory)
-        for task in tasks if start else ():
-            if task.group.number not in folder.histories:
-                initial.check(start, task)
+        new = [t for t in tasks if t.group.number not in folder.histories]
+        for task in new if start else ():
+            initial.check(start, task)
+        if start and new:
+            say(f"{workdir}: runs start from {start.name}")
         for line in dict.fromkeys(line for t in tasks for line in t.checked.warnings):
             say(line)
         if tasks:

@@ -70,13 +70,17 @@ def matching(workdir, where):
 def ambiguous(workdir, found, where):
     """Says that the rows that were found, of the runs that match, are not one."""
     near, names = found or tables.results(workdir), record.read(workdir)["columns"]
-    there = {k: list(dict.fromkeys(str(row[k]) for row in near)) for k in names}
+    there = {k: [str(v) for v in _values(near, k)] for k in names}
     values = "; ".join(f"{k} {', '.join(v)}" for k, v in there.items() if len(v) > 1)
     asked = ", ".join(f"{k}={v}" for k, v in where.items()) or "no condition"
-    return (
-        f"{len(found) or 'none'} of the runs of {workdir} match {asked}; there are "
-        f"{values}"
-    )
+    return f"{len(found) or 'none'} of the runs of {workdir} match {asked}; they differ in {values}"
+
+
+def _values(rows, name):
+    """The values of a column, each once, numbers in their order."""
+    found = [*dict.fromkeys(row[name] for row in rows)]
+    numbers = all(isinstance(value, (int, float)) for value in found)
+    return sorted(found) if numbers else found
 
 
 def runs(workdir, base=None, *, last=False):

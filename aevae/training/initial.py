@@ -32,10 +32,6 @@ def misfit(config, dataset, params, standardized):
 
     `standardized` says whether they are of standardized values.
     """
-    if standardized != (dataset.scaling is not None):
-        kinds = "as they are stored", "standardized"
-        there, here = kinds if standardized is False else kinds[::-1]
-        return f"its data are {there} there, and {here} here: set --config.standardize"
     config = with_image_shape(config, dataset)
     hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
     new = jax.eval_shape(
@@ -48,7 +44,13 @@ def misfit(config, dataset, params, standardized):
         for path in odd[:NAMED]
     ]
     more = f" and {len(odd) - NAMED} more" if len(odd) > NAMED else ""
-    return f"{', '.join(few)}{more}"
+    if odd or standardized == (dataset.scaling is not None):
+        return f"{', '.join(few)}{more}"
+    kinds = "values as they are stored", "standardized values"
+    return (
+        f"it was trained on {kinds[standardized]}, and these runs are not: set "
+        "--config.standardize as it was there"
+    )
 
 
 def _named(params):

@@ -1,5 +1,6 @@
 """Runs that start from a trained run's parameters, and what a folder keeps of that."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -8,6 +9,8 @@ import pytest
 from aevae import InputError, config, data, training
 from aevae.runs import record, study, tables, trained
 from aevae.training import initial
+from aevae.training.check import with_image_shape
+from aevae.training.step import init_state, initial_batch
 
 pytestmark = pytest.mark.retraced
 
@@ -126,9 +129,9 @@ def test_which_run_may_be_left_out_where_one_fits(source, tiny, tmp_path):
         (
             {"latent": (2,)},
             source,
-            "2 of the runs of .* match no condition; there are run 0, 1; seed 0, 1: name ",
+            "2 of the runs of .* match no condition; they differ in run 0, 1; seed 0, 1: name ",
         ),
-        ({"latent": (2,)}, f"{source}:7", "none of the runs of .* match run=7; there "),
+        ({"latent": (2,)}, f"{source}:7", "none of the runs of .* match run=7; they "),
         ({"latent": (2,)}, f"{source}:deep=1", "tells runs apart by .*, not 'deep'"),
         (
             {"latent": (2,)},
@@ -175,8 +178,19 @@ def test_in_memory_too_from_a_trained_run(source, tiny):
 def test_parameters_are_of_standardized_values_or_of_stored_ones(tiny):
     run = config.settle(config.load(CONFIG), SMALL, {"latent": (2,)})[0]
     scaling = data.Scaling(np.zeros((1, 1)), np.ones((1, 1)), tiny.shape)
-    says = "its data are {} there, and {} here: set --config.standardize"
-    for standardized, set_ in ((True, tiny), (False, tiny._replace(scaling=scaling))):
-        kinds = ("standardized", "as they are stored")[:: 1 if standardized else -1]
-        found = initial.misfit(run, set_, {}, standardized)
-        assert found == says.format(*kinds)
+    run = dataclasses.replace(run, binarization=data.none)
+    for standardized, kind in ((True, "no"), (False, "all")):
+        run = dataclasses.replace(run, standardize=kind)
+        given = tiny._replace(scaling=None if standardized else scaling)
+        params = initial_params(run, given)
+        assert initial.misfit(run, given, params, not standardized) == ""
+        says = "standardized values" if standardized else "values as they are stored"
+        assert f"trained on {says}, and" in initial.misfit(
+            run, given, params, standardized
+        )
+
+
+def initial_params(run, dataset):
+    run = with_image_shape(run, dataset)
+    hp = {name: np.float32(value) for name, value in run.hparams.items()}
+    return init_state(run, initial_batch(dataset.train), 0, hp).params

@@ -12,11 +12,11 @@ from aevae.runs import record, remarks, tables
 COLUMNS = ["run", "beta", "lr", "seed"]
 
 
-def summary(path, rows, scale=(0.0, 1.0), standardize="no"):
+def summary(path, rows, scale=(0.0, 1.0), standardize="no", stored="float32"):
     declared = {"format": record.FORMAT, "sweeps": [1], "groups": [1]}
     declared |= {"columns": COLUMNS, "config": {"standardize": standardize}}
     (path / "config.json").write_text(json.dumps(declared))
-    made = [{"data": [{"name": "x.npz", "range": scale}]}]
+    made = [{"data": [{"name": "x.npz", "range": scale, "stored": stored}]}]
     (path / "environment.json").write_text(json.dumps(made))
     usual = {"beta": 1, "lr": 1e-3, "seed": 0, "elbo": -9.0, "rate": 5.0}
     usual |= {"active_units": 2, "density": "no", "dataset": "x.npz"}
@@ -55,7 +55,7 @@ def test_a_run_that_diverged_has_its_likely_cause(tmp_path):
         if "finite" in line
     ]
     assert (
-        "Of run 1 some number was not finite in epoch 1; likely cause: the scale"
+        "Run 1 diverged in epoch 1: some number was not finite; likely cause: the scale"
         in said
     )
     assert "up to 3e+05 sigmas from 0" in said and "--config.standardize=each" in said
@@ -63,6 +63,12 @@ def test_a_run_that_diverged_has_its_likely_cause(tmp_path):
     assert (
         "The ELBO of runs 0, 1, 2, 3 is below -1e+09 nats; likely cause: the sc" in said
     )
+    # Not of gray levels, of which a model sees x/255, nor where a lower rate did not diverge.
+    (said, _) = summary(tmp_path, [{}, density], (0, 255), stored="uint8")
+    assert "no cause is known" in said
+    high = density | {"lr": 0.05}
+    (said, _) = summary(tmp_path, [{"density": "yes"}, high], (0, 255))
+    assert "the learning rate: with 0.001" in said
     # Not where they are standardized, or the likelihood scores values from 0 to 1 alone.
     for rows, how in [([density], {"standardize": "each"}), ([nan], {})]:
         lines = summary(tmp_path, rows, (-3e5, 8e4), **how)
@@ -70,7 +76,10 @@ def test_a_run_that_diverged_has_its_likely_cause(tmp_path):
     (said,) = summary(
         tmp_path, [{}, nan | {"lr": 0.05}, nan | {"lr": 0.09, "diverged": 4}]
     )
-    assert "Of runs 1, 2 some number was not finite in epochs 1 to 4; likely" in said
+    assert (
+        "Runs 1, 2 diverged in epochs 1 to 4: some number was not finite; likely"
+        in said
+    )
     assert "the learning rate: with 0.001, and else alike, no run diverged" in said
 
 

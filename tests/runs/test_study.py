@@ -247,8 +247,11 @@ def test_samples_come_from_the_prior(folder):
 @pytest.mark.parametrize(
     ("where", "says"),
     [
-        ({"latent": 3}, "4 of the runs .* match latent=3; there are .*beta 1, 4"),
-        ({"latent": 5}, "none of the runs .* match latent=5; there are .*latent 2, 3"),
+        ({"latent": 3}, "4 of the runs .* match latent=3; they differ in .*beta 1, 4"),
+        (
+            {"latent": 5},
+            "none of the runs .* match latent=5; they differ in .*latent 2, 3",
+        ),
         ({"depth": 5}, "tells runs apart by run, latent, beta, lr, seed, not 'depth'"),
     ],
 )
