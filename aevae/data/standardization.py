@@ -8,6 +8,7 @@ split alone, with 1/N, and serve all three splits.
 import functools
 import math
 
+import jax
 import numpy as np
 
 from aevae import InputError
@@ -38,11 +39,11 @@ class Scaling:
 
     def standardize(self, x):
         """Standardized values [B, ...] of stored ones, float32."""
-        return (x - self._high - self._low) / self.scale
+        return (_rounded(x - self._high) - self._low) / self.scale
 
     def restore(self, y):
         """Stored values [B, ...] of standardized ones, float32."""
-        return (y * self.scale + self._low) + self._high
+        return _rounded(y * self.scale + self._low) + self._high
 
     @functools.cached_property
     def log_std(self):
@@ -53,6 +54,11 @@ class Scaling:
     def jacobian(self):
         """Σ log std over the values of an image, in nats: log p(x) = log p(y) - it."""
         return float(np.broadcast_to(np.log(self.std), (1, *self.shape)).sum())
+
+
+def _rounded(x):
+    """`x` as it is in float32, which XLA does not join with what follows."""
+    return jax.lax.optimization_barrier(x) if isinstance(x, jax.Array) else x
 
 
 class Moments:

@@ -139,7 +139,9 @@ def _facts(workdir, groups, dataset, data_dir):
     """What is known of each group before any work."""
     known, points = {}, [disentanglement.point(run) for g in groups for run in g.runs]
     seeds = len(set(points)) < len(points)
-    found, firsts = [], [group.runs[0] for group in groups]
+    declaration = record.read(workdir)
+    firsts = [record.here(declaration, group.runs[0]) for group in groups]
+    found = []
     data.check_given(dataset, firsts)
     for group, first in zip(groups, firsts):
         try:

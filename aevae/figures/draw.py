@@ -7,6 +7,7 @@ import numpy as np
 from aevae import InputError, data
 from aevae.figures import codes, contract, curves, planes, sheet, views
 from aevae.runs import record, tables, trained
+from aevae.runs.progress import say
 from aevae.system import files, machine
 from aevae.training import bounds
 
@@ -57,16 +58,22 @@ def draw(workdir, names=None, base=None, dataset=None, data_dir=None):
     of_runs = []
     if any(function.contract.looks_at == "runs" for function in asked):
         of_runs = _views(workdir, rows, axes, base, dataset, data_dir)
-    found, reasons = [], []
+    found, reasons, spared = [], [], []
     for function in asked:
         shown, reason = _shown(function.contract, of_tables, of_runs)
         if reason is None:
             found.append((function, shown))
+        elif reason == contract.TEST_DATA.otherwise and names is None:
+            spared.append(function)
         else:
             reasons.append(f"cannot draw {function.__name__}: {reason}")
     if reasons and names is not None:
         raise InputError(f"{workdir}: {'; '.join(reasons)}")
-    return _write(Path(workdir) / "figures", found, columns, names is None)
+    if spared:
+        kept = ", ".join(function.__name__ for function in spared)
+        say(f"{workdir}: {kept} cannot be drawn: {contract.TEST_DATA.otherwise}")
+    gone = set(FIGURES).difference(spared) if names is None else ()
+    return _write(Path(workdir) / "figures", found, columns, gone)
 
 
 def _views(workdir, rows, axes, base, dataset, data_dir):
@@ -75,11 +82,13 @@ def _views(workdir, rows, axes, base, dataset, data_dir):
     names = [name for name in names if name in rows[0]]
     best, known, found = best_of_each(rows, "latent", *DATA), {}, []
     configs = record.declared(workdir, base) if best else None
+    declaration = record.read(workdir)
     classes = {e["name"]: e.get("labels", ()) for e in record.data_sets(workdir)}
     data.check_given(dataset, [configs[row["run"]] for row in best])
     for row in best:
         run = trained.open_run(workdir, row, configs=configs)
-        held = views.held(run, dataset, data_dir, known)
+        place = record.here(declaration, run.config)
+        held = views.held(run, dataset, data_dir, known, place)
         found.append(views.View(run, held, names, classes.get(run.config.dataset, ())))
     return found
 
@@ -98,8 +107,8 @@ def _shown(own, of_tables, of_runs):
     return shown, max(lacking, key=sentences.index, default="all runs diverged")
 
 
-def _write(folder, found, columns, everything):
-    """Makes the figures and saves them; with `everything`, removes what was not made."""
+def _write(folder, found, columns, gone):
+    """Makes the figures and saves them; of those in `gone`, removes what was not made."""
     with files.writing(folder):
         folder.mkdir(exist_ok=True)
     paths = []
@@ -107,10 +116,10 @@ def _write(folder, found, columns, everything):
         made = function(shown)
         made = made if isinstance(made, dict) else {function.__name__: made}
         paths += [sheet.save(figure, folder / f"{n}.png") for n, figure in made.items()]
-    if everything:
+    if gone:
         names = {path.stem for path in paths}
         with files.writing(folder):
-            for function in FIGURES:
+            for function in gone:
                 for name in {*function.contract.files(columns)} - names:
                     for kind in ("png", "pdf"):
                         (folder / f"{name}.{kind}").unlink(missing_ok=True)

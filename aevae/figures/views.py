@@ -122,14 +122,14 @@ def span(run):
     return (0, 1) if usual or low == high else (low, high)
 
 
-def held(run, dataset, data_dir, known):
+def held(run, dataset, data_dir, known, place=None):
     """Gives up to 5,000 test examples as the run was evaluated on them; None if not at hand.
 
     They are at hand if the first are those that the run's folder keeps; an InputError where a
     `dataset` that is given is another. `known` is a dict that remembers data sets from one run to
-    the next.
+    the next; `place` is the run's config with its data set where it is now.
     """
-    config = run.config
+    config = place or run.config
     name = config.dataset, config.train, config.validation, config.test
     if (name, config.binarization) not in known:
         try:

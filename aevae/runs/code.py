@@ -26,7 +26,8 @@ class Code(NamedTuple):
                 path, _, reference = name.partition(" ")
                 raise InputError(
                     f"{path.rpartition('.')[-1]} {reference.partition(':')[2]} was other code: "
-                    "take another --workdir, or start over with --fresh"
+                    "take another --workdir (with --init_from=FOLDER:RUN it starts from a run of this "
+                    "folder), or start over with --fresh"
                 )
         changed = {
             name: [self.modules.get(name), now.modules.get(name)]

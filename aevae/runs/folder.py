@@ -110,6 +110,9 @@ class Folder:
             "code": now._asdict(),
         }
         self._record |= {"init_from": start.record} if start else {}
+        places = {old: record.place(new) for new, old in self.moved.items()}
+        if places:
+            self._record["places"] = self._record.get("places", {}) | places
         self._start = start
         self.groups = history.grouped(runs, indices, paths)
 
@@ -280,7 +283,7 @@ class Folder:
 
     def end(self, accept):
         """Writes what a command without anything to do leaves: the tables, and accepted code."""
-        if accept:
+        if accept or self.moved:
             files.write_json(self.path / "config.json", self._record)
         self.report()
 

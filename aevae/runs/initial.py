@@ -16,7 +16,7 @@ class Start(NamedTuple):
         dict  # as config.json has it: what was given, the run's number, and its sha256
     )
     params: Any  # None where they are not at hand
-    standardized: bool = False  # what they are of
+    scaling: Any = None  # the mean of the standardized values that they are of
     reason: str = ""  # why they are not at hand
 
     @property
@@ -53,8 +53,8 @@ def find(given, folder, asked, load):
             )
         return None
     if isinstance(given, Trained):
-        standardized = given.scaling is not None
-        found = _of(given.params, standardized, None, given.row.get("run"))
+        scaling = given.scaling and given.scaling.mean
+        found = _of(given.params, scaling, None, given.row.get("run"))
     elif isinstance(given, (str, Path)) and str(given):
         found = _in_folder(str(given), known, folder.path, asked, load)
     else:
@@ -73,16 +73,16 @@ def find(given, folder, asked, load):
 def check(start, task):
     """Raises InputError where the runs of a group, which has not begun, cannot start there."""
     run = task.group.runs[0]
-    odd = initial.misfit(run, task.dataset, start.at_hand(), start.standardized)
+    odd = initial.misfit(run, task.dataset, start.at_hand(), start.scaling)
     if odd:
         first = task.group.names[0]
         names = ", ".join(f"{k}={v}" for k, v in first.items() if k != "run")
         raise InputError(f"{start.name} does not fit the run {names}: {odd}")
 
 
-def _of(params, standardized, given, number):
+def _of(params, scaling, given, number):
     record = {"given": given, "run": number, "sha256": initial.digest(params)}
-    start = Start(record, params, standardized)
+    start = Start(record, params, scaling)
     if not initial.are_finite(params):
         raise InputError(f"{start.name} has diverged: not all parameters are finite")
     return start
@@ -119,9 +119,9 @@ def _in_folder(given, known, workdir, asked, load):
 
 
 def _kept(source, number):
-    """The parameters of a run, and whether they are of standardized values."""
+    """The parameters of a run, and the mean of its standardization or None."""
     trees, *_ = trained.stored(source, number)
-    return trees["params"], "scaling" in trees
+    return trees["params"], trees.get("scaling", {}).get("mean")
 
 
 def _split(given):

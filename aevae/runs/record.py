@@ -72,6 +72,24 @@ def renamed(runs, moved):
     ]
 
 
+def here(declaration, run):
+    """A run with its data set where a command last found it, if that still exists."""
+    new = declaration.get("places", {}).get(run.dataset, "")
+    return dataclasses.replace(run, dataset=new) if _is_path(new) else run
+
+
+def place(name):
+    """A path of data as it is from any folder; any other name as it is."""
+    return str(Path(name).absolute()) if _is_path(name) else name
+
+
+def _is_path(name):
+    """Whether a file or folder is there, perhaps with an array of it: `data.npz:array`."""
+    return name != "" and (
+        Path(name).exists() or Path(name.rpartition(":")[0]).is_file()
+    )
+
+
 def _base(workdir, sweep, base):
     """The Config of a folder that was given one; None where it keeps config files."""
     if sweep["file"] is not None:

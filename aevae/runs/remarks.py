@@ -35,9 +35,7 @@ def collapsed(rows):
 
 
 def diverged(workdir, rows, columns):
-    """Yields a line on runs that diverged for each likely cause, where one is known.
-
-    And on those with an ELBO below -1e9 nats, by the scale of their data.
+    """Yields a line on runs that diverged, or have an ELBO below -1e9 nats, for each likely cause.
 
     Args:
       workdir: the run folder.
@@ -48,10 +46,13 @@ def diverged(workdir, rows, columns):
     for row in rows:
         if row["diverged"] is not None:
             causes.setdefault(_cause(workdir, row, rows, columns), []).append(row)
-        elif (row.get("elbo") or 0.0) < LOST and _scale(workdir, row):
-            far.setdefault(_scale(workdir, row), []).append(row["run"])
+        elif _lost(row):
+            far.setdefault(_cause(workdir, row, rows, columns), []).append(row["run"])
     for cause, own in far.items():
-        yield f"The ELBO of {runs(own)} is below {LOST:.0e} nats{cause}"
+        yield (
+            f"The ELBO of {runs(own)} is below {LOST:.0e} nats"
+            f"{cause or '; no cause is known: curves.csv has what came before'}"
+        )
     for cause, own in causes.items():
         epochs = [row["diverged"] for row in own]
         low, high = min(epochs), max(epochs)
@@ -100,8 +101,8 @@ def _cause(workdir, row, rows, columns):
         return scale
     same = [name for name in columns if name not in ("run", "lr", "seed")]
     alike = [r for r in rows if all(r[name] == row[name] for name in same)]
-    sound = [r["lr"] for r in alike if r["diverged"] is None and r["lr"] < lr]
-    if sound and all(r["diverged"] is None for r in alike if r["lr"] in sound):
+    sound = [r["lr"] for r in alike if _is_sound(r) and r["lr"] < lr]
+    if sound and all(_is_sound(r) for r in alike if r["lr"] in sound):
         return (
             f"; likely cause: the learning rate: with {max(sound):g}, and else alike, no run "
             "diverged"
@@ -112,6 +113,14 @@ def _cause(workdir, row, rows, columns):
             "about as much"
         )
     return scale
+
+
+def _lost(row):
+    return (row.get("elbo") or 0.0) < LOST
+
+
+def _is_sound(row):
+    return row["diverged"] is None and not _lost(row)
 
 
 def _scale(workdir, row):

@@ -85,8 +85,8 @@ def _check_start(init_from, run, dataset):
         )
     if not initial.are_finite(init_from.params):
         raise InputError("init_from has diverged: not all of its parameters are finite")
-    standardized = init_from.scaling is not None
-    odd = initial.misfit(run, dataset, init_from.params, standardized)
+    scaling = init_from.scaling and init_from.scaling.mean
+    odd = initial.misfit(run, dataset, init_from.params, scaling)
     if odd:
         raise InputError(f"the parameters of init_from do not fit these runs: {odd}")
 

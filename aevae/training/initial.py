@@ -27,10 +27,10 @@ def are_finite(params):
     return all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(params))
 
 
-def misfit(config, dataset, params, standardized):
+def misfit(config, dataset, params, scaling):
     """Says in what parameters of another run do not fit a config's model; "" where they do.
 
-    `standardized` says whether they are of standardized values.
+    `scaling` is the mean of its standardization, or None.
     """
     config = with_image_shape(config, dataset)
     hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
@@ -44,13 +44,22 @@ def misfit(config, dataset, params, standardized):
         for path in odd[:NAMED]
     ]
     more = f" and {len(odd) - NAMED} more" if len(odd) > NAMED else ""
-    if odd or standardized == (dataset.scaling is not None):
+    own = None if dataset.scaling is None else dataset.scaling.mean
+    if odd or np.shape(own) == np.shape(scaling):
         return f"{', '.join(few)}{more}"
-    kinds = "values as they are stored", "standardized values"
     return (
-        f"it was trained on {kinds[standardized]}, and these runs are not: set "
-        "--config.standardize as it was there"
+        f"it was trained with standardize={_kind(scaling)}, and these runs have {_kind(own)}: set "
+        f"--config.standardize={_kind(scaling)}"
     )
+
+
+def _kind(mean):
+    """The standardization that has a mean of this shape, as a config names it."""
+    if mean is None:
+        return "no"
+    if np.size(mean) == 1:
+        return "all"
+    return "each" if np.size(mean) > np.shape(mean)[-1] or mean.ndim == 2 else "channel"
 
 
 def _named(params):

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 
@@ -129,3 +130,16 @@ def test_a_field_at_its_default_is_no_other_run():
     """So that folders from before it are still read."""
     assert "standardize" in config.at_default(declared())
     assert "model.scaling" not in declared().values
+
+
+@pytest.mark.parametrize("kind", ["each", "channel", "all"])
+def test_a_mean_far_from_0_keeps_its_digits_in_a_program(kind):
+    """XLA would join the two parts of a mean that all values share."""
+    draws = np.random.default_rng(0).normal(size=(40, 2, 3, 1))
+    x = (1e7 + 0.3 + np.round(10 * draws)).astype(np.float32)
+    found = data.Moments(x, kind)
+    scaling = data.Scaling(found.mean, found.std, x.shape[1:])
+    exact = (x.astype(np.float64) - found.mean) / found.std
+    y = jax.jit(scaling.standardize)(x)
+    np.testing.assert_allclose(y, exact, atol=2e-6)
+    np.testing.assert_array_equal(jax.jit(scaling.restore)(y), x)

@@ -504,7 +504,8 @@ def test_what_is_asked_for_and_has_no_meaning_is_one_line(copy, monkeypatch, cap
     assert ask(copy, "--figures=samples,codes") == 2
     error = capsys.readouterr().err
     says = (
-        "the runs' test data are not at hand: data_dir (--data_dir) says where they are"
+        "the runs' test data are not at hand: data_dir (--data_dir) says where sets are "
+        "prepared, and dataset (--dataset) where a file or folder that moved is"
     )
     assert error == f"error: {copy}: cannot draw codes: {says}\n"
     assert not (copy / "figures").exists()

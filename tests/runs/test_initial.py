@@ -122,7 +122,7 @@ def test_which_run_may_be_left_out_where_one_fits(source, tiny, tmp_path):
         (
             {"latent": (2, 3)},
             source,
-            "none of 3 runs of .* fits all runs .*: of run 0, ",
+            "none of 3 runs of .* fits all runs .*; of run 0, ",
         ),
         ({"latent": (4,)}, source, r"kernel is \[2, 4\] there and \[4, 4\] here"),
         ({"latent": (2, 3)}, f"{source}:0", "does not fit the run latent=3"),
@@ -177,17 +177,18 @@ def test_in_memory_too_from_a_trained_run(source, tiny):
 
 def test_parameters_are_of_standardized_values_or_of_stored_ones(tiny):
     run = config.settle(config.load(CONFIG), SMALL, {"latent": (2,)})[0]
-    scaling = data.Scaling(np.zeros((1, 1)), np.ones((1, 1)), tiny.shape)
+    one = np.ones((1, 1, 1, 1))
+    scaling = data.Scaling(0 * one, one, tiny.shape)
     run = dataclasses.replace(run, binarization=data.none)
-    for standardized, kind in ((True, "no"), (False, "all")):
+    for kind, mean in (("no", None), ("all", scaling.mean)):
         run = dataclasses.replace(run, standardize=kind)
-        given = tiny._replace(scaling=None if standardized else scaling)
+        given = tiny._replace(scaling=None if mean is None else scaling)
         params = initial_params(run, given)
-        assert initial.misfit(run, given, params, not standardized) == ""
-        says = "standardized values" if standardized else "values as they are stored"
-        assert f"trained on {says}, and" in initial.misfit(
-            run, given, params, standardized
-        )
+        assert initial.misfit(run, given, params, mean) == ""
+        for other, shape in (("each", tiny.shape), ("channel", (1, 1, 2))):
+            found = initial.misfit(run, given, params, np.zeros((1, *shape)))
+            says = f"trained with standardize={other}, and these runs have {kind}: set"
+            assert says in found
 
 
 def initial_params(run, dataset):

@@ -52,7 +52,23 @@ def test_the_same_command_elsewhere_is_finished(base, place, capsys, monkeypatch
     said = capsys.readouterr().err
     line = f"{place / 'run'}: y.npz has the sha256 of {base / 'x.npz'}, and is taken for the s"
     assert line in said and said.count("sha256") == 1
-    assert record.read(place / "run") == record.read(base / "run")
+    places = {"places": {str(base / "x.npz"): str(base / "new" / "y.npz")}}
+    assert record.read(place / "run") == record.read(base / "run") | places
+    monkeypatch.chdir("/")  # it is found there without being named
+    assert evaluate.run(place / "run", ["reconstruction"])
+    code = figures.draw(place / "run", ["reconstructions", "codes"])
+    assert [path.stem for path in code] == ["reconstructions", "codes"]
+
+
+def test_figures_of_data_that_are_not_at_hand_stay(place, capsys):
+    (place / "run" / "figures").mkdir(exist_ok=True)
+    (place / "run" / "figures" / "codes.png").write_bytes(b"drawn before")
+    drawn = [path.stem for path in figures.draw(place / "run")]
+    assert "rates" in drawn and "codes" not in drawn
+    assert (
+        "codes cannot be drawn: the runs' test data are not" in capsys.readouterr().err
+    )
+    assert (place / "run" / "figures" / "codes.png").read_bytes() == b"drawn before"
 
 
 def test_more_epochs_and_runs_go_on_under_the_first_name(base, place):
