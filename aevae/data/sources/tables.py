@@ -1,13 +1,12 @@
 """Tables of numbers, CSV, TSV and Parquet, as vectors [N, P]; pyarrow reads them."""
 
-import re
-
 import numpy as np
 
 from aevae import InputError
 from aevae.data.sources.assembly import Field, assembled
 from aevae.data.sources.keys import FIELDS
 from aevae.data.sources.source import first_line
+from aevae.data.sources.texts import is_text, is_value, read
 
 LABELS = ("label", *FIELDS["label"], "class")  # text columns of these names are labels
 INDEX = ("", "Unnamed: 0", "__index_level_0__")  # as pandas saves the numbers of rows
@@ -30,13 +29,16 @@ def load(name, path):
 
                 table = parquet.read_table(file)
             else:
-                table = _text(name, path, file, notes)
+                table, notes = read(name, path, file)
     except OSError as error:
         reason = error.strerror or first_line(error)
         raise InputError(f"cannot read {path}: {reason}") from None
     except (pa.ArrowException, ValueError) as error:
         raise InputError(f"cannot read {path}: {first_line(error)}") from None
-    return _source(name, table, notes)
+    try:
+        return _source(name, table, [*notes])
+    except InputError as fault:  # which the first row may explain
+        raise InputError("; ".join([str(fault), *notes])) from None
 
 
 def given(name, frame):
@@ -50,37 +52,6 @@ def given(name, frame):
             f"{name}: cannot read the table: {first_line(error)}"
         ) from None
     return _source(name, table, [])
-
-
-def _text(name, path, file, notes):
-    from pyarrow import csv
-
-    mark = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
-    parse = csv.ParseOptions(delimiter=mark)
-    found = csv.read_csv(file, parse_options=parse)
-    names = found.column_names
-    counted = names == [str(k) for k in range(len(names))]
-    if not counted and all(map(_is_number, names)):
-        file.seek(0)
-        read = csv.ReadOptions(autogenerate_column_names=True)
-        found = csv.read_csv(file, read_options=read, parse_options=parse)
-        notes.append(
-            f"{name}: its first row is numbers: there are no names of columns, and no labels"
-        )
-        found = found.rename_columns([str(k) for k in range(len(names))])
-    other = next((m for m in ";\t|" if len(names) == 1 and m in names[0]), None)
-    if other:
-        raise ValueError(
-            f"its columns are separated by {other!r}: save them separated by commas"
-        )
-    return found
-
-
-def _is_number(text):
-    return (
-        re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*|nan|", text)
-        is not None
-    )
 
 
 def _source(name, table, notes):
@@ -117,16 +88,9 @@ def _label(name, columns):
     plain = [key for key in columns if key.lower() == "label"]
     if len(plain) > 1:
         raise InputError(f"{name} has several columns {_listed(plain)}: rename them")
-    texts = [k for k in columns if k.lower() in LABELS and _is_text(columns[k].type)]
+    texts = [k for k in columns if k.lower() in LABELS and is_text(columns[k].type)]
     found = plain or texts
     return found[0] if len(found) == 1 else None
-
-
-def _is_text(kind):
-    import pyarrow as pa
-
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _plain(values):
@@ -151,8 +115,8 @@ def _check(name, columns):
         if any(is_usable(values.type) for is_usable in usable):
             continue
         held = str(values.type)
-        if _is_text(values.type):
-            texts = (v for v in values.to_pylist() if v and not _is_number(v))
+        if is_text(values.type):
+            texts = (v for v in values.to_pylist() if v and not is_value(v))
             held = f"text, such as {next(texts, '')[:20]!r}"
         elif types.is_null(values.type):
             held = "no values"
