@@ -75,10 +75,24 @@ def test_tables_are_vectors_with_labels(ending, tmp_path):
         ({"label": [1, "", 2, 2] * 5, "q": A}, "f4", "label of .* left out"),
         ({"": RANDOM.permutation(20), "q": A}, "f4", "not read: column ''"),
         (
-            {"id": range(2**30, 2**30 + 20), "q": A},
+            {"n": range(0, 2**30 + 20, 2**26), "q": A[:17]},
             "f4",
-            "column id has whole numbers bey",
+            "column n has whole numbers bey",
         ),
+        ({"t": 1.6e9 + 30 * B, "q": A}, "f4", "column t varies by less than 100 steps"),
+        ({"t": range(2**30, 2**30 + 20), "q": A}, "f4", "column t varies by less than"),
+        (
+            {"t": 1e6 + 0.01 * B},
+            None,
+            "column t varies by less than 100 steps of float",
+        ),
+        ({"a ": A, " label": KIND}, "f4", None),
+        (
+            {"q": A, "Target": range(20)},
+            "f4",
+            "'Target' is read as values: if it is th",
+        ),
+        ({"q": A, "id": [0, *range(19)]}, "f4", "'id' is read as .* numbers the rows"),
         ({"label": [1] * 20, "Label": A}, None, "several columns label, Label: rename"),
         ({"q": [*A[:19], "?"]}, None, "column q holds text, such as '.'"),
         ({"0.5": A, "0.25": B}, "f4", "its first row, 0.5, 0.25, is numbers"),
@@ -155,8 +169,20 @@ def test_columns_with_nan_are_named(tmp_path):
     parquet.write_table(pa.table({"a": A, "b": np.where(A > 0.5, np.nan, B)}), path)
     with pytest.raises(InputError, match=r"NaN or inf.* rows, .* and in column b"):
         data.load(path)
-    parquet.write_table(pa.table({k: (A * 255).astype(np.uint8) for k in "ab"}), path)
-    assert data.load(path).train["image"].dtype == np.uint8
+
+
+def test_columns_of_bytes_are_values_as_other_integers(tmp_path):
+    path = tmp_path / "mine.parquet"
+    for most, kind, says in (
+        (255, "u1", "^$"),
+        (254, "f4", "uint8 from 0 to 254: a table's columns are read as values"),
+        (1, "?", "^$"),
+    ):
+        values = (np.arange(20) % 2 * most).astype(np.uint8)
+        parquet.write_table(pa.table({"a": values, "b": most - values}), path)
+        rows, found = loaded(path)
+        assert rows.dtype == kind and rows.max() == most
+        assert re.search(says, " ".join(found.notes))
 
 
 @pytest.mark.parametrize(

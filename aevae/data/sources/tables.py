@@ -3,6 +3,7 @@
 import numpy as np
 
 from aevae import InputError
+from aevae.data.sources import images
 from aevae.data.sources.assembly import Field, assembled
 from aevae.data.sources.keys import FIELDS
 from aevae.data.sources.source import first_line
@@ -10,6 +11,10 @@ from aevae.data.sources.texts import is_text, is_value, read
 
 LABELS = ("label", *FIELDS["label"], "class")  # text columns of these names are labels
 INDEX = ("", "Unnamed: 0", "__index_level_0__")  # as pandas saves the numbers of rows
+WAYS = (  # of columns of numbers that are often no values
+    (LABELS, "it is the label, call the column `label`"),
+    (("", "unnamed: 0", "id", "index", "idx"), "it numbers the rows, leave it out"),
+)
 SHOWN = 5  # columns, at most, that a message names
 
 
@@ -55,7 +60,8 @@ def given(name, frame):
 
 
 def _source(name, table, notes):
-    names = table.column_names
+    bare = [column.strip() for column in table.column_names]
+    names = bare if len(set(bare)) == len(bare) else table.column_names
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise InputError(f"{name} has several columns {_listed(twice)}: rename them")
@@ -76,6 +82,11 @@ def _source(name, table, notes):
         if key in columns and _is_index(columns[key]):
             del columns[key]
             notes.append(f"{name}: not read: column {key!r}, the numbers of the rows")
+    for words, way in WAYS:
+        odd = [repr(key) for key in columns if key.lower() in words]
+        if odd:
+            note = f"{name}: column {_listed(odd)} is read as values"
+            notes.append(f"{note}: if {way}")
     if not columns:
         raise InputError(f"{name} has no columns of numbers beside {label or 'these'}")
     _check(name, columns)
@@ -140,10 +151,11 @@ def _numbers(name, columns, notes):
     import pyarrow as pa
 
     kinds = {values.type for values in columns.values()}
-    if kinds <= {pa.bool_()} or kinds <= {pa.uint8()}:
+    if kinds <= {pa.bool_()}:
         return np.stack([v.to_numpy() for v in columns.values()], 1)
     image = np.empty((len(next(iter(columns.values()))), len(columns)), np.float32)
-    rounded = []
+    rounded, steps = [], {}
+    exact = pa.float16(), pa.float32(), pa.uint8()
     for k, (key, values) in enumerate(columns.items()):
         if pa.types.is_boolean(values.type):
             values = values.cast(pa.uint8())
@@ -156,15 +168,28 @@ def _numbers(name, columns, notes):
                 f"{name}: column {key} has values beyond float32, such as {found[lost][0]:g}: "
                 "rescale or remove them"
             )
-        if pa.types.is_integer(values.type) and np.abs(found).max() > 2**24:
+        steps[key] = np.inf if values.type in exact else images.steps(found)
+        if (
+            steps[key] >= images.STEPS
+            and pa.types.is_integer(values.type)
+            and np.abs(found).max() > 2**24
+        ):
             rounded.append(key)
+    few = [key for key, count in steps.items() if count < images.STEPS]
+    if few:
+        notes += images.coarse(f"{name}: column {_listed(few)}", [*steps.values()])
     if rounded:
         notes.append(
             f"{name}: column {_listed(rounded)} has whole numbers beyond 2^24, which float32 rounds"
         )
     whole = all(map(pa.types.is_integer, kinds))
     if whole and image.min() >= 0 and image.max() in (1, 255):
-        return image.astype(np.int64)
+        return image.astype(np.uint8 if kinds <= {pa.uint8()} else np.int64)
+    if kinds <= {pa.uint8()}:
+        notes.append(
+            f"{name} is uint8 from {image.min():g} to {image.max():g}: a table's columns are read "
+            "as values; if 255 stands for 1, divide them by 255"
+        )
     return image
 
 
