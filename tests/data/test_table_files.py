@@ -93,6 +93,7 @@ def test_tables_are_vectors_with_labels(ending, tmp_path):
             "'Target' is read as values: if it is th",
         ),
         ({"q": A, "id": [0, *range(19)]}, "f4", "'id' is read as .* numbers the rows"),
+        ({"label": B, "q": A}, None, "whole numbers from 0 .*; leave the column out"),
         ({"label": [1] * 20, "Label": A}, None, "several columns label, Label: rename"),
         ({"q": [*A[:19], "?"]}, None, "column q holds text, such as '.'"),
         ({"0.5": A, "0.25": B}, "f4", "its first row, 0.5, 0.25, is numbers"),

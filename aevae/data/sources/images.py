@@ -58,10 +58,10 @@ def _shaped(where, image):
     shape = list(image.shape)
     kinds = "images are [N, H, W, C] or [N, H, W], or as vectors [N, P]"
     if image.ndim == 1:
-        raise InputError(
-            f"{where} has shape {shape}, one value a row: {kinds}; x[:, None] has vectors of one "
-            "value"
-        )
+        way = "x[:, None] has vectors of one value"
+        if image.dtype == bool:
+            way = "if it marks the rows of a split, save these rows, x[mask], as the split"
+        raise InputError(f"{where} has shape {shape}, one value a row: {kinds}; {way}")
     if image.ndim not in (2, 3, 4):
         way = ""
         if image.ndim > 4:
@@ -80,7 +80,9 @@ def _shaped(where, image):
     read = f"{where} has shape {shape}, and is read as {count} images of " + "x".join(
         map(str, rest)
     )
-    if image.ndim > 2 and count < 1000 and rest[-1] > 5 * max(shape[:2]):
+    matlab = count < 1000 and rest[-1] > 5 * max(shape[:2])
+    square = count == rest[0] < rest[-1] and (image.ndim == 3 or rest[1] in (1, 3, 4))
+    if image.ndim > 2 and (matlab or square):
         return [
             f"{read}; if the examples come last, as in MATLAB, save np.moveaxis(x, -1, 0)"
         ]
