@@ -159,6 +159,12 @@ def test_what_is_no_table_is_one_line(tmp_path):
             data.load(tmp_path / "v.parquet")
 
 
+def test_labels_of_any_type_of_text(tmp_path):
+    for kind in (pa.string(), pa.large_string(), pa.string_view()):
+        table = pa.table({"class": pa.array(KIND, kind), "a": A})
+        assert data.load(table).labels == ("cat", "dog", "owl"), kind
+
+
 def test_a_tsv_with_commas_says_so(tmp_path):
     csv(tmp_path / "mine.tsv", {"a": A, "b": B})
     with pytest.raises(InputError, match="separated by ',': name it .csv"):
@@ -205,6 +211,7 @@ def test_columns_of_bytes_are_values_as_other_integers(tmp_path):
         ("a\tb", "{a}\t{b}", None, r"separated by '\\t'"),
         ("label,0.25,0.5", "{k},{a},{b}", ("0.25", "0.5"), "0.25, 0.5, is read as na"),
         ("1 2  3", "{k} 2  3", None, "separated by ' ': save"),
+        ("1_1,1_2", "{a},{b}", ("1_1", "1_2"), None),
         ("one name", "{k}", ("one name",), None),
     ],
 )

@@ -34,6 +34,20 @@ def read(name, path, file):
     _check_mark(mark, head, len(names) == 1, is_text(found.column(0).type))
     shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
     row = f"{name}: its first row, {shown}, is"
+    are_names, is_plain = _are_names(names, found)
+    if are_names:
+        said = "read as names: if it is an example, put a row of names above it"
+        return found, [] if is_plain else [f"{row} {said}"]
+    file.seek(0)
+    options = csv.ReadOptions(autogenerate_column_names=True)
+    found = csv.read_csv(file, read_options=options, parse_options=parse)
+    said = "numbers, and read as an example: there are no names of columns"
+    counted = [str(k) for k in range(len(names))]
+    return found.rename_columns(counted), [f"{row} {said}, and no labels"]
+
+
+def _are_names(names, found):
+    """Whether the first row is names of the columns `found` below it, and whether that is plain."""
     numbered = _is_index(names, found)
     rest = names[numbered:]
     numbers = {k: float(n) for k, n in enumerate(names) if _is_number(n)}
@@ -41,21 +55,10 @@ def read(name, path, file):
     counts = [*numbers.values()] == [*range(len(numbers))]
     ordered = all(unlike) and _is_ordered([*numbers.values()])
     if not all(map(is_value, rest)):
-        is_plain = counts or ordered
-    elif len(numbers) == len(rest) and (counts or numbered or (ordered and rest[1:])):
-        is_plain = counts and (numbered or any(unlike))
-    else:
-        is_plain = None
-    if is_plain is not None:
-        said = "read as names: if it is an example, put a row of names above it"
-        return found, [] if is_plain else [f"{row} {said}"]
-    file.seek(0)
-    options = csv.ReadOptions(autogenerate_column_names=True)
-    found = csv.read_csv(file, read_options=options, parse_options=parse)
-    said = (
-        "numbers, and read as an example: there are no names of columns, and no labels"
-    )
-    return found.rename_columns([str(k) for k in range(len(names))]), [f"{row} {said}"]
+        return True, counts or ordered
+    if len(numbers) == len(rest) and (counts or numbered or (ordered and rest[1:])):
+        return True, counts and (numbered or any(unlike))
+    return False, True
 
 
 def _check_mark(mark, head, alone, texts=False):
@@ -65,7 +68,7 @@ def _check_mark(mark, head, alone, texts=False):
         if other == mark or len(cells) < 2:
             continue
         numbers = all(_is_number(cell.replace(",", ".")) for cell in cells)
-        if (alone and (other != " " or texts)) or (numbers and other in ";|\t"):
+        if (alone and (texts or other not in " ,")) or (numbers and other in ";|\t"):
             way = "save them separated by commas, and decimals by points"
             way = "name it .csv" if other == "," else way
             raise ValueError(f"its columns are separated by {other!r}: {way}")
@@ -81,7 +84,7 @@ def is_text(kind):
 
 def _is_number(text):
     try:
-        return np.isfinite(float(text))
+        return "_" not in text and np.isfinite(float(text))
     except ValueError:
         return False
 
