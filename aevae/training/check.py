@@ -35,7 +35,8 @@ def check_run(config, dataset):
     size = len(dataset.train["image"])
     if config.batch > size:
         raise InputError(
-            f"batch {config.batch} is larger than the {size} training examples of {dataset.name}"
+            f"batch {config.batch} is larger than the {size} training examples of {dataset.name}: "
+            f"--config.batch={size} is the most"
         )
     config = with_image_shape(config, dataset)
     _check_classes(config.model, dataset)

@@ -152,7 +152,11 @@ def test_a_path_is_a_name_and_rows_of_unequal_shapes_are_one_line(tmp_path):
     path = Path(saved(tmp_path, image=image(50, 6, 6)))
     assert data.load(path).digest == data.load(str(path)).digest
     assert data.name_of(path) == data.load(path).name == str(path)
-    for ragged in ([[1, 2], [3]], [image(4, 4), image(5, 4)], {"image": [[1], [2, 3]]}):
+    for ragged in (
+        [[1, 2], [3]],
+        [image(4, 4), image(5, 4)] * 2,
+        {"image": [[1], [2, 3]]},
+    ):
         with pytest.raises(InputError, match="rows of unequal shapes are no array"):
             data.load(ragged)
 
@@ -338,6 +342,11 @@ def test_objects_spoil_only_themselves(tmp_path):
             "NaN or inf.* .2, in 2 of 40 rows, first in row 0",
         ),
         (X[:, 0, 0], r"shape \[40\], one value a row: .* x\[:, None\] has vectors"),
+        (1e6 + X / 1e5, "varies by less than 100 steps of float32.*subtract"),
+        (
+            X[:, 0, 0] > 99,
+            r"shape .* if it marks the rows of a split, save .* x\[mask\]",
+        ),
         (X[..., None, None], r"reshape\(\[40, 3, 3, 1\]\) has these axes"),
         (X[:, :0], r"shape \[40, 0, 3\], without any value"),
         (X[:0], r"shape \[0, 3, 3\], without any value"),
@@ -366,7 +375,21 @@ def test_types_and_shapes_that_are_refused_say_what_to_do(image, says, tmp_path)
         (X % 13, np.uint8, "uint8 from 0 to 12: .* if these are counts"),
         (np.tile(X[-1:], (40, 1, 1)), np.uint8, "all images of train are the same"),
         (X.transpose(1, 2, 0), np.uint8, r"3 images of 3x40; .*moveaxis\(x, -1, 0\)"),
+        (RANDOM.random((40, 40, 3, 150)), np.float32, r"40x3x150; .*\(x, -1, 0\)"),
+        (RANDOM.random((20, 20, 60)), np.float32, r"20x60; if the examples come last"),
         (RANDOM.random((40, 5, 6, 6)), np.float32, "5x6x6; if the channels come first"),
+        (X[:, 0] % 101, np.uint8, "uint8 from 0 to [0-9]+: .* if these are counts"),
+        (X % 101, np.uint8, None),
+        (
+            1.6e9 + 99.0 * X[:, 0],
+            np.float32,
+            "column 0, 1, 2 varies by less than 100 steps",
+        ),
+        (
+            X + [1e7, 0, 0],
+            np.float32,
+            r"pixel \[0, 0\], \[1, 0\], .* subtract its mean",
+        ),
         (X.astype(">f4"), np.float32, None),
         (X.astype(np.float16), np.float32, None),
         (RANDOM.random((40, 4, 4, 12)), np.float32, None),
@@ -435,6 +458,21 @@ def test_a_dict_for_each_split(digits):
         part: {k: v[:20] for k, v in s.items()} for part, s in digits.parts.items()
     }
     assert data.load(parts).digest == data.arrays(**parts).digest
+
+
+def test_a_label_for_each_of_the_last_axis_says_so(tmp_path):
+    for image in (RANDOM.random((9, 9, 40)), RANDOM.random((9, 9, 3, 40))):
+        with pytest.raises(
+            InputError, match=r"int64 \[40\]; if the examples come last"
+        ):
+            data.load(saved(tmp_path, image=image, label=Y))
+
+
+@pytest.mark.parametrize("several", [(X, Y), (X, X), [X, X, X]])
+def test_several_arrays_are_not_one(several):
+    with pytest.raises(InputError, match=r"'label': y}, and splits as {'train': x"):
+        data.load(several)
+    assert len(data.load(list(X)).train["image"]) == 32
 
 
 def test_what_is_masked_is_not_unmasked():

@@ -77,7 +77,8 @@ def test_folders_of_classes_are_labels(tmp_path):
         kinds = [found.labels[k] for k in part["label"]]
         assert kinds == [drawn[bytes(image)] for image in part["image"]]
     assert "1 .txt (about.txt), 1 folder (none), 2 hidden (.DS_Store)" in found.notes[0]
-    assert "10, 9, owl are classes 0 to 2" in found.notes[1]
+    assert "12 images lie deeper than the folder of their class" in found.notes[1]
+    assert "10, 9, owl are classes 0 to 2" in found.notes[2]
 
 
 def test_folders_of_splits(tmp_path):
@@ -105,12 +106,29 @@ def test_splits_without_classes_and_one_folder_in_another(tmp_path):
     found = data.load(tmp_path / "faces")
     assert [len(part["image"]) for part in found.parts.values()] == [10, 1, 1]
     assert "label" not in found.train
+    assert "all images lie in all: there are no labels" in found.notes[0]
     (tmp_path / "faces" / "all").rename(tmp_path / "faces" / "training")
     assert data.load(tmp_path / "faces").digest == found.digest
     draw(tmp_path / "faces" / "test" / "cat" / "1.png")
     draw(tmp_path / "faces" / "test" / "dog" / "1.png")
     with pytest.raises(InputError, match="some splits have folders of classes"):
         data.load(tmp_path / "faces")
+
+
+def test_a_folder_in_the_folder_is_read_in_its_place(tmp_path):
+    for k in range(6):
+        for part in ("training", "testing"):
+            draw(tmp_path / "m" / "png" / part / str(k % 2) / f"{k}.png")
+        draw(tmp_path / "c" / "images" / "ab"[k % 2] / f"{k}.png")
+        draw(tmp_path / "none" / ("test", "val")[k % 2] / f"{k}.png")
+    (tmp_path / "m" / "about.txt").write_text("x")
+    found = data.load(tmp_path / "m")
+    assert found.labels == ("0", "1") and len(found.test["label"]) == 6
+    assert "one folder of images, png, is read in its place" in found.notes[0]
+    assert "not read: 1 .txt (about.txt)" in found.notes[1]
+    assert data.load(tmp_path / "c").labels == ("a", "b")
+    with pytest.raises(InputError, match="splits, test, val, and none called train:"):
+        data.load(tmp_path / "none")
 
 
 def test_sizes_and_modes_that_differ_are_listed(tmp_path):
@@ -153,7 +171,17 @@ def test_what_is_read_otherwise_than_it_is_stored_is_said(tmp_path):
         found = data.load(tmp_path / kind)
         assert found.shape == (4, 5, channels)
         assert any(says in note for note in found.notes), found.notes
-    assert data.load(tmp_path / "sixteen").range == (0, 1)
+    found = data.load(tmp_path / "sixteen")
+    assert found.range == (0, 1) and "greatest" not in " ".join(found.notes)
+    for k in range(4):
+        wide[0, 0] = 99 * k
+        path = tmp_path / "twelve" / f"{k}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(wide // 16).save(path)
+    assert (
+        "bits is 4095, so that x/65535 reaches 0.062: if they are of 12 bits"
+        in (data.load(tmp_path / "twelve").notes[-1])
+    )
 
 
 def test_what_is_no_folder_of_images_is_one_line(tmp_path, monkeypatch):
@@ -169,6 +197,7 @@ def test_what_is_no_folder_of_images_is_one_line(tmp_path, monkeypatch):
     (tmp_path / "text").mkdir()
     (tmp_path / "text" / "1.png").write_text("no")
     draw(tmp_path / "ink" / "1.tif", "CMYK")
+    draw(tmp_path / "whole" / "1.tif", "I")
     (tmp_path / "notrain" / "test").mkdir(parents=True)
     (tmp_path / "notest" / "test").mkdir(parents=True)
     draw(tmp_path / "notest" / "train" / "1.png")
@@ -178,6 +207,7 @@ def test_what_is_no_folder_of_images_is_one_line(tmp_path, monkeypatch):
         ("both", "images, such as 1.png, beside folders of images, such as a"),
         ("damaged", "cannot read damaged/2.png: "),
         ("text", "cannot read text/1.png: it is no image, or damaged"),
+        ("whole", "1.tif is an image of mode I: save np.asarray"),
         ("ink", "1.tif is an image of mode CMYK: convert"),
         ("notrain", "without images"),
         ("notest", "without images in test"),

@@ -75,13 +75,28 @@ def test_tables_are_vectors_with_labels(ending, tmp_path):
         ({"label": [1, "", 2, 2] * 5, "q": A}, "f4", "label of .* left out"),
         ({"": RANDOM.permutation(20), "q": A}, "f4", "not read: column ''"),
         (
-            {"id": range(2**30, 2**30 + 20), "q": A},
+            {"n": range(0, 2**30 + 20, 2**26), "q": A[:17]},
             "f4",
-            "column id has whole numbers bey",
+            "column n has whole numbers bey",
         ),
+        ({"t": 1.6e9 + 30 * B, "q": A}, "f4", "column t varies by less than 100 steps"),
+        ({"t": range(2**30, 2**30 + 20), "q": A}, "f4", "column t varies by less than"),
+        (
+            {"t": 1e6 + 0.01 * B},
+            None,
+            "column t varies by less than 100 steps of float",
+        ),
+        ({"a ": A, " label": KIND}, "f4", None),
+        (
+            {"q": A, "Target": range(20)},
+            "f4",
+            "'Target' is read as values: if it is th",
+        ),
+        ({"q": A, "id": [0, *range(19)]}, "f4", "'id' is read as .* numbers the rows"),
+        ({"label": B, "q": A}, None, "whole numbers from 0 .*; leave the column out"),
         ({"label": [1] * 20, "Label": A}, None, "several columns label, Label: rename"),
         ({"q": [*A[:19], "?"]}, None, "column q holds text, such as '.'"),
-        ({"0.5": A, "0.25": B}, "f4", "its first row is numbers"),
+        ({"0.5": A, "0.25": B}, "f4", "its first row, 0.5, 0.25, is numbers"),
         ({"0": A, "1": B}, "f4", None),
         ({"q": [*A[:19], 1e300]}, None, "column q has values beyond float32"),
         (
@@ -144,10 +159,71 @@ def test_what_is_no_table_is_one_line(tmp_path):
             data.load(tmp_path / "v.parquet")
 
 
+def test_labels_of_any_type_of_text(tmp_path):
+    for kind in (pa.string(), pa.large_string(), pa.string_view()):
+        table = pa.table({"class": pa.array(KIND, kind), "a": A})
+        assert data.load(table).labels == ("cat", "dog", "owl"), kind
+
+
+def test_a_tsv_with_commas_says_so(tmp_path):
+    csv(tmp_path / "mine.tsv", {"a": A, "b": B})
+    with pytest.raises(InputError, match="separated by ',': name it .csv"):
+        data.load(tmp_path / "mine.tsv")
+
+
 def test_columns_with_nan_are_named(tmp_path):
     path = tmp_path / "mine.parquet"
     parquet.write_table(pa.table({"a": A, "b": np.where(A > 0.5, np.nan, B)}), path)
     with pytest.raises(InputError, match=r"NaN or inf.* rows, .* and in column b"):
         data.load(path)
-    parquet.write_table(pa.table({k: (A * 255).astype(np.uint8) for k in "ab"}), path)
-    assert data.load(path).train["image"].dtype == np.uint8
+
+
+def test_columns_of_bytes_are_values_as_other_integers(tmp_path):
+    path = tmp_path / "mine.parquet"
+    for most, kind, says in (
+        (255, "u1", "^$"),
+        (254, "f4", "uint8 from 0 to 254: a table's columns are read as values"),
+        (1, "?", "^$"),
+    ):
+        values = (np.arange(20) % 2 * most).astype(np.uint8)
+        parquet.write_table(pa.table({"a": values, "b": most - values}), path)
+        rows, found = loaded(path)
+        assert rows.dtype == kind and rows.max() == most
+        assert re.search(says, " ".join(found.notes))
+
+
+@pytest.mark.parametrize(
+    ("first", "rows", "names", "says"),
+    [
+        (",0,1,2", "{k},{k},{b},{a}", "012", "not read: column '', the numbers"),
+        (",4.5,0.5", "{k},{a},{b}", ("4.5", "0.5"), "4.5, 0.5, is read as names: if"),
+        ("400,402", "{a},{b}", ("400", "402"), "first row, 400, 402, is read as names"),
+        ("4000.5,400", "{a},{b}", ("4000.5", "400"), "is read as names"),
+        ("0,1", "{k},{k}", "01", "first row, 0, 1, is read as names: if"),
+        ("0,1,2", "{a},{k},{k}", "012", None),
+        ("1,2", "{k},{k}", None, "first row, 1, 2, is numbers, and read as an exa"),
+        ("true,0.0,-inf", "false,{a},{b}", None, "or infinite values"),
+        ("0.5,NA", "{a},{b}", None, r"column 1 \(1\): .*first row, 0.5, NA, is numb"),
+        ("0.5,.2,cat", "{a},{b},dog", None, "column cat .*, cat, is read as names: if"),
+        ("0.5;0.2", "{a};{b}", None, "separated by ';': .* decimals by points"),
+        ("a;b", "1,5;2,5", None, "separated by ';': save them separated by commas"),
+        ("1,5;b", "1,5;2,5", None, "separated by ';'"),
+        ("a\tb", "{a}\t{b}", None, r"separated by '\\t'"),
+        ("label,0.25,0.5", "{k},{a},{b}", ("0.25", "0.5"), "0.25, 0.5, is read as na"),
+        ("1 2  3", "{k} 2  3", None, "separated by ' ': save"),
+        ("1_1,1_2", "{a},{b}", ("1_1", "1_2"), None),
+        ("one name", "{k}", ("one name",), None),
+    ],
+)
+def test_a_first_row_is_names_or_an_example(first, rows, names, says, tmp_path):
+    below = [rows.format(k=k, a=a, b=b) for k, (a, b) in enumerate(zip(A, B))]
+    path = tmp_path / "mine.csv"
+    path.write_text("\n".join([first, *below]) + "\n")
+    try:
+        _, found = loaded(path)
+    except InputError as fault:
+        assert names is None and re.search(says, str(fault))
+        return
+    assert len(found.train["image"]) == len(A) + (names is None)
+    assert names is None or found.columns == tuple(names)
+    assert re.search(says or "^$", " ".join(found.notes))

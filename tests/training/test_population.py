@@ -304,7 +304,7 @@ def test_layout_wastes_little(runs, devices, chunk, expected):
             "nothing reads .* gama; it reads",
         ),
         ({"hparams": {"lr": 1e-3}}, r"'beta' is neither a hyperparameter \(lr\) nor"),
-        ({"batch": 49}, "batch 49 is larger than the 48"),
+        ({"batch": 49}, "larger than the 48 .*: --config.batch=48 is the most"),
         ({"objective": lambda *a: 1 / 0}, "fails: division by zero"),
     ],
 )

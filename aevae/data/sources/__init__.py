@@ -5,6 +5,7 @@
     labels      labels and factors in their usual forms
     assembly    a user's arrays as a `Source`
     keys        which of a file's arrays are what, by their names
+    texts       CSV and TSV: separators, and the first row
     tables      CSV, TSV and Parquet, and DataFrames
     arrays      .npz, .npy and HDF5 files, and arrays in memory
     pictures    folders of images

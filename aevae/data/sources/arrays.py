@@ -47,6 +47,12 @@ def given(arrays):
     """
     if any(hasattr(type(arrays), k) for k in ("columns", "__arrow_c_stream__")):
         return tables.given(NAME, arrays)
+    several = isinstance(arrays, (tuple, list)) and len(arrays) in (2, 3)
+    if several and any(getattr(each, "ndim", 0) > 1 for each in arrays):
+        raise InputError(
+            f"{NAME}: {len(arrays)} arrays are given: images and labels are given as "
+            "{'image': x, 'label': y}, and splits as {'train': x, 'test': y}"
+        )
     named = arrays if isinstance(arrays, Mapping) else {"image": arrays}
     nested = [(k, v) for k, v in named.items() if isinstance(v, Mapping)]
     named = {k: v for k, v in named.items() if not isinstance(v, Mapping)}
@@ -75,7 +81,7 @@ def _source(name, arrays, chosen):
             if field != "image" and isinstance(values, Pickled):
                 notes.append(
                     f"{where} is left out: it holds Python objects, which are never unpickled; "
-                    "save numbers, or texts as np.array(values, str)"
+                    "save numbers, or texts as np.array(values, str), of which None becomes a text, too"
                 )
                 continue
             guessed = key != keys.proper(split, field)

@@ -50,6 +50,7 @@ def assembled(name, parts, notes=(), columns=()):
         except InputError as fault:
             if not any(each.guessed for each in given.values()):
                 way = "under another name it is left out"
+                way = "leave the column out" if columns else way
                 raise InputError(f"{fault}; {way}") from None
             codes, classes, said = {}, (), [f"{fault}: it is left out"]
         notes += said
@@ -80,9 +81,11 @@ def _read(read, given, splits):
     for split, (where, values, _) in given.items():
         count = len(splits[split]["image"])
         if not values.ndim or len(values) != count:
+            last = values.ndim and len(values) in splits[split]["image"].shape[-2:]
+            way = "; if the examples come last in these, save np.moveaxis(x, -1, 0)"
             raise InputError(
                 f"{where} must have a value for each of the N = {count} images, not "
-                f"{values.dtype} {list(values.shape)}"
+                f"{values.dtype} {list(values.shape)}{way if last else ''}"
             )
     wheres = ", ".join(dict.fromkeys(where for where, *_ in given.values()))
     kinds = {

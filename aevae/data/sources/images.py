@@ -11,6 +11,8 @@ GAUSSIAN = (
 )
 SHOWN = 5  # columns, at most, that a message names
 DARK = 64  # uint8 images without any value from here on may be counts or labels
+DIM = 128  # the same of vectors, which are seldom pixels
+STEPS = 100  # of float32, at least, in the deviation of values that it holds well
 BITS = 8, 10, 12, 14, 16  # of the pixels of cameras
 
 
@@ -28,7 +30,10 @@ def stored(found, columns=()):
         _check_kind(where, image.dtype)
         notes += _shaped(where, image)
         image = np.asarray(image)
-        images[split] = _single(where, image) if image.dtype.kind == "f" else image
+        if image.dtype.kind == "f":
+            notes += _coarse(where, image, columns)
+            image = _single(where, image)
+        images[split] = image
     kinds = {image.dtype.kind for image in images.values()}
     wheres = ", ".join(where for where, _ in found.values())
     if kinds <= set("iu") and any(v.dtype != np.uint8 for v in images.values()):
@@ -36,7 +41,8 @@ def stored(found, columns=()):
         notes.append(note)
     elif kinds == {"u"}:
         most = max(image.max() for image in images.values())
-        if 1 < most < DARK:
+        vectors = all(image.ndim == 2 for image in images.values())
+        if 1 < most < (DIM if vectors else DARK):
             notes.append(
                 f"{wheres} is uint8 from 0 to {most}: it is read as gray levels, of which 255 "
                 "stands for 1; if these are counts or labels, save them as floats"
@@ -52,10 +58,10 @@ def _shaped(where, image):
     shape = list(image.shape)
     kinds = "images are [N, H, W, C] or [N, H, W], or as vectors [N, P]"
     if image.ndim == 1:
-        raise InputError(
-            f"{where} has shape {shape}, one value a row: {kinds}; x[:, None] has vectors of one "
-            "value"
-        )
+        way = "x[:, None] has vectors of one value"
+        if image.dtype == bool:
+            way = "if it marks the rows of a split, save these rows, x[mask], as the split"
+        raise InputError(f"{where} has shape {shape}, one value a row: {kinds}; {way}")
     if image.ndim not in (2, 3, 4):
         way = ""
         if image.ndim > 4:
@@ -74,7 +80,9 @@ def _shaped(where, image):
     read = f"{where} has shape {shape}, and is read as {count} images of " + "x".join(
         map(str, rest)
     )
-    if image.ndim > 2 and count < 1000 and rest[-1] > 5 * max(shape[:2]):
+    matlab = count < 1000 and rest[-1] > 5 * max(shape[:2])
+    square = count == rest[0] < rest[-1] and (image.ndim == 3 or rest[1] in (1, 3, 4))
+    if image.ndim > 2 and (matlab or square):
         return [
             f"{read}; if the examples come last, as in MATLAB, save np.moveaxis(x, -1, 0)"
         ]
@@ -122,6 +130,46 @@ def _single(where, image):
                     "rescale or remove them"
                 )
     return single
+
+
+def steps(values):
+    """How many steps of float32 are in the deviation of values [N, ...]; inf for constant ones."""
+    count, first = len(values), values[:1].astype(np.float64)
+    most, total, squares = np.abs(first[0]), 0.0, 0.0
+    with np.errstate(invalid="ignore", over="ignore"):  # what is refused elsewhere
+        for rows in slices(values):
+            most = np.maximum(most, np.abs(values[rows]).max(0))
+            apart = values[rows] - first
+            total, squares = total + apart.sum(0), squares + (apart**2).sum(0)
+        deviation = np.sqrt(np.maximum(squares / count - (total / count) ** 2, 0))
+        varies = deviation > most * 2.0**-40
+        return np.where(varies, deviation / np.maximum(most * 2.0**-23, 1e-300), np.inf)
+
+
+def _coarse(where, image, columns):
+    """A note on places whose values float32 rounds to a few steps of theirs."""
+    if image.dtype.itemsize <= 4:
+        return []
+    found = steps(image)
+    places = np.argwhere(found < STEPS)
+    if not len(places):
+        return []
+    kind = "column" if image.ndim == 2 else "pixel"
+    names = [k[0] if image.ndim == 2 else k for k in places[:SHOWN].tolist()]
+    names = ", ".join(str(columns[k] if columns else k) for k in names)
+    more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
+    return coarse(f"{where}: {kind} {names}{more}", found)
+
+
+def coarse(what, found):
+    """The note on values of few steps; InputError where float32 leaves next to nothing of all."""
+    note = (
+        f"{what} varies by less than {STEPS} steps of float32, which rounds it: subtract its mean "
+        "in float64"
+    )
+    if np.max(found) < 1:
+        raise InputError(note)
+    return [note]
 
 
 def _whole(where, images):

@@ -38,16 +38,19 @@ def load(name, folder):
 
     Folders called `train`, `validation` (`valid`, `val`, `dev`) and `test` are splits. In a split,
     or else in the folder, either lie images, or folders of images, whose names are the labels.
-    Files are taken in the order of their paths.
+    Where a folder has a single folder with images, which only has folders of such, that one is
+    taken. Files are taken in the order of their paths.
 
     Raises:
       InputError: a folder without images, images that cannot be read, or of several sizes.
     """
     try:
-        found, others = _found(name, folder)
+        top, others, notes = _top(name, folder)
+        found, said = _found(name, top, others)
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}") from None
-    notes = [f"{name}: not read: {_listed(others)}"] if others else []
+    notes += [f"{name}: not read: {_listed(others)}"] if others else []
+    notes += said
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, on single files
         every = [path for files in found.values() for path, _ in files]
@@ -60,6 +63,7 @@ def load(name, folder):
         parts = {}
         for split, files in found.items():
             image = _read([path for path, _ in files], kinds)
+            notes += _narrow(f"{name}{split and f', {split}'}", image, kinds[every[0]])
             parts[split] = {"image": Field(f"{name}{split and f', {split}'}", image)}
             if files[0][1] is not None:
                 label = np.array([kind for _, kind in files])
@@ -67,14 +71,41 @@ def load(name, folder):
     return assembled(name, parts, notes)
 
 
-def _found(name, folder):
-    """{split or '': [(path, class or None), ...]} of a folder, and the files that are no images."""
-    others, splits = [], collections.defaultdict(list)
-    entries = sorted(folder.iterdir())
+def _top(name, folder):
+    """The folder that has the splits or classes, what is no image above it, and notes."""
+    others, notes = [], []
+    while True:
+        entries = sorted(folder.iterdir())
+        full = list(filter(_has_images, entries))
+        if len(full) != 1 or any(map(_is_image, entries)):
+            break
+        if split_of(full[0].name) == "train" or any(map(_is_image, full[0].iterdir())):
+            break
+        folder, above = full[0], [path for path in entries if path not in full]
+        others += above
+        notes = [
+            f"{name}: its one folder of images, {folder.name}, is read in its place"
+        ]
+    return folder, others, notes
+
+
+def _found(name, folder, others):
+    """{split or '': [(path, class or None), ...]} of a folder, and notes.
+
+    Files that are no images are added to `others`.
+    """
+    splits, notes = collections.defaultdict(list), []
+    entries, roots = sorted(folder.iterdir()), [folder]
     for path in entries:
         if path.is_dir() and split_of(path.name):
             splits[split_of(path.name)].append(path)
     if "train" not in splits:
+        full = list(filter(_has_images, entries))
+        if len(full) > 1 and all(split_of(path.name) for path in full):
+            raise InputError(
+                f"{name} has folders of images for splits, {', '.join(p.name for p in full)}, and "
+                "none called train: rename one, or, if these are classes, put them into one"
+            )
         found = {"": _classes(name, folder, others)}
     else:
         twice = [paths for paths in splits.values() if len(paths) > 1]
@@ -83,9 +114,9 @@ def _found(name, folder):
                 f"{name} has several folders of one split: "
                 f"{', '.join(path.name for path in twice[0])}"
             )
-        own = [path for paths in splits.values() for path in paths]
+        own = roots = [path for paths in splits.values() for path in paths]
         rest = [path for path in entries if path not in own]
-        mixed = [p.name for p in rest if p.is_dir() and any(map(_is_image, _within(p)))]
+        mixed = [path.name for path in filter(_has_images, rest)]
         if mixed:
             raise InputError(
                 f"{name} has folders of images for splits, {', '.join(p.name for p in own)}, and "
@@ -102,22 +133,31 @@ def _found(name, folder):
             f"{name} is a folder without images{place} ({', '.join(ENDINGS[:6])}, ...){held}. A "
             "file of arrays or a table is given by its own path"
         )
-    if len({kind for files in found.values() for _, kind in files}) == 1:
+    every = [each for files in found.values() for each in files]
+    deep = [p for p, kind in every if kind is not None and p.parent.parent not in roots]
+    if deep:
+        notes.append(
+            f"{name}: {len(deep)} images lie deeper than the folder of their class, such as "
+            f"{deep[0].relative_to(folder)}: they are read as of it"
+        )
+    only = {kind for _, kind in every}
+    if len(only) == 1 and only != {None}:
+        notes.append(f"{name}: all images lie in {only.pop()}: there are no labels")
         found = {k: [(path, None) for path, _ in files] for k, files in found.items()}
     if len({files[0][1] is None for files in found.values()}) > 1:
         raise InputError(
             f"{name}: some splits have folders of classes, and others have not: all must have the "
             "same"
         )
-    return found, others
+    return found, notes
 
 
 def _classes(name, folder, others):
     """The images of a split, each with the name of its class if folders of classes hold them."""
     files, classes = [], {}
     for path in sorted(folder.iterdir()):
-        if path.is_dir() and not path.name.startswith(HIDDEN):
-            inner = _within(path)
+        if _is_open(path):
+            inner = sorted(_within(path))
             images = [p for p in inner if _is_image(p)]
             others += [p for p in inner if not _is_image(p)] if inner else [path]
             if images:
@@ -138,8 +178,7 @@ def _classes(name, folder, others):
 
 
 def _within(folder):
-    """The files below a folder, and the folders there that are hidden or links, sorted."""
-    found = []
+    """The files below a folder, and the folders there that are hidden or links, one by one."""
 
     def fail(error):
         raise error
@@ -148,13 +187,20 @@ def _within(folder):
         paths = {name: Path(place, name) for name in folders}
         shut = [k for k, p in paths.items() if k.startswith(HIDDEN) or p.is_symlink()]
         folders[:] = [name for name in folders if name not in shut]
-        found += [Path(place, name) for name in (*files, *shut)]
-    return sorted(found)
+        yield from (Path(place, name) for name in (*files, *shut))
+
+
+def _has_images(path):
+    return _is_open(path) and any(map(_is_image, _within(path)))
+
+
+def _is_open(path):
+    return path.is_dir() and not path.name.startswith(HIDDEN)
 
 
 def _is_image(path):
-    is_open = not path.name.startswith(HIDDEN)
-    return is_open and path.suffix.lower() in ENDINGS and path.is_file()
+    shown = not path.name.startswith(HIDDEN)
+    return shown and path.suffix.lower() in ENDINGS and path.is_file()
 
 
 class _Kind(NamedTuple):
@@ -182,10 +228,10 @@ def _kind(path):
     with _opened(path) as image:
         mode, (width, height) = image.mode, image.size
         if mode not in MODES:
-            raise InputError(
-                f"{path} is an image of mode {mode}: convert it to RGB or gray (L), as in "
-                "Image.open(path).convert('RGB')"
-            )
+            way = "convert it to RGB or gray (L), as in Image.open(path).convert('RGB')"
+            if mode == "I":  # which that would clip
+                way = "save np.asarray(Image.open(path)) of all as floats in an .npz"
+            raise InputError(f"{path} is an image of mode {mode}: {way}")
         clear, deep = "transparency" in image.info, ";16" in str(image.tile)
         said = {
             "with a palette: its colors are read": mode in ("P", "PA"),
@@ -246,6 +292,17 @@ def _read(paths, kinds):
                 raise InputError(f"cannot read {path}: {first_line(error)}") from None
         row[...] = pixels / np.float32(65535) if mode == "I;16" else pixels
     return images
+
+
+def _narrow(where, image, kind):
+    """A note on images of 16 bits that may have fewer."""
+    most = round(65535 * float(image.max()))
+    if MODES[kind.mode][0] != "I;16" or most >= 2**14:
+        return []
+    bits = max(most.bit_length(), 8)
+    line = f"{where}: the greatest value of its images of 16 bits is {most}, so that "
+    line += f"x/65535 reaches {most / 65535:.2g}"
+    return [f"{line}: if they are of {bits} bits, save x / {2**bits - 1} as an .npz"]
 
 
 def _listed(paths):

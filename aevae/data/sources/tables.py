@@ -1,16 +1,20 @@
 """Tables of numbers, CSV, TSV and Parquet, as vectors [N, P]; pyarrow reads them."""
 
-import re
-
 import numpy as np
 
 from aevae import InputError
+from aevae.data.sources import images
 from aevae.data.sources.assembly import Field, assembled
 from aevae.data.sources.keys import FIELDS
 from aevae.data.sources.source import first_line
+from aevae.data.sources.texts import is_text, is_value, read
 
 LABELS = ("label", *FIELDS["label"], "class")  # text columns of these names are labels
 INDEX = ("", "Unnamed: 0", "__index_level_0__")  # as pandas saves the numbers of rows
+WAYS = (  # of columns of numbers that are often no values
+    (LABELS, "it is the label, call the column `label`"),
+    (("", "unnamed: 0", "id", "index", "idx"), "it numbers the rows, leave it out"),
+)
 SHOWN = 5  # columns, at most, that a message names
 
 
@@ -30,13 +34,16 @@ def load(name, path):
 
                 table = parquet.read_table(file)
             else:
-                table = _text(name, path, file, notes)
+                table, notes = read(name, path, file)
     except OSError as error:
         reason = error.strerror or first_line(error)
         raise InputError(f"cannot read {path}: {reason}") from None
     except (pa.ArrowException, ValueError) as error:
         raise InputError(f"cannot read {path}: {first_line(error)}") from None
-    return _source(name, table, notes)
+    try:
+        return _source(name, table, [*notes])
+    except InputError as fault:  # which the first row may explain
+        raise InputError("; ".join([str(fault), *notes])) from None
 
 
 def given(name, frame):
@@ -52,39 +59,9 @@ def given(name, frame):
     return _source(name, table, [])
 
 
-def _text(name, path, file, notes):
-    from pyarrow import csv
-
-    mark = "\t" if path.suffix.lower() in (".tsv", ".tab") else ","
-    parse = csv.ParseOptions(delimiter=mark)
-    found = csv.read_csv(file, parse_options=parse)
-    names = found.column_names
-    counted = names == [str(k) for k in range(len(names))]
-    if not counted and all(map(_is_number, names)):
-        file.seek(0)
-        read = csv.ReadOptions(autogenerate_column_names=True)
-        found = csv.read_csv(file, read_options=read, parse_options=parse)
-        notes.append(
-            f"{name}: its first row is numbers: there are no names of columns, and no labels"
-        )
-        found = found.rename_columns([str(k) for k in range(len(names))])
-    other = next((m for m in ";\t|" if len(names) == 1 and m in names[0]), None)
-    if other:
-        raise ValueError(
-            f"its columns are separated by {other!r}: save them separated by commas"
-        )
-    return found
-
-
-def _is_number(text):
-    return (
-        re.fullmatch(r"\s*[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?\s*|nan|", text)
-        is not None
-    )
-
-
 def _source(name, table, notes):
-    names = table.column_names
+    bare = [column.strip() for column in table.column_names]
+    names = bare if len(set(bare)) == len(bare) else table.column_names
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
         raise InputError(f"{name} has several columns {_listed(twice)}: rename them")
@@ -105,6 +82,11 @@ def _source(name, table, notes):
         if key in columns and _is_index(columns[key]):
             del columns[key]
             notes.append(f"{name}: not read: column {key!r}, the numbers of the rows")
+    for words, way in WAYS:
+        odd = [repr(key) for key in columns if key.lower() in words]
+        if odd:
+            note = f"{name}: column {_listed(odd)} is read as values"
+            notes.append(f"{note}: if {way}")
     if not columns:
         raise InputError(f"{name} has no columns of numbers beside {label or 'these'}")
     _check(name, columns)
@@ -117,16 +99,9 @@ def _label(name, columns):
     plain = [key for key in columns if key.lower() == "label"]
     if len(plain) > 1:
         raise InputError(f"{name} has several columns {_listed(plain)}: rename them")
-    texts = [k for k in columns if k.lower() in LABELS and _is_text(columns[k].type)]
+    texts = [k for k in columns if k.lower() in LABELS and is_text(columns[k].type)]
     found = plain or texts
     return found[0] if len(found) == 1 else None
-
-
-def _is_text(kind):
-    import pyarrow as pa
-
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def _plain(values):
@@ -151,8 +126,8 @@ def _check(name, columns):
         if any(is_usable(values.type) for is_usable in usable):
             continue
         held = str(values.type)
-        if _is_text(values.type):
-            texts = (v for v in values.to_pylist() if v and not _is_number(v))
+        if is_text(values.type):
+            texts = (v for v in values.to_pylist() if v and not is_value(v))
             held = f"text, such as {next(texts, '')[:20]!r}"
         elif types.is_null(values.type):
             held = "no values"
@@ -176,10 +151,11 @@ def _numbers(name, columns, notes):
     import pyarrow as pa
 
     kinds = {values.type for values in columns.values()}
-    if kinds <= {pa.bool_()} or kinds <= {pa.uint8()}:
+    if kinds <= {pa.bool_()}:
         return np.stack([v.to_numpy() for v in columns.values()], 1)
     image = np.empty((len(next(iter(columns.values()))), len(columns)), np.float32)
-    rounded = []
+    rounded, steps = [], {}
+    exact = pa.float16(), pa.float32(), pa.uint8()
     for k, (key, values) in enumerate(columns.items()):
         if pa.types.is_boolean(values.type):
             values = values.cast(pa.uint8())
@@ -192,15 +168,28 @@ def _numbers(name, columns, notes):
                 f"{name}: column {key} has values beyond float32, such as {found[lost][0]:g}: "
                 "rescale or remove them"
             )
-        if pa.types.is_integer(values.type) and np.abs(found).max() > 2**24:
+        steps[key] = np.inf if values.type in exact else images.steps(found)
+        if (
+            steps[key] >= images.STEPS
+            and pa.types.is_integer(values.type)
+            and np.abs(found).max() > 2**24
+        ):
             rounded.append(key)
+    few = [key for key, count in steps.items() if count < images.STEPS]
+    if few:
+        notes += images.coarse(f"{name}: column {_listed(few)}", [*steps.values()])
     if rounded:
         notes.append(
             f"{name}: column {_listed(rounded)} has whole numbers beyond 2^24, which float32 rounds"
         )
     whole = all(map(pa.types.is_integer, kinds))
     if whole and image.min() >= 0 and image.max() in (1, 255):
-        return image.astype(np.int64)
+        return image.astype(np.uint8 if kinds <= {pa.uint8()} else np.int64)
+    if kinds <= {pa.uint8()}:
+        notes.append(
+            f"{name} is uint8 from {image.min():g} to {image.max():g}: a table's columns are read "
+            "as values; if 255 stands for 1, divide them by 255"
+        )
     return image
 
 
