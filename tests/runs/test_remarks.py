@@ -67,7 +67,7 @@ def test_a_run_that_diverged_has_its_likely_cause(tmp_path):
     (_, said) = summary(tmp_path, [{}, density], (0, 255), stored="uint8")
     assert "no cause is known" in said
     high = density | {"lr": 0.05}
-    (_, said) = summary(tmp_path, [{"density": "yes"}, high], (0, 255))
+    (said,) = summary(tmp_path, [{"density": "yes"}, high], (0, 255))
     assert "the learning rate: with 0.001" in said
     # Not where they are standardized, or the likelihood scores values from 0 to 1 alone.
     for rows, how in [([density], {"standardize": "each"}), ([nan], {})]:
