@@ -46,6 +46,7 @@ class DataSet(NamedTuple):
     notes: tuple[str, ...] = ()  # what was taken for what, and left out, in a line each
     scaling: Scaling | None = None  # of images that are standardized ...
     stored: Any = None  # ... and the `DataSet` before that
+    fixed: bool = False  # whether binary images are a draw, by `fixed`, of gray levels
 
     @property
     def shape(self):

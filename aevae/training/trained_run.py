@@ -22,7 +22,8 @@ class Trained:
     `row` (of results.csv), `history`, `examples`, the first test examples as they were evaluated,
     and `seen`, the least and the greatest pixel that the model was given: images beyond them by
     more than a quarter of their distance are on another scale, and refused; and so are uint8 and
-    bool images where the scale is not that of these, 0 to 1.
+    bool images where the scale is not that of these, 0 to 1. Where the data are binary, `seen` is
+    False and True, and uint8 images are 0 and 1, not gray levels.
     """
 
     @machine.standard()
@@ -88,7 +89,7 @@ class Trained:
                 f"not {kind} {list(image.shape)}"
             )
         if self.seen is not None:
-            _check_scale(image, *self.seen)
+            image = _on_scale(image, *self.seen)
         if self.scaling is not None:
             image = self.scaling.standardize(data.as_floats(image))
         return data.none(None, batch | {"image": jnp.asarray(image)})
@@ -108,26 +109,41 @@ class Trained:
 
 
 def seen(binarization, dataset, held):
-    """The least and the greatest pixel that a model is given, of data and of held-out splits."""
+    """The least and the greatest pixel that a model is given, of data and of held-out splits.
+
+    They are False and True where the data are binary as they are stored.
+    """
     if dataset.stored is not None:  # given as they are stored, and standardized then
         dataset, held = dataset.stored, dataset.stored.parts
     images = [split["image"] for split in held.values()]
-    if images[0].dtype != np.float32:  # gray levels, or binary
+    kinds = {dataset.train["image"].dtype, images[0].dtype}
+    if kinds == {np.dtype(bool)} and not dataset.fixed:
+        return False, True
+    if images[0].dtype != np.float32:  # gray levels, or drawn of these
         return 0.0, 1.0
     if binarization is data.none:
         return dataset.range
     return float(min(i.min() for i in images)), float(max(i.max() for i in images))
 
 
-def _check_scale(image, least, most):
-    """An InputError for images on another scale than from `least` to `most`.
+def _on_scale(image, least, most):
+    """Images as they are; uint8 as bool where binary data have been seen, from False to True.
 
-    A little beyond is none: noise, what a Gaussian generates, new rows of a table.
+    An InputError for images on another scale than from `least` to `most`. A little beyond is none:
+    noise, what a Gaussian generates, new rows of a table.
     """
-    way = "bring them to that scale"
+    way, binary = "bring them to that scale", np.asarray(most).dtype == np.bool_
+    least, most = float(least), float(most)
+    if binary and image.dtype == np.uint8:
+        if image.max() > 1:
+            raise InputError(
+                f"images are uint8 to {image.max()}, and the run was trained on 0 and 1: give "
+                "these, or bool"
+            )
+        return image.astype(bool)
     if image.dtype.kind != "f":
         if (least, most) == (0, 1):
-            return
+            return image
         raise InputError(
             f"images of {image.dtype} stand for 0 to 1, and the run was trained on {least:g} to "
             f"{most:g}: give floats on that scale"
@@ -135,7 +151,7 @@ def _check_scale(image, least, most):
     low, high = np.min(image, initial=np.inf), np.max(image, initial=-np.inf)
     margin = 0.25 * (most - least)
     if low >= least - margin and high <= most + margin:
-        return
+        return image
     if (least, most) == (0, 1):
         if low >= 0 and 100 < high <= 255:
             way = "divide by 255, or give uint8"

@@ -19,6 +19,7 @@ from aevae import (
 )
 from aevae.evaluation import evaluate
 from aevae.runs import study, tables, trained
+from aevae.training.check import with_image_shape
 from aevae.training.trained_run import Trained, seen
 
 pytestmark = [pytest.mark.bits, pytest.mark.retraced]
@@ -141,6 +142,31 @@ def test_gray_levels_are_not_a_scale_of_floats():
     for kind in (np.uint8, bool):
         with pytest.raises(InputError, match="stand for 0 to 1, .* trained on -1 to 1"):
             run.encode(np.ones(x.shape, kind))
+
+
+def given(x, base, **changes):
+    """A function of images: what a model is given of them, in a run on the data x."""
+    base = dataclasses.replace(base, **changes)
+    dataset = data.of(base, dataset=x)
+    base = with_image_shape(base, dataset)
+    held = {"test": data.held_out(base.binarization, dataset, "test")}
+    ends = np.array(seen(base.binarization, dataset, held))  # as a folder keeps them
+    run = Trained(base, {}, 0, {}, {}, seen=ends)
+    return lambda image: np.asarray(run._batch(image)["image"])
+
+
+def test_binary_images_are_given_as_they_were_trained_on(base, digits):
+    """uint8 of 0 and 1, which training read as binary, were divided by 255."""
+    gray = digits.test["image"]
+    x = (gray > 127).astype(np.uint8)
+    for binarization in (data.none, data.stochastic, data.fixed):
+        batch = given(x, base, binarization=binarization)
+        for kind in (np.uint8, bool, float):
+            np.testing.assert_array_equal(batch(x.astype(kind)), x)
+        with pytest.raises(InputError, match="uint8 to 255, .* trained on 0 and 1: "):
+            batch(x * 255)
+    batch = given(gray, base, binarization=data.fixed)
+    np.testing.assert_allclose(batch(gray), gray / 255, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
