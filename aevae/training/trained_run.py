@@ -15,15 +15,16 @@ EXAMPLES = 10  # test examples that are kept with a run, to draw reconstructions
 class Trained:
     """A trained run: what is known of it, and its model as functions of data.
 
-    Images are [N, H, W, C]: uint8, bool, or float32 in [0, 1]; or a batch, a dict of `image` and
-    what else the model reads. Where the data were standardized, what is given and what comes back is
+    Images are [N, H, W, C], or [N, H, W] of one channel: uint8, bool, or float32 in [0, 1]; or a
+    batch, a dict of `image` and what else the model reads. Where the data were standardized, what is given and what comes back is
     in the units of the data as they are stored; `config.model` itself is applied to values that
     `scaling` has standardized. To build on, there are `config`, `params`, `hp` (at the last step),
     `row` (of results.csv), `history`, `examples`, the first test examples as they were evaluated,
     and `seen`, the least and the greatest pixel that the model was given: images beyond them by
     more than a quarter of their distance are on another scale, and refused; and so are uint8 and
     bool images where the scale is not that of these, 0 to 1. Where the data are binary, `seen` is
-    False and True, and uint8 images are 0 and 1, not gray levels.
+    False and True, and uint8 images are 0 and 1, not gray levels. Of vectors of floats it is two
+    rows, [P] each, and it is a column's median that must not be beyond.
     """
 
     @machine.standard()
@@ -82,6 +83,10 @@ class Trained:
         except (KeyError, ValueError):  # another dict, or rows of unequal shapes
             image = np.empty((), object)
         shape, kind = tuple(self.config.model.shape), image.dtype
+        if image.shape[1:] == shape[:2] and shape[2:] == (
+            1,
+        ):  # [N, H, W], as in training
+            image = image[..., None]
         known = kind == np.uint8 or kind.kind in "bf"
         if image.shape[1:] != shape or not known or not len(image):
             raise InputError(
@@ -89,7 +94,7 @@ class Trained:
                 f"not {kind} {list(image.shape)}"
             )
         if self.seen is not None:
-            image = _on_scale(image, *self.seen)
+            image = _on_scale(image, *np.asarray(self.seen))
         if self.scaling is not None:
             image = self.scaling.standardize(data.as_floats(image))
         return data.none(None, batch | {"image": jnp.asarray(image)})
@@ -111,7 +116,8 @@ class Trained:
 def seen(binarization, dataset, held):
     """The least and the greatest pixel that a model is given, of data and of held-out splits.
 
-    They are False and True where the data are binary as they are stored.
+    They are False and True where the data are binary as they are stored, and of vectors of floats
+    [P] each, the columns'.
     """
     if dataset.stored is not None:  # given as they are stored, and standardized then
         dataset, held = dataset.stored, dataset.stored.parts
@@ -122,8 +128,10 @@ def seen(binarization, dataset, held):
     if images[0].dtype != np.float32:  # gray levels, or drawn of these
         return 0.0, 1.0
     if binarization is data.none:
-        return dataset.range
-    return float(min(i.min() for i in images)), float(max(i.max() for i in images))
+        images = [split["image"] for split in dataset.parts.values()]
+    axes = 0 if images[0].ndim == 2 else None
+    least, most = (f([f(i, axes) for i in images], 0) for f in (np.min, np.max))
+    return (least, most) if axes == 0 else (float(least), float(most))
 
 
 def _on_scale(image, least, most):
@@ -132,8 +140,9 @@ def _on_scale(image, least, most):
     An InputError for images on another scale than from `least` to `most`. A little beyond is none:
     noise, what a Gaussian generates, new rows of a table.
     """
-    way, binary = "bring them to that scale", np.asarray(most).dtype == np.bool_
-    least, most = float(least), float(most)
+    way, binary = "bring them to that scale", most.dtype == np.bool_
+    columns = np.stack([least, most]) if least.ndim else None
+    least, most = float(least.min()), float(most.max())
     if binary and image.dtype == np.uint8:
         if image.max() > 1:
             raise InputError(
@@ -148,6 +157,9 @@ def _on_scale(image, least, most):
             f"images of {image.dtype} stand for 0 to 1, and the run was trained on {least:g} to "
             f"{most:g}: give floats on that scale"
         )
+    if columns is not None:
+        _check_columns(image, *columns)
+        return image
     low, high = np.min(image, initial=np.inf), np.max(image, initial=-np.inf)
     margin = 0.25 * (most - least)
     if low >= least - margin and high <= most + margin:
@@ -161,3 +173,24 @@ def _on_scale(image, least, most):
         f"images from {low:g} to {high:g} are on another scale than the run was trained on, "
         f"{least:g} to {most:g}: {way}"
     )
+
+
+def _check_columns(rows, least, most):
+    """An InputError for rows with a column on another scale than from `least` to `most`, [P] each.
+
+    That is a column whose median is beyond by more than a quarter of their distance, and of few
+    rows, any of which may be an outlier, by 1/N of it more.
+    """
+    if not np.isfinite(rows).all():
+        raise InputError("NaN or infinite values were given: remove or replace them")
+    width = most - least
+    width = np.where(width > 0, width, most.max() - least.min())  # constant in training
+    margin, middle = (0.25 + 1 / len(rows)) * width, np.median(rows, 0)
+    off = np.flatnonzero((middle < least - margin) | (middle > most + margin))
+    if len(off):
+        k = off[0]
+        raise InputError(
+            f"column {k} has the median {middle[k]:g}, and is on another scale than the run was "
+            f"trained on, {least[k]:g} to {most[k]:g}: give the columns in the order and on the "
+            "scale of the data as they are stored"
+        )

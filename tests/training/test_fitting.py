@@ -5,7 +5,7 @@ import dataclasses
 import jax
 import numpy as np
 import pytest
-from outside import run_of
+from outside import NETWORKS, run_of
 
 from aevae import (
     InputError,
@@ -144,15 +144,19 @@ def test_gray_levels_are_not_a_scale_of_floats():
             run.encode(np.ones(x.shape, kind))
 
 
-def given(x, base, **changes):
-    """A function of images: what a model is given of them, in a run on the data x."""
+def untrained(x, base, **changes):
+    """A run on the data x, without parameters."""
     base = dataclasses.replace(base, **changes)
     dataset = data.of(base, dataset=x)
     base = with_image_shape(base, dataset)
     held = {"test": data.held_out(base.binarization, dataset, "test")}
     ends = np.array(seen(base.binarization, dataset, held))  # as a folder keeps them
-    run = Trained(base, {}, 0, {}, {}, seen=ends)
-    return lambda image: np.asarray(run._batch(image)["image"])
+    return Trained(base, {}, 0, {}, {}, seen=ends)
+
+
+def given(run, image):
+    """What its model is given of images."""
+    return np.asarray(run._batch(image)["image"])
 
 
 def test_binary_images_are_given_as_they_were_trained_on(base, digits):
@@ -160,13 +164,46 @@ def test_binary_images_are_given_as_they_were_trained_on(base, digits):
     gray = digits.test["image"]
     x = (gray > 127).astype(np.uint8)
     for binarization in (data.none, data.stochastic, data.fixed):
-        batch = given(x, base, binarization=binarization)
+        run = untrained(x, base, binarization=binarization)
         for kind in (np.uint8, bool, float):
-            np.testing.assert_array_equal(batch(x.astype(kind)), x)
+            np.testing.assert_array_equal(given(run, x.astype(kind)), x)
         with pytest.raises(InputError, match="uint8 to 255, .* trained on 0 and 1: "):
-            batch(x * 255)
-    batch = given(gray, base, binarization=data.fixed)
-    np.testing.assert_allclose(batch(gray), gray / 255, rtol=1e-6)
+            given(run, x * 255)
+    run = untrained(gray, base, binarization=data.fixed)
+    np.testing.assert_allclose(given(run, gray), gray / 255, rtol=1e-6)
+
+
+def test_one_channel_may_be_left_out(base, digits):
+    gray = digits.test["image"]
+    found = given(untrained(gray, base), gray[..., 0])
+    np.testing.assert_allclose(found, gray / 255, rtol=1e-6)
+
+
+def test_columns_on_another_scale_are_named(base):
+    """One range over all columns took standardized and swapped columns for stored ones."""
+    rng = np.random.default_rng(0)
+    sizes = np.array([50.0, 1.0, 0.0])
+    x = np.float32(rng.standard_t(2, (2000, 3)) * sizes + [1e5, 0, 7])
+    model = models.VAE(2, *NETWORKS, models.LearnedGaussian())
+    how = {"model": model, "binarization": data.none, "standardize": "each"}
+    run = untrained(x[:1000], base, **how)
+    for rows in (x[1000:], *np.split(x[1000:1100], 100), x[1000:1005] + [0, 0, 0.1]):
+        assert given(run, rows).shape == rows.shape
+    spread = np.where(x.std(0) > 0, x.std(0), 1)
+    for wrong, says in (
+        (
+            (x - x.mean(0)) / spread,
+            "column 0 has the median .* on, .* to .*: give",
+        ),
+        (x[:, [1, 0, 2]], "column 0 "),
+        (x[5:6, [1, 0, 2]], "column 0 "),
+        (x + [0, 500, 0], "column 1 has the median 500"),
+        (np.where(x == x[3], np.nan, x), "NaN or infinite"),
+    ):
+        with pytest.raises(InputError, match=says):
+            given(run, np.float32(wrong))
+    run.seen = np.array([x.min(), x.max()])  # of a folder of before
+    assert given(run, x[:, [1, 0, 2]]).shape == x.shape
 
 
 @pytest.mark.parametrize(
@@ -174,11 +211,12 @@ def test_binary_images_are_given_as_they_were_trained_on(base, digits):
     [
         (np.array([[0, 200]], np.uint8), data.none, (0, 1)),
         (np.array([[0, 0.7]], np.float32), data.stochastic, (0, 1)),
-        (np.array([[-3, 0.7]], np.float32), data.none, (-3, np.float32(0.7))),
+        (np.float32([-3, 0.7]).reshape(1, 2, 1, 1), data.none, (-3, np.float32(0.7))),
+        (np.array([[-3, 0.7]], np.float32), data.none, np.float32([[-3, 0.7]] * 2)),
         (
             np.array([[0, 200]], np.uint8),
             lambda key, batch: batch | {"image": batch["image"] * 2.0 - 1},
-            (-1, 399),
+            [[-1, 399]] * 2,
         ),
     ],
 )
@@ -186,7 +224,7 @@ def test_the_scale_of_what_a_model_is_given(image, binarization, scale):
     rows = {"image": image}
     dataset = data.arrays(rows, rows, rows)
     held = {"test": data.held_out(binarization, dataset, "test")}
-    assert seen(binarization, dataset, held) == scale
+    np.testing.assert_array_equal(seen(binarization, dataset, held), scale)
 
 
 def test_another_config_than_a_folder_was_trained_with(folder, base, tmp_path):
