@@ -53,12 +53,13 @@ class Trained:
     def decode(self, z, batch=None):
         """p(x|z), [N, H, W, C]: its `mean` is the image."""
         z = jax.tree.map(jnp.asarray, z)
-        x = self._apply("decode", z, batch or {}, self.hp)
+        batch = self._labeled(batch or {}, len(jax.tree.leaves(z)[0]))
+        x = self._apply("decode", z, batch, self.hp)
         return x if self.scaling is None else x.stored()
 
     def prior(self, batch=None):
         """The prior p(z), [1, Z]."""
-        return self._apply("prior", batch or {})
+        return self._apply("prior", self._labeled(batch or {}))
 
     def reconstruct(self, images):
         """The mean image of the mean code, [N, H, W, C]."""
@@ -69,7 +70,7 @@ class Trained:
     def sample(self, key, count, batch=None):
         """Generates images: the mean of p(x|z) at `count` codes drawn from the prior, [count, H, W, C].
 
-        `batch` has what the model reads beside the image: the labels of a conditional VAE.
+        `batch` has what the model reads beside the image: the labels of a conditional VAE, [count].
         """
         if not isinstance(count, (int, np.integer)) or count < 1:
             raise InputError(f"count must be a whole number of at least 1, not {count}")
@@ -78,10 +79,7 @@ class Trained:
     @machine.standard()
     def _batch(self, images):
         batch = images if isinstance(images, dict) else {"image": images}
-        try:
-            image = np.asarray(batch["image"])
-        except (KeyError, ValueError):  # another dict, or rows of unequal shapes
-            image = np.empty((), object)
+        image = _array(batch.get("image"))
         shape, kind = tuple(self.config.model.shape), image.dtype
         if image.shape[1:] == shape[:2] and shape[2:] == (
             1,
@@ -97,7 +95,36 @@ class Trained:
             image = _on_scale(image, *np.asarray(self.seen))
         if self.scaling is not None:
             image = self.scaling.standardize(data.as_floats(image))
+        batch = self._labeled(batch, len(image))
         return data.none(None, batch | {"image": jnp.asarray(image)})
+
+    @machine.standard()
+    def _labeled(self, batch, count=None):
+        """A batch with its labels, if any, as int32 [N]; an InputError for what are none."""
+        if "label" not in batch or isinstance(batch["label"], jax.core.Tracer):
+            return batch
+        label, classes = (
+            _array(batch["label"]),
+            getattr(self.config.model, "classes", None),
+        )
+        odd, most = (
+            f"{label.dtype} {list(label.shape)}",
+            np.inf if classes is None else classes - 1,
+        )
+        if (
+            label.dtype.kind in "iubf"
+            and label.ndim == 1
+            and len(label) == (count or len(label))
+        ):
+            wrong = label[~((label >= 0) & (label <= most) & (label % 1 == 0))]
+            if not len(wrong):
+                return batch | {"label": jnp.asarray(label, jnp.int32)}
+            odd = f"{wrong[0]:g}"
+        to = "" if classes is None else f" to {most}"
+        number = "" if count is None else f"{count} "
+        raise InputError(
+            f"labels must be {number}whole numbers from 0{to}, [N], not {odd}"
+        )
 
     @machine.standard()
     def _apply(self, method, *args):
@@ -111,6 +138,14 @@ class Trained:
             raise InputError(
                 f"the model reads {name!r} of the batch: give a batch, {{image, {name}}}"
             ) from None
+
+
+def _array(given):
+    """What is given as a NumPy array, of the type object where it is none."""
+    try:
+        return np.asarray(given)
+    except ValueError:  # rows of unequal shapes
+        return np.empty((), object)
 
 
 def seen(binarization, dataset, held):

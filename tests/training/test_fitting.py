@@ -86,6 +86,40 @@ def test_a_model_that_reads_labels_asks_for_them(base, digits):
             use(image)
 
 
+@pytest.mark.parametrize(
+    ("label", "says"),
+    [
+        ([7] * 4, "4 whole numbers from 0 to 2, .*, not 7$"),
+        ([0, 1, -1, 0], "not -1$"),
+        ([0, 1, 0.5, 0], "not 0.5$"),
+        ([0, 1, np.nan, 0], "not nan$"),
+        (["a", "b", "c", "a"], r"not <U1 \[4\]$"),
+        ([[0], [1], [2], [0]], r"not int64 \[4, 1\]$"),
+        ([0, 1], r"not int64 \[2\]$"),
+        ([0, [1], 2, 0], r"not object \[\]$"),
+        (1, r"not int64 \[\]$"),
+        ([0, 1, 2.0, 0], None),
+        (np.array([0, 1, 2, 0], np.uint8), None),
+    ],
+)
+def test_labels_are_those_of_the_classes(label, says, base):
+    """Labels beyond the classes were read as none of them, without a word."""
+    made = models.ConditionalVAE(2, *NETWORKS, classes=3, shape=(2, 2, 1))
+    run = Trained(dataclasses.replace(base, model=made), {}, 0, {}, {})
+    batch = {"image": np.zeros((4, 2, 2, 1), np.uint8), "label": label}
+    if says is None:
+        np.testing.assert_array_equal(run._batch(batch)["label"], [0, 1, 2, 0])
+        return
+    for use in (
+        lambda: run.encode(batch),
+        lambda: run.decode(np.zeros((4, 2)), {"label": label}),
+    ):
+        with pytest.raises(InputError, match=f"^labels must be .*{says}"):
+            use()
+    with pytest.raises(InputError, match="labels must be whole numbers from 0 to 2"):
+        run.prior({"label": [3]})
+
+
 def test_images_on_another_scale_are_refused(fitted, folder, base, digits):
     """Floats from 0 to 255 gave codes without a word."""
     gray = digits.test["image"][:3]
@@ -197,7 +231,7 @@ def test_columns_on_another_scale_are_named(base):
         ),
         (x[:, [1, 0, 2]], "column 0 "),
         (x[5:6, [1, 0, 2]], "column 0 "),
-        (x + [0, 500, 0], "column 1 has the median 500"),
+        (x + [0, 500, 0], "column 1 has the median"),
         (np.where(x == x[3], np.nan, x), "NaN or infinite"),
     ):
         with pytest.raises(InputError, match=says):
