@@ -237,12 +237,16 @@ def arrays(
 
     Raises:
       InputError: images of another type or shape, without rows, with NaN or infinities, or with a
-        single value.
+        single value; splits that differ in fields, or in their types or shapes; labels that are no
+        whole numbers from 0, [N].
     """
     digest, ranges = hashlib.sha256(), []
     parts = {"train": train, "validation": validation, "test": test}
     for part, split in parts.items():
+        _check_fields(split, f"{name}, {part}")
         ranges.append(_range(split["image"], f"{name}, {part}"))
+    _check_alike(parts, name)
+    for part, split in parts.items():
         for field in sorted(split):
             values = split[field]
             digest.update(f"{part} {field} {values.dtype} {values.shape}".encode())
@@ -258,6 +262,55 @@ def arrays(
         factors=factors or {},
         origins=origins or {part: _whole(part, split) for part, split in parts.items()},
         drawn={},
+    )
+
+
+def _check_fields(split, where):
+    """An InputError unless all fields are arrays of a row for each image."""
+    if "image" not in split:
+        raise InputError(f"{where}: there is no field `image`")
+    for field, values in split.items():
+        if not (hasattr(values, "dtype") and values.ndim):
+            raise InputError(f"{where}: {field} must be an array, a row for each image")
+        if len(values) != len(split["image"]):
+            raise InputError(
+                f"{where}: {field} has {len(values)} rows, and image {len(split['image'])}"
+            )
+        if field == "label":
+            _check_label(values, where)
+
+
+def _check_alike(parts, name):
+    """An InputError unless all splits have the same fields, of the same types and shapes."""
+
+    def kind(part, field):
+        values = parts[part].get(field)
+        return values is not None and (values.dtype, values.shape[1:])
+
+    fields = dict.fromkeys(field for split in parts.values() for field in split)
+    for field in fields:
+        kinds = {part: kind(part, field) for part in parts}
+        if len({*kinds.values()}) > 1:
+            told = ", ".join(
+                f"{part} has {f'{of[0]} of shape {[*of[1]]}' if of else 'none'}"
+                for part, of in kinds.items()
+            )
+            raise InputError(
+                f"{name}: splits must have the same fields, of one type and shape, and of {field} "
+                f"{told}"
+            )
+
+
+def _check_label(label, where):
+    """An InputError unless labels are whole numbers from 0, [N]."""
+    found = f"{label.dtype} {list(label.shape)}"
+    if label.dtype.kind in "iu" and label.ndim == 1:
+        if not len(label) or label.min() >= 0:
+            return
+        found = f"{label.min()}"
+    raise InputError(
+        f"{where}: label must be whole numbers from 0, [N], not {found}; data.load takes texts and "
+        "one-hot rows"
     )
 
 

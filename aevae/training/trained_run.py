@@ -77,7 +77,8 @@ class Trained:
         return self.decode(self.prior(batch).sample(key, count), batch).mean
 
     @machine.standard()
-    def _batch(self, images):
+    def read(self, images):
+        """A batch of images [N, H, W, C], checked: bool where the run was trained on 0 and 1."""
         batch = images if isinstance(images, dict) else {"image": images}
         image = _array(batch.get("image"))
         shape, kind = tuple(self.config.model.shape), image.dtype
@@ -93,12 +94,16 @@ class Trained:
             )
         if self.seen is not None:
             image = _on_scale(image, *np.asarray(self.seen))
-        if self.scaling is not None:
-            image = self.scaling.standardize(data.as_floats(image))
-        batch = self._labeled(batch, len(image))
-        return data.none(None, batch | {"image": jnp.asarray(image)})
+        return self._labeled(batch, len(image)) | {"image": image}
 
     @machine.standard()
+    def _batch(self, images):
+        batch = self.read(images)
+        image = batch["image"]
+        if self.scaling is not None:
+            image = self.scaling.standardize(data.as_floats(image))
+        return data.none(None, batch | {"image": jnp.asarray(image)})
+
     def _labeled(self, batch, count=None):
         """A batch with its labels, if any, as int32 [N]; an InputError for what are none."""
         if "label" not in batch or isinstance(batch["label"], jax.core.Tracer):
@@ -118,7 +123,7 @@ class Trained:
         ):
             wrong = label[~((label >= 0) & (label <= most) & (label % 1 == 0))]
             if not len(wrong):
-                return batch | {"label": jnp.asarray(label, jnp.int32)}
+                return batch | {"label": label.astype(np.int32)}
             odd = f"{wrong[0]:g}"
         to = "" if classes is None else f" to {most}"
         number = "" if count is None else f"{count} "

@@ -213,6 +213,36 @@ def test_arrays_that_nothing_can_be_learned_from_are_refused(image, says):
         data.arrays({"image": image}, good, good)
 
 
+@pytest.mark.parametrize(
+    ("train", "test", "says"),
+    [
+        (
+            {"label": np.array([0, -1])},
+            {},
+            "train: label must be whole .*, not -1; data",
+        ),
+        (
+            {"label": np.array([0, 0.5])},
+            {},
+            r"whole numbers .* not float64 \[2\]; data",
+        ),
+        ({"label": np.array(["a", "b"])}, {}, r"not <U1 \[2\]; data.load takes texts"),
+        ({"label": np.array([[0], [1]])}, {}, r"not int64 \[2, 1\]"),
+        ({"label": [0, 1]}, {}, "train: label must be an array"),
+        ({"label": np.array([0])}, {}, "train: label has 1 rows, and image 2"),
+        ({}, {"label": np.array([0, 1])}, "of label train has none, .* int64 of shape"),
+        ({}, {"image": np.eye(3)}, "test: images must be uint8"),
+        ({}, {"image": np.eye(3, dtype="f4")}, r"of image .* float32 of shape \[3\]"),
+        ({}, {"image": np.eye(2, dtype=bool)}, "of image .* test has bool of shape"),
+    ],
+)
+def test_splits_are_alike_and_labels_are_numbers(train, test, says):
+    """Labels of -1 and 0.5 were trained on without a word; the others ended in a traceback."""
+    good = {"image": np.eye(2, dtype=np.float32)}
+    with pytest.raises(InputError, match=says):
+        data.arrays(good | train, good, good | test)
+
+
 def test_a_set_is_gone_through_some_rows_at_a_time(monkeypatch):
     """With what was found before: its digest, what is wrong with it, and what is off the levels."""
     image = np.linspace(0, 1, 60, dtype=np.float32).reshape(20, 3)

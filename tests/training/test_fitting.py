@@ -201,6 +201,7 @@ def test_binary_images_are_given_as_they_were_trained_on(base, digits):
         run = untrained(x, base, binarization=binarization)
         for kind in (np.uint8, bool, float):
             np.testing.assert_array_equal(given(run, x.astype(kind)), x)
+        assert run.read(x)["image"].dtype == bool
         with pytest.raises(InputError, match="uint8 to 255, .* trained on 0 and 1: "):
             given(run, x * 255)
     run = untrained(gray, base, binarization=data.fixed)
