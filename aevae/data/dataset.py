@@ -16,6 +16,7 @@ from aevae.data.sources.source import first_line, printable, slices
 from aevae.data.standardization import Scaling, standardized
 
 PARTS = ("train", "validation", "test")
+FIELDS = "label", "factors", "attributes"  # that images of a `DataSet` may have
 
 
 class DataSet(NamedTuple):
@@ -141,8 +142,10 @@ def load(
 def _loaded(name, splits, data_dir):
     source = _source(name, splits, data_dir)
     found = {part: _slice(source, split) for part, split in splits.items()}
+    parts = {part: fields for part, (fields, _) in found.items()}
+    parts, notes = _without_unlabeled(parts, source)
     return arrays(
-        **{part: fields for part, (fields, _) in found.items()},
+        **parts,
         name=name if is_name(name) else source.name,
         version=source.version,
         factors=dict(source.factors),
@@ -150,8 +153,24 @@ def _loaded(name, splits, data_dir):
     )._replace(
         labels=source.labels,
         columns=source.columns,
-        notes=tuple(map(printable, source.notes)),
+        notes=tuple(map(printable, notes)),
     )
+
+
+def _without_unlabeled(parts, source):
+    """The splits without labels where some rows have none, as the test splits of contests; notes."""
+    odd = [k for k, v in parts.items() if "label" in v and v["label"].min() < 0]
+    if not odd:
+        return parts, source.notes
+    line = (
+        f"{source.name}: labels are left out: in {', '.join(odd)} some are below 0, which stands for "
+        "rows without one"
+    )
+    rest = {
+        part: {field: values for field, values in fields.items() if field != "label"}
+        for part, fields in parts.items()
+    }
+    return rest, (*source.notes, line)
 
 
 def _source(name, splits, data_dir):

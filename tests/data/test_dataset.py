@@ -9,6 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from aevae import InputError, config, data, models, networks, objectives, optim
+from aevae.data import dataset
 from aevae.data.sources import source
 from aevae.training import check
 from aevae.training.check import check_run
@@ -241,6 +242,19 @@ def test_splits_are_alike_and_labels_are_numbers(train, test, says):
     good = {"image": np.eye(2, dtype=np.float32)}
     with pytest.raises(InputError, match=says):
         data.arrays(good | train, good, good | test)
+
+
+def test_a_stored_set_with_rows_without_a_label(monkeypatch):
+    """The test split of a contest, as TFDS keeps it: all its labels are -1."""
+    image, label = np.eye(4, dtype=np.float32), np.arange(4, dtype=np.int32)
+    parts = {"image": image, "label": label}, {"image": image, "label": 0 * label - 1}
+    stored = source.Source("contest", "1", dict(zip(("train", "test"), parts)), {})
+    monkeypatch.setattr(dataset, "_source", lambda *_: stored)
+    found = data.load("contest", "train", "test", "test")
+    assert "label" not in found.train and "in validation, test some" in found.notes[0]
+    found = data.load("contest", "train[:2]", "train[2:]", "train")
+    np.testing.assert_array_equal(found.test["label"], label)
+    assert found.notes == ()
 
 
 def test_a_set_is_gone_through_some_rows_at_a_time(monkeypatch):
