@@ -304,16 +304,15 @@ def _check_alike(parts, name):
 
     def kind(part, field):
         values = parts[part].get(field)
-        return values is not None and (values.dtype, values.shape[1:])
+        if values is None:
+            return None
+        return f"{values.dtype} [{', '.join(map(str, ('N', *values.shape[1:])))}]"
 
     fields = dict.fromkeys(field for split in parts.values() for field in split)
     for field in fields:
         kinds = {part: kind(part, field) for part in parts}
         if len({*kinds.values()}) > 1:
-            told = ", ".join(
-                f"{part} has {f'{of[0]} of shape {[*of[1]]}' if of else 'none'}"
-                for part, of in kinds.items()
-            )
+            told = ", ".join(f"{part} has {of or 'none'}" for part, of in kinds.items())
             raise InputError(
                 f"{name}: splits must have the same fields, of one type and shape, and of {field} "
                 f"{told}"

@@ -231,10 +231,10 @@ def test_arrays_that_nothing_can_be_learned_from_are_refused(image, says):
         ({"label": np.array([[0], [1]])}, {}, r"not int64 \[2, 1\]"),
         ({"label": [0, 1]}, {}, "train: label must be an array"),
         ({"label": np.array([0])}, {}, "train: label has 1 rows, and image 2"),
-        ({}, {"label": np.array([0, 1])}, "of label train has none, .* int64 of shape"),
+        ({}, {"label": np.array([0, 1])}, r"of label train has none, .* int64 \[N\]"),
         ({}, {"image": np.eye(3)}, "test: images must be uint8"),
-        ({}, {"image": np.eye(3, dtype="f4")}, r"of image .* float32 of shape \[3\]"),
-        ({}, {"image": np.eye(2, dtype=bool)}, "of image .* test has bool of shape"),
+        ({}, {"image": np.eye(3, dtype="f4")}, r"of image .* float32 \[N, 3\]"),
+        ({}, {"image": np.eye(2, dtype=bool)}, "of image .* test has bool "),
     ],
 )
 def test_splits_are_alike_and_labels_are_numbers(train, test, says):
