@@ -24,6 +24,7 @@ from aevae.data.binarization import (
     threshold,
 )
 from aevae.data.dataset import (
+    FIELDS,
     PARTS,
     DataSet,
     arrays,
@@ -47,6 +48,7 @@ from aevae.data.standardization import (
 
 __all__ = [
     "EVALUATION_SEED",
+    "FIELDS",
     "NO",
     "PACKAGED",
     "PARTS",

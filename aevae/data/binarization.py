@@ -112,7 +112,7 @@ def binarized(dataset, binarization):
         | {"image": _bernoulli(split["image"], seed, *_sources(dataset, part))}
         for part, split in dataset.parts.items()
     }
-    return dataset._replace(**parts, range=(0.0, 1.0), drawn={})
+    return dataset._replace(**parts, range=(0.0, 1.0), drawn={}, fixed=True)
 
 
 def held_out(binarization, dataset, part, rows=slice(None)):

@@ -16,6 +16,7 @@ from aevae.data.sources.source import first_line, printable, slices
 from aevae.data.standardization import Scaling, standardized
 
 PARTS = ("train", "validation", "test")
+FIELDS = "label", "factors", "attributes"  # that images of a `DataSet` may have
 
 
 class DataSet(NamedTuple):
@@ -46,6 +47,7 @@ class DataSet(NamedTuple):
     notes: tuple[str, ...] = ()  # what was taken for what, and left out, in a line each
     scaling: Scaling | None = None  # of images that are standardized ...
     stored: Any = None  # ... and the `DataSet` before that
+    fixed: bool = False  # whether binary images are a draw, by `fixed`, of gray levels
 
     @property
     def shape(self):
@@ -140,8 +142,10 @@ def load(
 def _loaded(name, splits, data_dir):
     source = _source(name, splits, data_dir)
     found = {part: _slice(source, split) for part, split in splits.items()}
+    parts = {part: fields for part, (fields, _) in found.items()}
+    parts, notes = _without_unlabeled(parts, source)
     return arrays(
-        **{part: fields for part, (fields, _) in found.items()},
+        **parts,
         name=name if is_name(name) else source.name,
         version=source.version,
         factors=dict(source.factors),
@@ -149,8 +153,24 @@ def _loaded(name, splits, data_dir):
     )._replace(
         labels=source.labels,
         columns=source.columns,
-        notes=tuple(map(printable, source.notes)),
+        notes=tuple(map(printable, notes)),
     )
+
+
+def _without_unlabeled(parts, source):
+    """The splits without labels where some rows have none, as the test splits of contests; notes."""
+    odd = [k for k, v in parts.items() if "label" in v and v["label"].min() < 0]
+    if not odd:
+        return parts, source.notes
+    line = (
+        f"{source.name}: labels are left out: in {', '.join(odd)} some are below 0, which stands for "
+        "rows without one"
+    )
+    rest = {
+        part: {field: values for field, values in fields.items() if field != "label"}
+        for part, fields in parts.items()
+    }
+    return rest, (*source.notes, line)
 
 
 def _source(name, splits, data_dir):
@@ -236,12 +256,16 @@ def arrays(
 
     Raises:
       InputError: images of another type or shape, without rows, with NaN or infinities, or with a
-        single value.
+        single value; splits that differ in fields, or in their types or shapes; labels that are no
+        whole numbers from 0, [N].
     """
     digest, ranges = hashlib.sha256(), []
     parts = {"train": train, "validation": validation, "test": test}
     for part, split in parts.items():
+        _check_fields(split, f"{name}, {part}")
         ranges.append(_range(split["image"], f"{name}, {part}"))
+    _check_alike(parts, name)
+    for part, split in parts.items():
         for field in sorted(split):
             values = split[field]
             digest.update(f"{part} {field} {values.dtype} {values.shape}".encode())
@@ -257,6 +281,54 @@ def arrays(
         factors=factors or {},
         origins=origins or {part: _whole(part, split) for part, split in parts.items()},
         drawn={},
+    )
+
+
+def _check_fields(split, where):
+    """An InputError unless all fields are arrays of a row for each image."""
+    if "image" not in split:
+        raise InputError(f"{where}: there is no field `image`")
+    for field, values in split.items():
+        if not (hasattr(values, "dtype") and values.ndim):
+            raise InputError(f"{where}: {field} must be an array, a row for each image")
+        if len(values) != len(split["image"]):
+            raise InputError(
+                f"{where}: {field} has {len(values)} rows, and image {len(split['image'])}"
+            )
+        if field == "label":
+            _check_label(values, where)
+
+
+def _check_alike(parts, name):
+    """An InputError unless all splits have the same fields, of the same types and shapes."""
+
+    def kind(part, field):
+        values = parts[part].get(field)
+        if values is None:
+            return None
+        return f"{values.dtype} [{', '.join(map(str, ('N', *values.shape[1:])))}]"
+
+    fields = dict.fromkeys(field for split in parts.values() for field in split)
+    for field in fields:
+        kinds = {part: kind(part, field) for part in parts}
+        if len({*kinds.values()}) > 1:
+            told = ", ".join(f"{part} has {of or 'none'}" for part, of in kinds.items())
+            raise InputError(
+                f"{name}: splits must have the same fields, of one type and shape, and of {field} "
+                f"{told}"
+            )
+
+
+def _check_label(label, where):
+    """An InputError unless labels are whole numbers from 0, [N]."""
+    found = f"{label.dtype} {list(label.shape)}"
+    if label.dtype.kind in "iu" and label.ndim == 1:
+        if not len(label) or label.min() >= 0:
+            return
+        found = f"{label.min()}"
+    raise InputError(
+        f"{where}: label must be whole numbers from 0, [N], not {found}; data.load takes texts and "
+        "one-hot rows"
     )
 
 

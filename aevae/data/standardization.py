@@ -102,7 +102,7 @@ def standardized(dataset, kind, binarization):
     What is constant in training keeps the deviation 1. The `digest` stays that of the data before.
 
     Raises:
-      InputError: another binarization than `none`, and values that are beyond float32 afterwards.
+      InputError: another binarization than `none`, channels of vectors, and values that are beyond float32 afterwards.
     """
     if kind == NO:
         return dataset
@@ -112,6 +112,11 @@ def standardized(dataset, kind, binarization):
             f"standardize={kind} is for values as they are stored, and binarization {name} "
             "changes them: set --config.binarization=none and a likelihood that is a density, or "
             "--config.standardize=no"
+        )
+    if kind == "channel" and len(dataset.shape) == 1:
+        raise InputError(
+            f"standardize=channel is for images, and {dataset.name} has vectors {list(dataset.shape)}: "
+            "`each` standardizes each column, `all` all values together"
         )
     moments = Moments(dataset.train["image"], kind)
     std = np.where(moments.constant, 1.0, moments.std)

@@ -245,8 +245,7 @@ def side_by_side(left, right, images):
     Returns:
       A matplotlib Figure, for `save`.
     """
-    batch = images if isinstance(images, dict) else {"image": images}
-    batch = {name: np.asarray(v)[:EXAMPLES] for name, v in batch.items()}
+    batch = {k: np.asarray(v)[:EXAMPLES] for k, v in left.read(images).items()}
     batch = {k: np.asarray(v) for k, v in data.none(None, batch).items()}
     views = [_view_of(run, batch) for run in (left, right)]
     found = [_strips_of(view) for view in views]

@@ -114,10 +114,8 @@ def span(run):
 
     It is 0 and 1 where the data take up more than half of that.
     """
-    ends = run.seen
-    if ends is None:
-        ends = run.examples["image"].min(), run.examples["image"].max()
-    low, high = map(float, ends)
+    ends = run.examples["image"] if run.seen is None else run.seen
+    low, high = float(np.min(ends)), float(np.max(ends))
     usual = 0 <= low and high <= 1 and high - low > 0.5
     return (0, 1) if usual or low == high else (low, high)
 

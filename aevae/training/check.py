@@ -77,6 +77,13 @@ def check_run(config, dataset):
                 f"{names}: {error} is a hyperparameter, and was not in hp: read it as hp[{error}], "
                 "without taking it out"
             ) from error
+        if isinstance(error, KeyError) and {*error.args[:1]} <= {*data.FIELDS} - {
+            *dataset.train
+        }:
+            raise InputError(
+                f"{names} reads {error} of the batch, and {dataset.name} has none: give a data set "
+                "with them, or another model"
+            ) from error
         if isinstance(error, KeyError):
             near = _nearest(error.args[:1], [*hp, *dataset.train])
             raise InputError(
@@ -105,7 +112,7 @@ def check_run(config, dataset):
     _check_range(dataset, config.binarization, x)
     parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
     density = getattr(x, "density", None)
-    warnings = list(scales.doubts(config, dataset, seen["scales"])) if density else []
+    warnings = list(scales.doubts(config, dataset, density, seen["scales"]))
     return Checked(parameters, sorted(metrics), sorted(held), density, warnings)
 
 

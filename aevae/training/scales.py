@@ -1,4 +1,4 @@
-"""Lines before training on the scales of data that a density is to score: what is hardly meant."""
+"""Lines before training on the scales of data: what is hardly meant."""
 
 import numpy as np
 
@@ -6,19 +6,52 @@ from aevae import data
 
 LEAST, MOST, APART = 0.03, 30.0, 100.0  # deviations without a line, and their ratio
 FAR = 100.0  # deviations from the mean of standardized values without a line
+OTHER = 10.0  # ratio of a split's deviations to those of train without a line
+FEW, SOME = 10, 1000  # rows, at least and at most, of a split that these are found on
 ROWS = 10_000  # training images that deviations are found on; of tables, all rows
 
 
-def doubts(config, dataset, own_scales):
-    """Yields a line for each doubt about the scales of the data, under a likelihood with a density.
+def doubts(config, dataset, density, own_scales):
+    """Yields a line for each doubt about the scales of the data.
 
-    `own_scales` says that the likelihood has a standard deviation for each value of an image.
+    `density` says that the likelihood has one, and `own_scales` that it has a standard deviation
+    for each value of an image.
     """
-    yield from _constant(config, dataset, own_scales)
+    yield from _other(dataset)
+    yield from _constant(config, dataset, density and own_scales)
+    if not density:
+        return
+    if config.standardize == "channel" and dataset.shape[-1] == 1:
+        yield (
+            f"{dataset.name}: images {list(dataset.shape)} have one channel, of which "
+            "standardize=channel is the same as all; each takes every value by itself"
+        )
     if dataset.scaling is not None:
         yield from _outlying(config, dataset)
     elif config.binarization is data.none:
         yield from _apart(dataset)
+
+
+def _other(dataset):
+    """A line on splits that are on another scale than train."""
+    kind = "each" if len(dataset.shape) == 1 else "all"
+    found = {}
+    for part, split in dataset.parts.items():
+        image = split["image"]
+        if len(image) >= FEW:
+            some = image[:: -(-len(image) // SOME)]
+            found[part] = data.Moments(some, kind).std.ravel()
+    train = found.pop("train", np.zeros(1))
+    for part, std in found.items():
+        varied = (std > 0) & (train > 0)
+        ratio = np.divide(std, train, out=np.ones_like(std), where=varied)
+        worst = abs(np.log(ratio)).argmax()
+        if not 1 / OTHER <= ratio[worst] <= OTHER:
+            of = data.named(dataset, [[int(worst)]]) if kind == "each" else "the values"
+            yield (
+                f"{dataset.name}: the standard deviation of {of} is {std[worst]:.3g} in {part} and "
+                f"{train[worst]:.3g} in train: bring the splits to one scale"
+            )
 
 
 def _constant(config, dataset, own_scales):

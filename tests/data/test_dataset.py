@@ -9,6 +9,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from aevae import InputError, config, data, models, networks, objectives, optim
+from aevae.data import dataset
 from aevae.data.sources import source
 from aevae.training import check
 from aevae.training.check import check_run
@@ -211,6 +212,49 @@ def test_arrays_that_nothing_can_be_learned_from_are_refused(image, says):
     good = {"image": np.eye(2, dtype=np.float32)}
     with pytest.raises(InputError, match=says):
         data.arrays({"image": image}, good, good)
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "says"),
+    [
+        (
+            {"label": np.array([0, -1])},
+            {},
+            "train: label must be whole .*, not -1; data",
+        ),
+        (
+            {"label": np.array([0, 0.5])},
+            {},
+            r"whole numbers .* not float64 \[2\]; data",
+        ),
+        ({"label": np.array(["a", "b"])}, {}, r"not <U1 \[2\]; data.load takes texts"),
+        ({"label": np.array([[0], [1]])}, {}, r"not int64 \[2, 1\]"),
+        ({"label": [0, 1]}, {}, "train: label must be an array"),
+        ({"label": np.array([0])}, {}, "train: label has 1 rows, and image 2"),
+        ({}, {"label": np.array([0, 1])}, r"of label train has none, .* int64 \[N\]"),
+        ({}, {"image": np.eye(3)}, "test: images must be uint8"),
+        ({}, {"image": np.eye(3, dtype="f4")}, r"of image .* float32 \[N, 3\]"),
+        ({}, {"image": np.eye(2, dtype=bool)}, "of image .* test has bool "),
+    ],
+)
+def test_splits_are_alike_and_labels_are_numbers(train, test, says):
+    """Labels of -1 and 0.5 were trained on without a word; the others ended in a traceback."""
+    good = {"image": np.eye(2, dtype=np.float32)}
+    with pytest.raises(InputError, match=says):
+        data.arrays(good | train, good, good | test)
+
+
+def test_a_stored_set_with_rows_without_a_label(monkeypatch):
+    """The test split of a contest, as TFDS keeps it: all its labels are -1."""
+    image, label = np.eye(4, dtype=np.float32), np.arange(4, dtype=np.int32)
+    parts = {"image": image, "label": label}, {"image": image, "label": 0 * label - 1}
+    stored = source.Source("contest", "1", dict(zip(("train", "test"), parts)), {})
+    monkeypatch.setattr(dataset, "_source", lambda *_: stored)
+    found = data.load("contest", "train", "test", "test")
+    assert "label" not in found.train and "in validation, test some" in found.notes[0]
+    found = data.load("contest", "train[:2]", "train[2:]", "train")
+    np.testing.assert_array_equal(found.test["label"], label)
+    assert found.notes == ()
 
 
 def test_a_set_is_gone_through_some_rows_at_a_time(monkeypatch):

@@ -150,6 +150,15 @@ def test_rounding_does_not_leave_the_support(most, inside, binarization):
             check_run(base, data.of(base, dataset=dataset))
 
 
+def test_a_model_of_labels_and_data_without_any(tiny):
+    model = models.ConditionalVAE(2, *NETWORKS, classes=3)
+    run = run_of(model, objectives.beta_vae, {"beta": 1.0}, batch=16)
+    with pytest.raises(
+        InputError, match="VAE reads 'label' .*, and tiny has none: give"
+    ):
+        check_run(run, tiny)
+
+
 @pytest.mark.parametrize(("classes", "says"), [(4, None), (3, "has label 3, and the")])
 def test_labels_beyond_a_models_classes(classes, says, tiny):
     parts = {

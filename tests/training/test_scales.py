@@ -64,6 +64,46 @@ def test_constant_columns_are_named():
     assert "(columns 2, 3), and the likelihood has a scale for each: only" in line
 
 
+def test_constant_columns_are_named_whatever_the_likelihood():
+    (line,) = lines(CONSTANT > 0, models.bernoulli)
+    assert "2 of 4 columns are constant (columns 2, 3): " in line
+
+
+def test_a_single_channel_is_all():
+    image = RNG.normal(size=(60, 5, 3))[..., None]
+    (line,) = lines(image, standardize="channel")
+    assert "one channel, of which standardize=channel is the same as all" in line
+    assert lines(image, standardize="all") == []
+    with pytest.raises(InputError, match="for images, and made has vectors .*: `each`"):
+        lines(image[:, 0, :, 0], standardize="channel")
+
+
+def test_splits_on_another_scale_than_train_are_named():
+    x, rows = RNG.random((60, 4)), RNG.random((60, 2, 2, 1))
+    for image, factor, likelihood, says in (
+        (
+            x,
+            [1, 1, 50, 1],
+            None,
+            r"of column 2 is 1\d.\d in test and 0.\d+ in train: bri",
+        ),
+        (rows, 255, None, r"the values is 7\d\S* in test"),
+        (rows, 1 / 255, models.bernoulli, r"the values is 0.001\d+ in test"),
+        (rows, 5, None, None),
+    ):
+        parts = [{"image": np.float32(v)} for v in (image, image, image * factor)]
+        model = models.VAE(2, *NETWORKS, likelihood or models.LearnedGaussian())
+        how = {"binarization": data.none, "batch": 8}
+        run = run_of(model, objectives.beta_vae, HP, **how)
+        found = [
+            line
+            for line in check_run(run, data.arrays(*parts)).warnings
+            if "bring the splits to one scale" in line
+        ]
+        assert len(found) == (says is not None)
+        assert says is None or re.search(says, found[0]), found
+
+
 def test_values_far_from_the_training_splits_are_named():
     image = RNG.normal(size=(60, 3))
     image[:, 1] = 0.0
