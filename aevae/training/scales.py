@@ -55,15 +55,25 @@ def _other(dataset):
 
 
 def _constant(config, dataset, own_scales):
-    """A line on values that are constant in training: of tables always, of images where it matters."""
+    """Lines on values that are constant in training: of tables always, of images where it matters."""
     image, table = dataset.train["image"], len(dataset.shape) == 1
-    alone = config.standardize == "each"
+    alone, kind = config.standardize == "each", "columns" if table else "pixels"
     if not (table or own_scales or alone):
         return
-    places = np.argwhere(image.min(0) == image.max(0)).tolist()
+    constant = _alike(image)
+    stored = (
+        constant if dataset.stored is None else _alike(dataset.stored.train["image"])
+    )
+    lost, places = (np.argwhere(at).tolist() for at in (constant & ~stored, stored))
+    if lost:
+        yield (
+            f"{dataset.name}, train: {len(lost)} of {image[0].size} {kind} "
+            f"({data.named(dataset, lost)}) vary, but too little beside the others: under "
+            f"standardize={config.standardize} float32 makes one value of each; set "
+            "--config.standardize=each, or rescale what is large"
+        )
     if not places:
         return
-    kind = "columns" if table else "pixels"
     line = (
         f"{dataset.name}, train: {len(places)} of {image[0].size} {kind} are constant"
     )
@@ -78,6 +88,11 @@ def _constant(config, dataset, own_scales):
     elif not alone:
         line += ": they tell nothing apart, and add to every bound; leave them out"
     yield line
+
+
+def _alike(image):
+    """Which values of an image are the same in all rows."""
+    return image.min(0) == image.max(0)
 
 
 def _outlying(config, dataset):

@@ -64,6 +64,14 @@ def test_constant_columns_are_named():
     assert "(columns 2, 3), and the likelihood has a scale for each: only" in line
 
 
+def test_what_a_scale_of_all_makes_one_value_is_named():
+    """It was called constant, and to be left out."""
+    large, small = RNG.normal(size=(60, 1)) * 1e9 + 3e9, RNG.normal(size=(60, 2)) * 0.3
+    said = lines(np.concatenate([large, small], 1), standardize="all")
+    assert "2 of 3 columns (columns 1, 2) vary, but too little beside" in said[0]
+    assert not any("constant" in line for line in said)
+
+
 def test_constant_columns_are_named_whatever_the_likelihood():
     (line,) = lines(CONSTANT > 0, models.bernoulli)
     assert "2 of 4 columns are constant (columns 2, 3): " in line
