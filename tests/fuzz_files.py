@@ -147,15 +147,16 @@ def arrays_of(draw, shape):
         )
     )
     rng = np.random.default_rng(draw(st.integers(0, 99)))
-    values = rng.random(shape)
+    values = np.array(rng.random(shape))  # of no axis, too
     if content in ("bytes", "large", "huge"):
-        values = values * {"bytes": 255, "large": 7e4, "huge": 1e300}[content]
+        values *= {"bytes": 255, "large": 7e4, "huge": 1e300}[content]
     elif content == "zeros":
-        values = values * 0
+        values *= 0
     elif content == "signed":
-        values = values * 2 - 1
+        values *= 2
+        values -= 1
     elif content == "binary":
-        values = np.round(values)
+        np.round(values, out=values)
     elif content in ("nan", "inf") and values.size:
         values.flat[0] = float(content)
     elif content == "column" and shape and values.size:
