@@ -33,7 +33,19 @@ def reconstruction(work):
         yield values
 
 
-@measure(labels, vector)
+def classes(facts):
+    """Requires as many training examples, and of two classes, as the classifiers are fitted on."""
+    if (missing := labels(facts)) is not None:
+        return missing
+    found = facts.dataset.train["label"][:FITTED]
+    if len(found) < NEIGHBORS:
+        return f"{facts.dataset.name} has {len(found)} training examples: {NEIGHBORS} are the least"
+    if len(np.unique(found)) < 2:
+        return f"the training labels of {facts.dataset.name} are of one class"
+    return None
+
+
+@measure(classes, vector)
 def representation(work):
     """Measures how often a label is told from the code, from PCA's of the same size, and from pixels."""
     train, test = work.held("train", FITTED), work.held("test")

@@ -1,5 +1,7 @@
 """PCA against scikit-learn's, by blocks of rows that are made when they are read."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -56,3 +58,21 @@ def test_images_of_a_training_set_are_made_some_rows_at_a_time(kind, monkeypatch
     pca, known = (representation.PCA(x, 2) for x in (pixels, whole))
     assert pca.error(pixels, 2) == known.error(whole, 2)
     assert max(made) == 70 and sum(made) == 3 * 500
+
+
+@pytest.mark.parametrize(
+    ("label", "says"),
+    [
+        ([0, 1, 1, 0, 1], None),
+        ([2] * 9, "the training labels of mine are of one class"),
+        ([0, 1, 1, 0], "mine has 4 training examples: 5 are the least"),
+        (None, "mine has no labels"),
+    ],
+)
+def test_what_classifiers_cannot_be_fitted_on_is_said_before(label, says):
+    part = {"image": np.zeros((len(label or [0]), 2, 2, 1), np.uint8)}
+    if label:
+        part["label"] = np.array(label, np.int32)
+    facts = SimpleNamespace(dataset=data.arrays(part, part, part, name="mine"))
+    needs = representation.representation.contract.needs[:1]
+    assert [need(facts) for need in needs] == [says]
