@@ -1,21 +1,25 @@
 """Tables of numbers, CSV, TSV and Parquet, as vectors [N, P]; pyarrow reads them."""
 
+import re
+
 import numpy as np
 
 from aevae import InputError
 from aevae.data.sources import images
 from aevae.data.sources.assembly import Field, assembled
 from aevae.data.sources.keys import FIELDS
-from aevae.data.sources.source import first_line
-from aevae.data.sources.texts import is_text, is_value, read
+from aevae.data.sources.source import first_line, listed
+from aevae.data.sources.texts import UNNAMED, is_text, is_value, numbers_rows, read
 
 LABELS = ("label", *FIELDS["label"], "class")  # text columns of these names are labels
-INDEX = ("", "Unnamed: 0", "__index_level_0__")  # as pandas saves the numbers of rows
+INDEX = r"__index_level_\d+__"  # as pandas calls an index that has no name
 WAYS = (  # of columns of numbers that are often no values
     (LABELS, "it is the label, call the column `label`"),
-    (("", "unnamed: 0", "id", "index", "idx"), "it numbers the rows, leave it out"),
+    (
+        (*map(str.lower, UNNAMED), "id", "index", "idx"),
+        "it numbers the rows, leave it out",
+    ),
 )
-SHOWN = 5  # columns, at most, that a message names
 
 
 def load(name, path):
@@ -64,7 +68,7 @@ def _source(name, table, notes):
     names = bare if len(set(bare)) == len(bare) else table.column_names
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
-        raise InputError(f"{name} has several columns {_listed(twice)}: rename them")
+        raise InputError(f"{name} has several columns {listed(twice)}: rename them")
     if not table.num_rows or not names:
         raise InputError(
             f"{name} has {table.num_rows} rows of {len(names)} columns: a table of numbers has a "
@@ -78,14 +82,13 @@ def _source(name, table, notes):
         guessed = label != "label"
         parts["label"] = Field(f"column {label} of {name}", _plain(values), guessed)
         notes += [f"{name}: read {label} as label"] if guessed else []
-    for key in INDEX:
-        if key in columns and _is_index(columns[key]):
-            del columns[key]
-            notes.append(f"{name}: not read: column {key!r}, the numbers of the rows")
+    for key in _index(table, columns):
+        del columns[key]
+        notes.append(f"{name}: not read: column {key!r}, the index of the rows")
     for words, way in WAYS:
         odd = [repr(key) for key in columns if key.lower() in words]
         if odd:
-            note = f"{name}: column {_listed(odd)} is read as values"
+            note = f"{name}: column {listed(odd)} is read as values"
             notes.append(f"{note}: if {way}")
     if not columns:
         raise InputError(f"{name} has no columns of numbers beside {label or 'these'}")
@@ -98,7 +101,7 @@ def _label(name, columns):
     """The column of labels: `label`, in any case, or one of texts that is called so elsewhere."""
     plain = [key for key in columns if key.lower() == "label"]
     if len(plain) > 1:
-        raise InputError(f"{name} has several columns {_listed(plain)}: rename them")
+        raise InputError(f"{name} has several columns {listed(plain)}: rename them")
     texts = [k for k in columns if k.lower() in LABELS and is_text(columns[k].type)]
     found = plain or texts
     return found[0] if len(found) == 1 else None
@@ -111,9 +114,18 @@ def _plain(values):
     return values.to_numpy()
 
 
-def _is_index(values):
-    found = _plain(values)
-    return found.dtype.kind in "iu" and len(np.unique(found)) == len(found)
+def _index(table, columns):
+    """The columns that number or name the rows: the index, as pandas says beside a table of its
+    own or by their names, and what has no name and numbers the rows, as of text."""
+    saved = (table.schema.pandas_metadata or {}).get("index_columns", ())
+    saved = [key.strip() for key in saved if isinstance(key, str)]
+    return [
+        key
+        for key, values in columns.items()
+        if key in saved
+        or re.fullmatch(INDEX, key)
+        or (key in UNNAMED and numbers_rows(values))
+    ]
 
 
 def _check(name, columns):
@@ -127,19 +139,20 @@ def _check(name, columns):
             continue
         held = str(values.type)
         if is_text(values.type):
-            texts = (v for v in values.to_pylist() if v and not is_value(v))
-            held = f"text, such as {next(texts, '')[:20]!r}"
+            texts = [text for text in values.to_pylist() if text] or [""]
+            odd = [text for text in texts if not is_value(text)]
+            held = f"text, such as {(odd or texts)[0][:20]!r}"
         elif types.is_null(values.type):
             held = "no values"
         raise InputError(
-            f"{name}: column {key} holds {held}: a table has numbers, and labels in the column "
+            f"{name}: column {key or repr(key)} holds {held}: a table has numbers, and labels in the column "
             "`label`; leave the column out, or save it as numbers"
         )
     missing = {key: v.null_count for key, v in columns.items() if v.null_count}
     if missing:
-        listed = _listed([f"{key} ({count})" for key, count in missing.items()])
+        counted = listed([f"{k or repr(k)} ({count})" for k, count in missing.items()])
         raise InputError(
-            f"{name} has missing values in column {listed}: leave these rows out, or fill them"
+            f"{name} has missing values in column {counted}: leave these rows out, or fill them"
         )
 
 
@@ -177,10 +190,10 @@ def _numbers(name, columns, notes):
             rounded.append(key)
     few = [key for key, count in steps.items() if count < images.STEPS]
     if few:
-        notes += images.coarse(f"{name}: column {_listed(few)}", [*steps.values()])
+        notes += images.coarse(f"{name}: column {listed(few)}", [*steps.values()])
     if rounded:
         notes.append(
-            f"{name}: column {_listed(rounded)} has whole numbers beyond 2^24, which float32 rounds"
+            f"{name}: column {listed(rounded)} has whole numbers beyond 2^24, which float32 rounds"
         )
     whole = all(map(pa.types.is_integer, kinds))
     if whole and image.min() >= 0 and image.max() in (1, 255):
@@ -191,8 +204,3 @@ def _numbers(name, columns, notes):
             "as values; if 255 stands for 1, divide them by 255"
         )
     return image
-
-
-def _listed(names):
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(str, names[:SHOWN])) + more
