@@ -178,6 +178,37 @@ def test_the_index_of_a_frame_is_no_column_of_values(tmp_path):
                 assert f"not read: column '{key}', the index of the rows" in note
 
 
+def test_tables_of_splits_are_matched_by_the_names_of_their_columns():
+    train = pa.table({"a": A, "b": B, "Label": KIND})
+    test = pa.table({"b": [1, 2], "__index_level_0__": [7, 3], "Label": ["owl", "cat"]})
+    test = test.append_column("a", pa.array([0.5, 0.25]))
+    for given in ({"train": train, "test": test}, {"x_train": train, "x_test": test}):
+        found = data.load(given, "train", "train", "test")
+        assert found.columns == ("a", "b") and found.labels == ("cat", "dog", "owl")
+        np.testing.assert_array_equal(found.test["image"], [[0.5, 1], [0.25, 2]])
+        np.testing.assert_array_equal(found.train["image"][:, 1], B.astype("f4"))
+        assert list(found.test["label"]) == [2, 0] and len(found.train["label"]) == 20
+    numbers = train.drop(["Label"])
+    labeled = {
+        "spectra": numbers,
+        "label": np.arange(20),
+        "about": pa.table([KIND], "k"),
+    }
+    assert data.load(labeled).columns == ("a", "b")
+    for given, says in (
+        (
+            {"train": train, "test": numbers},
+            "array train .* and array test .*: column Label",
+        ),
+        ({"image": train, "label": np.arange(20)}, "the label, and so is column Label"),
+        ((train, test), "2 arrays are given: .* splits as {'train'"),
+        ({"train": train, "test": train.set_column(0, "a", [KIND])}, "one type"),
+    ):
+        with pytest.raises(InputError, match=says) as fault:
+            data.load(given)
+        assert "\n" not in str(fault.value)
+
+
 def test_spaces_around_labels_are_no_other_classes(tmp_path):
     kinds = [(" ", "")[k % 2] + kind for k, kind in enumerate(KIND)]
     found = data.load(csv(tmp_path / "mine.csv", {"a": A, " label": kinds}))

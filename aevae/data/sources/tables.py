@@ -45,46 +45,57 @@ def load(name, path):
     except (pa.ArrowException, ValueError) as error:
         raise InputError(f"cannot read {path}: {first_line(error)}") from None
     try:
-        return _source(name, table, [*notes])
+        parts, columns, said = parts_of(name, {None: (name, table)})
+        return assembled(name, parts, [*notes, *said], columns)
     except InputError as fault:  # which the first row may explain
         raise InputError("; ".join([str(fault), *notes])) from None
 
 
 def given(name, frame):
     """The Source of a table in memory, a DataFrame of pandas or Polars, or one of pyarrow's."""
+    parts, columns, notes = parts_of(name, {None: (name, table(name, frame))})
+    return assembled(name, parts, notes, columns)
+
+
+def table(name, frame):
+    """A pyarrow table of a table in memory."""
     import pyarrow as pa
 
     try:
-        table = pa.table(frame)
+        return pa.table(frame)
     except (pa.ArrowException, ValueError, TypeError) as error:
         raise InputError(
             f"{name}: cannot read the table: {first_line(error)}"
         ) from None
-    return _source(name, table, [])
 
 
-def _source(name, table, notes):
-    bare = [column.strip() for column in table.column_names]
-    names = bare if len(set(bare)) == len(bare) else table.column_names
-    twice = sorted({n for n in names if names.count(n) > 1})
-    if twice:
-        raise InputError(f"{name} has several columns {listed(twice)}: rename them")
-    if not table.num_rows or not names:
-        raise InputError(
-            f"{name} has {table.num_rows} rows of {len(names)} columns: a table of numbers has a "
-            "row for each example below the names of its columns"
-        )
-    columns = dict(zip(names, table.columns))
-    parts = {}
+def parts_of(name, tables):
+    """The fields of tables, whose columns are matched by name, as `assembled` takes them.
+
+    Args:
+      name: of all that is read, in messages.
+      tables: {split: (where, pyarrow table)}; `where` names the table in messages.
+    Returns:
+      {split: {field: Field}}, the names of columns, and notes.
+    Raises:
+      InputError: columns that differ, or are no numbers.
+    """
+    found, notes = {}, []
+    for split, (where, table) in tables.items():
+        found[split] = _columns(where, table)
+        index = _index(where, table, found[split])
+        notes += [
+            f"{name}: not read: column {k!r}, the index of the rows" for k in index
+        ]
+        for key in index:
+            del found[split][key]
+    columns = _joined(name, tables, found)
+    notes = [*dict.fromkeys(notes)]
     label = _label(name, columns)
     if label:
-        values = columns.pop(label)
+        labels = _plain(columns.pop(label))
         guessed = label != "label"
-        parts["label"] = Field(f"column {label} of {name}", _plain(values), guessed)
-        notes += [f"{name}: read {label} as label"] if guessed else []
-    for key in _index(table, columns):
-        del columns[key]
-        notes.append(f"{name}: not read: column {key!r}, the index of the rows")
+        notes = [f"{name}: read {label} as label"] * guessed + notes
     for words, way in WAYS:
         odd = [repr(key) for key in columns if key.lower() in words]
         if odd:
@@ -93,8 +104,55 @@ def _source(name, table, notes):
     if not columns:
         raise InputError(f"{name} has no columns of numbers beside {label or 'these'}")
     _check(name, columns)
-    parts["image"] = Field(name, _numbers(name, columns, notes))
-    return assembled(name, {None: parts}, notes, tuple(columns))
+    image = _numbers(name, columns, notes)
+    parts, stop = {}, 0
+    for split, (where, table) in tables.items():
+        rows = slice(stop, stop := stop + len(table))
+        parts[split] = {"image": Field(where, image[rows])}
+        if label:
+            of = f"column {label} of {name}"
+            parts[split]["label"] = Field(of, labels[rows], guessed)
+    return parts, tuple(columns), notes
+
+
+def _columns(where, table):
+    """{name: values} of a table; InputError for none, and for several of one name."""
+    bare = [column.strip() for column in table.column_names]
+    names = bare if len(set(bare)) == len(bare) else table.column_names
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise InputError(f"{where} has several columns {listed(twice)}: rename them")
+    if not table.num_rows or not names:
+        raise InputError(
+            f"{where} has {table.num_rows} rows of {len(names)} columns: a table of numbers has a "
+            "row for each example below the names of its columns"
+        )
+    return dict(zip(names, table.columns))
+
+
+def _joined(name, tables, found):
+    """The columns of all splits, those of one name below one another."""
+    import pyarrow as pa
+
+    (_, (first, _)), *_ = tables.items()
+    names, *_ = map(list, found.values())
+    for split, columns in found.items():
+        differ = sorted({*names} ^ {*columns})
+        if differ:
+            raise InputError(
+                f"{first} and {tables[split][0]} differ in their columns: column "
+                f"{listed(differ)} is only in one of them; splits must have the same"
+            )
+    try:
+        joined = pa.concat_tables(
+            [pa.table(c).select(names) for c in found.values()],
+            promote_options="permissive",
+        )
+    except pa.ArrowException as error:
+        raise InputError(
+            f"{name}: tables of splits differ in a column: {first_line(error)}: save it as one type"
+        ) from None
+    return dict(zip(names, joined.columns))
 
 
 def _label(name, columns):
@@ -114,17 +172,24 @@ def _plain(values):
     return values.to_numpy()
 
 
-def _index(table, columns):
-    """The columns that number or name the rows: the index, as pandas says beside a table of its
-    own or by their names, and what has no name and numbers the rows, as of text."""
+def _index(name, table, columns):
+    """The columns that number or name the rows, and are not the label.
+
+    They are the index, as pandas says beside its tables or by their names, and what has no name and
+    numbers the rows, as in text.
+    """
+    label = _label(name, columns)
     saved = (table.schema.pandas_metadata or {}).get("index_columns", ())
     saved = [key.strip() for key in saved if isinstance(key, str)]
     return [
         key
         for key, values in columns.items()
-        if key in saved
-        or re.fullmatch(INDEX, key)
-        or (key in UNNAMED and numbers_rows(values))
+        if key != label
+        and (
+            key in saved
+            or re.fullmatch(INDEX, key)
+            or (key in UNNAMED and numbers_rows(values))
+        )
     ]
 
 
