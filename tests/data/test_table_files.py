@@ -87,6 +87,7 @@ def test_tables_are_vectors_with_labels(ending, tmp_path):
             None,
             "column t varies by less than 100 steps of float",
         ),
+        ({"t": 1e-60 * A, "q": A}, "f4", "column t varies by .* rescale it if it is"),
         ({"a ": A, " label": KIND}, "f4", None),
         (
             {"q": A, "Target": range(20)},
@@ -232,6 +233,15 @@ def test_columns_with_nan_are_named(tmp_path):
     parquet.write_table(pa.table({"a": A, "b": np.where(A > 0.5, np.nan, B)}), path)
     with pytest.raises(InputError, match=r"NaN or inf.* rows, .* and in column b"):
         data.load(path)
+
+
+def test_booleans_beside_whole_numbers_of_0_and_1_are_binary():
+    yes = pa.array(A > 0.5)
+    for most, kind in ((1, "?"), (0, "?"), (255, "f4"), (2, "f4")):
+        for of in ("u1", "i8"):
+            numbers = (np.arange(20) % 2 * most).astype(of)
+            rows, _ = loaded(pa.table({"a": numbers, "b": yes}))
+            assert rows.dtype == kind and rows.max() == max(most, 1)
 
 
 def test_columns_of_bytes_are_values_as_other_integers(tmp_path):

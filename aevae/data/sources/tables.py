@@ -229,8 +229,6 @@ def _numbers(name, columns, notes):
     import pyarrow as pa
 
     kinds = {values.type for values in columns.values()}
-    if kinds <= {pa.bool_()}:
-        return np.stack([v.to_numpy() for v in columns.values()], 1)
     image = np.empty((len(next(iter(columns.values()))), len(columns)), np.float32)
     rounded, steps = [], {}
     exact = pa.float16(), pa.float32(), pa.uint8()
@@ -238,14 +236,7 @@ def _numbers(name, columns, notes):
         if pa.types.is_boolean(values.type):
             values = values.cast(pa.uint8())
         found = values.cast(pa.float64(), safe=False).to_numpy()
-        with np.errstate(over="ignore"):
-            image[:, k] = found
-        lost = np.isinf(image[:, k]) & np.isfinite(found)
-        if lost.any():
-            raise InputError(
-                f"{name}: column {key} has values beyond float32, such as {found[lost][0]:g}: "
-                "rescale or remove them"
-            )
+        image[:, k] = images.single(f"{name}: column {key}", found)
         steps[key] = np.inf if values.type in exact else images.steps(found)
         if (
             steps[key] >= images.STEPS
@@ -260,12 +251,14 @@ def _numbers(name, columns, notes):
         notes.append(
             f"{name}: column {listed(rounded)} has whole numbers beyond 2^24, which float32 rounds"
         )
-    whole = all(map(pa.types.is_integer, kinds))
-    if whole and image.min() >= 0 and image.max() in (1, 255):
-        return image.astype(np.uint8 if kinds <= {pa.uint8()} else np.int64)
+    least, most = image.min(), image.max()
+    whole = all(map(pa.types.is_integer, kinds - {pa.bool_()}))
+    full = 1 if pa.bool_() in kinds else 255
+    if whole and least >= 0 and most in (1, full):
+        return image.astype(np.uint8 if kinds <= {pa.uint8(), pa.bool_()} else np.int64)
     if kinds <= {pa.uint8()}:
         notes.append(
-            f"{name} is uint8 from {image.min():g} to {image.max():g}: a table's columns are read "
+            f"{name} is uint8 from {least:g} to {most:g}: a table's columns are read "
             "as values; if 255 stands for 1, divide them by 255"
         )
     return image
