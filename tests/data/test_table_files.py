@@ -169,6 +169,7 @@ def test_the_index_of_a_frame_is_no_column_of_values(tmp_path):
         ({"a": A, "__index_level_0__": [*range(10)] * 2}, None),
         ({"a": A, "__index_level_0__": KIND, "__index_level_1__": B}, None),
         ({"a": A, "patient": B}, {"pandas": json.dumps(named)}),
+        ({"a": A}, {"pandas": "damaged"}),
     ):
         table = pa.table(columns).replace_schema_metadata(metadata)
         parquet.write_table(table, tmp_path / "mine.parquet")

@@ -69,10 +69,10 @@ def is_binary(image):
     return image.dtype == np.uint8 and image.size > 0 and image.max() <= 1
 
 
-def listed(names, what=""):
+def listed(names):
     """The first few of many names, and how many more there are."""
     shown = [str(name) or repr(name) for name in names[:SHOWN]]
-    more = f" and {len(names) - SHOWN} more{what}" if len(names) > SHOWN else ""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(shown) + more
 
 

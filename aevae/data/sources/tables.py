@@ -179,8 +179,11 @@ def _index(name, table, columns):
     numbers the rows, as in text.
     """
     label = _label(name, columns)
-    saved = (table.schema.pandas_metadata or {}).get("index_columns", ())
-    saved = [key.strip() for key in saved if isinstance(key, str)]
+    try:
+        saved = table.schema.pandas_metadata["index_columns"]
+        saved = [str(key).strip() for key in saved]
+    except (KeyError, TypeError, ValueError):  # there is none, or it is damaged
+        saved = []
     return [
         key
         for key, values in columns.items()
@@ -204,9 +207,9 @@ def _check(name, columns):
             continue
         held = str(values.type)
         if is_text(values.type):
-            texts = [text for text in values.to_pylist() if text] or [""]
-            odd = [text for text in texts if not is_value(text)]
-            held = f"text, such as {(odd or texts)[0][:20]!r}"
+            texts = [text for text in values.to_pylist() if text]
+            odd = [text for text in texts if not is_value(text)] or texts
+            held = f"text, such as {odd[0][:20]!r}" if odd else "no values"
         elif types.is_null(values.type):
             held = "no values"
         raise InputError(
