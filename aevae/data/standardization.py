@@ -13,7 +13,7 @@ import numpy as np
 
 from aevae import InputError
 from aevae.data.binarization import none
-from aevae.data.sources.source import slices
+from aevae.data.sources.source import listed, slices
 
 NO = "no"
 OVER = {  # the axes of images [N, ...] over which a mean is taken, of their number
@@ -147,7 +147,5 @@ def named(dataset, places):
     columns = getattr(dataset, "columns", ())
     flat = len(places[0]) == 1
     names = [columns[p[0]] if columns else p[0] if flat else tuple(p) for p in places]
-    names = [str(name) for name in names[:5]]
-    more = f" and {len(places) - 5} more" if len(places) > 5 else ""
     kind = "column" if flat else "pixel"
-    return f"{kind}{'s' * (len(places) > 1)} {', '.join(names)}{more}"
+    return f"{kind}{'s' * (len(places) > 1)} {listed(names)}"

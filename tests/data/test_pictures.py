@@ -1,5 +1,6 @@
 """Folders of images."""
 
+import re
 import struct
 import zlib
 
@@ -127,8 +128,60 @@ def test_a_folder_in_the_folder_is_read_in_its_place(tmp_path):
     assert "one folder of images, png, is read in its place" in found.notes[0]
     assert "not read: 1 .txt (about.txt)" in found.notes[1]
     assert data.load(tmp_path / "c").labels == ("a", "b")
+    (tmp_path / "e").mkdir()
+    (tmp_path / "c").rename(tmp_path / "e" / "c")
+    assert (
+        "of images, c/images, is read in its pl" in data.load(tmp_path / "e").notes[0]
+    )
     with pytest.raises(InputError, match="splits, test, val, and none called train:"):
         data.load(tmp_path / "none")
+
+
+def test_a_folder_in_each_split_is_no_class(tmp_path):
+    for k in range(6):
+        for part in ("train", "test"):
+            draw(tmp_path / "kaggle" / part / part / f"{k}.png")
+            draw(tmp_path / "named" / part / f"{part}imgs" / f"{k}.png")
+            draw(tmp_path / "deep" / part / "images" / "ab"[k % 2] / f"{k}.png")
+            inner = "good/" + "xy"[k % 2] if part == "train" else ("good", "bad")[k % 2]
+            draw(tmp_path / "normal" / part / inner / f"{k}.png")
+    for name, labels, says in (
+        (
+            "kaggle",
+            (),
+            "all images of each split lie in one folder, test, train: there",
+        ),
+        (
+            "named",
+            (),
+            "each split lie in one folder, testimgs, trainimgs: there are no",
+        ),
+        (
+            "deep",
+            ("a", "b"),
+            "each split's one folder, test/images, train/images, is re",
+        ),
+        ("normal", ("bad", "good"), "6 images lie deeper than the folder of"),
+    ):
+        found = data.load(tmp_path / name)
+        assert found.labels == labels and ("label" in found.train) == (labels != ())
+        assert re.search(says, found.notes[0]), found.notes
+
+
+def test_what_rgb_would_clip_is_not_to_be_converted(tmp_path):
+    for other in ("F", "L"):
+        folder = tmp_path / other
+        draw(folder / "1.tif", other)
+        Image.fromarray(np.full((4, 5), 4000, np.uint16)).save(folder / "2.png")
+        with pytest.raises(InputError, match=r"I;16 .*: save np.asarray\(Im.*npz$"):
+            data.load(folder)
+
+
+def test_floats_that_are_not_finite_are_one_line(tmp_path):
+    for k, value in enumerate((0.5, np.nan, np.inf)):
+        Image.fromarray(np.full((4, 5), value, np.float32)).save(tmp_path / f"{k}.tif")
+    with pytest.raises(InputError, match="NaN or infinite values .40, in 2 of 3 rows"):
+        data.load(tmp_path)
 
 
 def test_sizes_and_modes_that_differ_are_listed(tmp_path):

@@ -1,5 +1,6 @@
 """Tables: CSV, TSV and Parquet files, and DataFrames."""
 
+import json
 import re
 
 import numpy as np
@@ -64,7 +65,7 @@ def test_tables_are_vectors_with_labels(ending, tmp_path):
         ({"p": [0, 1] * 10, "q": [1, 0] * 10}, "?", "0 and 1, and is read as binary"),
         ({"p": [0, 300] * 10, "q": A}, "f4", None),
         ({"p": range(20), "q": range(20)}, "f4", None),
-        ({"": range(20), "q": A}, "f4", "not read: column '', the numbers of"),
+        ({"": range(20), "q": A}, "f4", "not read: column '', the index"),
         ({"Unnamed: 0": range(20), "q": A}, "f4", "not read: column 'Unnamed: 0'"),
         ({"q": A, "species": [2.5] * 20, "target": KIND}, "f4", "read target as label"),
         (
@@ -86,6 +87,7 @@ def test_tables_are_vectors_with_labels(ending, tmp_path):
             None,
             "column t varies by less than 100 steps of float",
         ),
+        ({"t": 1e-60 * A, "q": A}, "f4", "column t varies by .* rescale it if it is"),
         ({"a ": A, " label": KIND}, "f4", None),
         (
             {"q": A, "Target": range(20)},
@@ -96,8 +98,9 @@ def test_tables_are_vectors_with_labels(ending, tmp_path):
         ({"label": B, "q": A}, None, "whole numbers from 0 .*; leave the column out"),
         ({"label": [1] * 20, "Label": A}, None, "several columns label, Label: rename"),
         ({"q": [*A[:19], "?"]}, None, "column q holds text, such as '.'"),
+        ({"q": ['""', *("true", "0.5") * 9]}, None, "text, such as 'true'"),
         ({"0.5": A, "0.25": B}, "f4", "its first row, 0.5, 0.25, is numbers"),
-        ({"0": A, "1": B}, "f4", None),
+        ({"0": A, "1": B}, "f4", "its first row, 0, 1, is read as names: if it is"),
         ({"q": [*A[:19], 1e300]}, None, "column q has values beyond float32"),
         (
             {"q": A, "city": ["Rome"] * 20},
@@ -141,6 +144,7 @@ def test_columns(columns, kind, says, tmp_path):
 def test_what_is_no_table_is_one_line(tmp_path):
     for name, content, says in (
         ("empty.csv", b"", "cannot read .*empty.csv: Empty CSV file"),
+        ("one.csv", b"1,2", "cannot read .*one.csv: it has one row: examples follow"),
         ("ragged.csv", b"a,b\n1,2\n3\n", "cannot read .*: CSV parse error: Expected 2"),
         ("latin.csv", b"a,b\n1,\xe4\xff\n", "column b holds binary|cannot read"),
         ("twice.csv", b"a,a\n1,2\n", "several columns a: rename"),
@@ -157,6 +161,60 @@ def test_what_is_no_table_is_one_line(tmp_path):
         parquet.write_table(pa.table({"v": values, "q": A[:9]}), tmp_path / "v.parquet")
         with pytest.raises(InputError, match="column v holds (list|struct)"):
             data.load(tmp_path / "v.parquet")
+
+
+def test_the_index_of_a_frame_is_no_column_of_values(tmp_path):
+    named = {"index_columns": ["patient", {"kind": "range"}], "columns": []}
+    for columns, metadata in (
+        ({"a": A, "__index_level_0__": [*range(10)] * 2}, None),
+        ({"a": A, "__index_level_0__": KIND, "__index_level_1__": B}, None),
+        ({"a": A, "patient": B}, {"pandas": json.dumps(named)}),
+        ({"a": A}, {"pandas": "damaged"}),
+    ):
+        table = pa.table(columns).replace_schema_metadata(metadata)
+        parquet.write_table(table, tmp_path / "mine.parquet")
+        for given in (table, tmp_path / "mine.parquet"):
+            rows, found = loaded(given)
+            assert found.columns == ("a",) and rows.shape == (20, 1)
+            for key, note in zip([*columns][1:], found.notes, strict=True):
+                assert f"not read: column '{key}', the index of the rows" in note
+
+
+def test_tables_of_splits_are_matched_by_the_names_of_their_columns():
+    train = pa.table({"a": A, "b": B, "Label": KIND})
+    test = pa.table({"b": [1, 2], "__index_level_0__": [7, 3], "Label": ["owl", "cat"]})
+    test = test.append_column("a", pa.array([0.5, 0.25]))
+    for given in ({"train": train, "test": test}, {"x_train": train, "x_test": test}):
+        found = data.load(given, "train", "train", "test")
+        assert found.columns == ("a", "b") and found.labels == ("cat", "dog", "owl")
+        np.testing.assert_array_equal(found.test["image"], [[0.5, 1], [0.25, 2]])
+        np.testing.assert_array_equal(found.train["image"][:, 1], B.astype("f4"))
+        assert list(found.test["label"]) == [2, 0] and len(found.train["label"]) == 20
+    numbers = train.drop(["Label"])
+    labeled = {
+        "spectra": numbers,
+        "label": np.arange(20),
+        "about": pa.table([KIND], "k"),
+    }
+    assert data.load(labeled).columns == ("a", "b")
+    for given, says in (
+        (
+            {"train": train, "test": numbers},
+            "array train .* and array test .*: column Label",
+        ),
+        ({"image": train, "label": np.arange(20)}, "the label, and so is column Label"),
+        ((train, test), "2 arrays are given: .* splits as {'train'"),
+        ({"train": train, "test": train.set_column(0, "a", [KIND])}, "one type"),
+    ):
+        with pytest.raises(InputError, match=says) as fault:
+            data.load(given)
+        assert "\n" not in str(fault.value)
+
+
+def test_spaces_around_labels_are_no_other_classes(tmp_path):
+    kinds = [(" ", "")[k % 2] + kind for k, kind in enumerate(KIND)]
+    found = data.load(csv(tmp_path / "mine.csv", {"a": A, " label": kinds}))
+    assert found.labels == ("cat", "dog", "owl")
 
 
 def test_labels_of_any_type_of_text(tmp_path):
@@ -178,6 +236,15 @@ def test_columns_with_nan_are_named(tmp_path):
         data.load(path)
 
 
+def test_booleans_beside_whole_numbers_of_0_and_1_are_binary():
+    yes = pa.array(A > 0.5)
+    for most, kind in ((1, "?"), (0, "?"), (255, "f4"), (2, "f4")):
+        for of in ("u1", "i8"):
+            numbers = (np.arange(20) % 2 * most).astype(of)
+            rows, _ = loaded(pa.table({"a": numbers, "b": yes}))
+            assert rows.dtype == kind and rows.max() == max(most, 1)
+
+
 def test_columns_of_bytes_are_values_as_other_integers(tmp_path):
     path = tmp_path / "mine.parquet"
     for most, kind, says in (
@@ -195,12 +262,34 @@ def test_columns_of_bytes_are_values_as_other_integers(tmp_path):
 @pytest.mark.parametrize(
     ("first", "rows", "names", "says"),
     [
-        (",0,1,2", "{k},{k},{b},{a}", "012", "not read: column '', the numbers"),
+        (",0,1,2", "{k},{k},{b},{a}", "012", "not read: column '', the index of"),
+        (
+            ",0,1",
+            "{a},{k},{b}",
+            ("", "0", "1"),
+            "'', 0, 1, is read as names.*'' is read",
+        ),
+        (
+            ",0,1",
+            "r{k},{k},{b}",
+            None,
+            "column '' holds text, such as 'r0'.*, '', 0, 1, is",
+        ),
+        (
+            ",450,400",
+            "r{k},{b},{a}",
+            None,
+            "column '' holds text.*450, 400, is read as na",
+        ),
         (",4.5,0.5", "{k},{a},{b}", ("4.5", "0.5"), "4.5, 0.5, is read as names: if"),
         ("400,402", "{a},{b}", ("400", "402"), "first row, 400, 402, is read as names"),
         ("4000.5,400", "{a},{b}", ("4000.5", "400"), "is read as names"),
         ("0,1", "{k},{k}", "01", "first row, 0, 1, is read as names: if"),
-        ("0,1,2", "{a},{k},{k}", "012", None),
+        ("0,1,2", "{a},{k},{k}", "012", "first row, 0, 1, 2, is read as names: if"),
+        ("0.00,1e0", "{a},{b}", None, "first row, 0.00, 1e0, is numbers"),
+        ("0.00", "{a}", None, "first row, 0.00, is numbers"),
+        ("0", "7{a}", "0", "first row, 0, is read as names: if it is"),
+        ("P(a|b)", "{a}", ("P(a|b)",), None),
         ("1,2", "{k},{k}", None, "first row, 1, 2, is numbers, and read as an exa"),
         ("true,0.0,-inf", "false,{a},{b}", None, "or infinite values"),
         ("0.5,NA", "{a},{b}", None, r"column 1 \(1\): .*first row, 0.5, NA, is numb"),

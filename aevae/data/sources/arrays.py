@@ -26,6 +26,18 @@ class Pickled(NamedTuple):
         return len(self.shape)
 
 
+class Frame(NamedTuple):
+    """A DataFrame among arrays: where it is the images, it is read as a table is."""
+
+    values: object
+    shape: tuple[int, ...]
+    dtype: np.dtype
+
+    @property
+    def ndim(self):
+        return len(self.shape)
+
+
 def load(name, path, chosen=None):
     """The Source of a file of arrays; `chosen` names the images, as in `data.npz:array`.
 
@@ -43,12 +55,12 @@ def load(name, path, chosen=None):
 def given(arrays):
     """The Source of arrays in memory: an array, a dict of arrays as in an .npz, or a table.
 
-    A dict for each split, {"train": {"image": x}}, is taken as well.
+    A dict for each split, {"train": {"image": x}}, is taken as well, and tables as the images.
     """
     if any(hasattr(type(arrays), k) for k in ("columns", "__arrow_c_stream__")):
         return tables.given(NAME, arrays)
     several = isinstance(arrays, (tuple, list)) and len(arrays) in (2, 3)
-    if several and any(getattr(each, "ndim", 0) > 1 for each in arrays):
+    if several and any(_is_frame(x) or getattr(x, "ndim", 0) > 1 for x in arrays):
         raise InputError(
             f"{NAME}: {len(arrays)} arrays are given: images and labels are given as "
             "{'image': x, 'label': y}, and splits as {'train': x, 'test': y}"
@@ -62,7 +74,7 @@ def given(arrays):
             f"{NAME}: an array has masked values, which NumPy would unmask: fill them first"
         )
     try:
-        named = {str(name): np.asarray(values) for name, values in named.items()}
+        named = {str(name): _array(values) for name, values in named.items()}
     except ValueError:
         raise InputError(
             f"{NAME}: rows of unequal shapes are no array: pad or crop them to one shape; images "
@@ -71,13 +83,37 @@ def given(arrays):
     return _source(NAME, named, None)
 
 
+def _is_frame(values):
+    return hasattr(type(values), "columns") and hasattr(values, "shape")
+
+
+def _array(values):
+    array = np.asarray(values)
+    return Frame(values, array.shape, array.dtype) if _is_frame(values) else array
+
+
 def _source(name, arrays, chosen):
     roles, notes = keys.roles(name, arrays, chosen)
-    parts = {}
+    parts, frames, columns = {split: {} for split in roles}, {}, ()
     for split, fields in roles.items():
-        parts[split] = {}
+        key = fields["image"]
+        if isinstance(arrays[key], Frame):
+            where = f"array {key} of {name}"
+            frames[split] = where, tables.table(where, arrays[key].values)
+    if frames:
+        read, columns, said = tables.parts_of(name, frames)
+        parts, notes = parts | read, [*notes, *said]
+    for split, fields in roles.items():
         for field, key in fields.items():
             values, where = arrays[key], f"array {key} of {name}"
+            if isinstance(values, Frame):
+                if field == "image":
+                    continue
+                values = np.asarray(values.values)
+            if field in parts[split]:
+                raise InputError(
+                    f"{where} is the label, and so is {parts[split][field].where}: leave one out"
+                )
             if field != "image" and isinstance(values, Pickled):
                 notes.append(
                     f"{where} is left out: it holds Python objects, which are never unpickled; "
@@ -86,7 +122,7 @@ def _source(name, arrays, chosen):
                 continue
             guessed = key != keys.proper(split, field)
             parts[split][field] = Field(where, values, guessed)
-    return assembled(name, parts, notes)
+    return assembled(name, parts, notes, columns)
 
 
 def _numpy(path):

@@ -3,16 +3,16 @@
 import numpy as np
 
 from aevae import InputError
-from aevae.data.sources.source import slices
+from aevae.data.sources.source import listed, slices
 
 GAUSSIAN = (
     "a Gaussian likelihood takes them as they are, with binarization `none`, as of "
     "configs/methods.py:sigma_vae"
 )
-SHOWN = 5  # columns, at most, that a message names
 DARK = 64  # uint8 images without any value from here on may be counts or labels
 DIM = 128  # the same of vectors, which are seldom pixels
 STEPS = 100  # of float32, at least, in the deviation of values that it holds well
+LEAST = 2.0**-149  # the step of float32 at 0
 BITS = 8, 10, 12, 14, 16  # of the pixels of cameras
 
 
@@ -31,8 +31,8 @@ def stored(found, columns=()):
         notes += _shaped(where, image)
         image = np.asarray(image)
         if image.dtype.kind == "f":
-            notes += _coarse(where, image, columns)
-            image = _single(where, image)
+            notes += _coarse(where, image)
+            image = single(where, image)
         images[split] = image
     kinds = {image.dtype.kind for image in images.values()}
     wheres = ", ".join(where for where, _ in found.values())
@@ -115,8 +115,8 @@ def _check_kind(where, kind):
     )
 
 
-def _single(where, image):
-    """Floats as float32; InputError where their size is beyond it."""
+def single(where, image):
+    """Numbers as float32; InputError where their size is beyond it."""
     if image.dtype == np.float32:
         return image.astype(np.float32, copy=False)
     with np.errstate(over="ignore"):
@@ -143,10 +143,11 @@ def steps(values):
             total, squares = total + apart.sum(0), squares + (apart**2).sum(0)
         deviation = np.sqrt(np.maximum(squares / count - (total / count) ** 2, 0))
         varies = deviation > most * 2.0**-40
-        return np.where(varies, deviation / np.maximum(most * 2.0**-23, 1e-300), np.inf)
+        step = np.maximum(most * 2.0**-23, LEAST)
+        return np.where(varies, deviation / step, np.inf)
 
 
-def _coarse(where, image, columns):
+def _coarse(where, image):
     """A note on places whose values float32 rounds to a few steps of theirs."""
     if image.dtype.itemsize <= 4:
         return []
@@ -155,17 +156,15 @@ def _coarse(where, image, columns):
     if not len(places):
         return []
     kind = "column" if image.ndim == 2 else "pixel"
-    names = [k[0] if image.ndim == 2 else k for k in places[:SHOWN].tolist()]
-    names = ", ".join(str(columns[k] if columns else k) for k in names)
-    more = f" and {len(places) - SHOWN} more" if len(places) > SHOWN else ""
-    return coarse(f"{where}: {kind} {names}{more}", found)
+    names = [k[0] if image.ndim == 2 else k for k in places.tolist()]
+    return coarse(f"{where}: {kind} {listed(names)}", found)
 
 
 def coarse(what, found):
     """The note on values of few steps; InputError where float32 leaves next to nothing of all."""
     note = (
         f"{what} varies by less than {STEPS} steps of float32, which rounds it: subtract its mean "
-        "in float64"
+        "in float64, or rescale it if it is below 1e-37"
     )
     if np.max(found) < 1:
         raise InputError(note)
@@ -236,9 +235,8 @@ def _check_finite(where, image, columns):
     text = f"{count}, in {len(rows)} of {len(image)} rows, first in row {rows[0]}"
     if image.ndim == 2:
         bad = np.flatnonzero(places)
-        names = [str(columns[k] if columns else k) for k in bad[:SHOWN]]
-        more = f" and {len(bad) - SHOWN} more" if len(bad) > SHOWN else ""
-        text += f", and in column {', '.join(names)}{more}"
+        names = [columns[k] if columns else k for k in bad.tolist()]
+        text += f", and in column {listed(names)}"
     raise InputError(
         f"{where} has NaN or infinite values ({text}): remove or replace them"
     )

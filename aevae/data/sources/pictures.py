@@ -11,7 +11,7 @@ import numpy as np
 from aevae import InputError
 from aevae.data.sources.assembly import Field, assembled
 from aevae.data.sources.keys import SPLITS, split_of
-from aevae.data.sources.source import first_line
+from aevae.data.sources.source import first_line, listed
 
 ENDINGS = (  # in any case
     *(".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp"),
@@ -28,9 +28,10 @@ MODES = {  # of Pillow: what is stored of them, its type and channels
     "F": ("F", np.float32, 1),
     **dict.fromkeys(("I;16", "I;16L", "I;16B", "I;16N"), ("I;16", np.float32, 1)),
 }
+WIDELY = "save np.asarray(Image.open(path)) of all, of one size and scale, as floats in an .npz"
 SIDEWAYS = (5, 6, 7, 8)  # orientations of Exif that exchange height and width
 HIDDEN = ".", "__MACOSX"  # how the names of what is not looked at begin
-SHOWN = 5  # sizes, at most, that a message names
+WIDE = "IF"  # how the modes begin of what Pillow clips to 0 to 255 in RGB and gray
 
 
 def load(name, folder):
@@ -38,28 +39,32 @@ def load(name, folder):
 
     Folders called `train`, `validation` (`valid`, `val`, `dev`) and `test` are splits. In a split,
     or else in the folder, either lie images, or folders of images, whose names are the labels.
-    Where a folder has a single folder with images, which only has folders of such, that one is
-    taken. Files are taken in the order of their paths.
+    Where the folder, or each split, has a single folder with images, which only has folders of
+    such, that one is taken. Files are taken in the order of their paths.
 
     Raises:
       InputError: a folder without images, images that cannot be read, or of several sizes.
     """
     try:
-        top, others, notes = _top(name, folder)
-        found, said = _found(name, top, others)
+        top, others = _top(folder, stop="train")
+        found, notes = _found(name, top, others)
     except OSError as error:
         raise InputError(f"cannot read {error.filename}: {error.strerror}") from None
-    notes += [f"{name}: not read: {_listed(others)}"] if others else []
-    notes += said
+    if others:
+        notes = [f"{name}: not read: {_counted(others)}", *notes]
+    if top != folder:
+        inner = top.relative_to(folder).as_posix()
+        said = f"{name}: its one folder of images, {inner}, is read in its place"
+        notes = [said, *notes]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow's, on single files
         every = [path for files in found.values() for path, _ in files]
         kinds = {path: _kind(path) for path in every}
         _check_same(name, folder, kinds)
-        said = collections.Counter(
+        counts = collections.Counter(
             text for kind in kinds.values() for text in kind.said
         )
-        notes += [f"{name}: {count} images {text}" for text, count in said.items()]
+        notes += [f"{name}: {count} images {text}" for text, count in counts.items()]
         parts = {}
         for split, files in found.items():
             image = _read([path for path, _ in files], kinds)
@@ -71,22 +76,23 @@ def load(name, folder):
     return assembled(name, parts, notes)
 
 
-def _top(name, folder):
-    """The folder that has the splits or classes, what is no image above it, and notes."""
-    others, notes = [], []
+def _top(folder, stop=None):
+    """The folder that has the splits or classes, and what is no image above it.
+
+    It is the folder itself, or one below that is alone; where that is the split `stop`, the one above.
+    """
+    others = []
     while True:
         entries = sorted(folder.iterdir())
         full = list(filter(_has_images, entries))
         if len(full) != 1 or any(map(_is_image, entries)):
             break
-        if split_of(full[0].name) == "train" or any(map(_is_image, full[0].iterdir())):
+        is_stop = stop and split_of(full[0].name) == stop
+        if is_stop or any(map(_is_image, full[0].iterdir())):
             break
-        folder, above = full[0], [path for path in entries if path not in full]
-        others += above
-        notes = [
-            f"{name}: its one folder of images, {folder.name}, is read in its place"
-        ]
-    return folder, others, notes
+        folder = full[0]
+        others += [path for path in entries if path not in full]
+    return folder, others
 
 
 def _found(name, folder, others):
@@ -114,21 +120,29 @@ def _found(name, folder, others):
                 f"{name} has several folders of one split: "
                 f"{', '.join(path.name for path in twice[0])}"
             )
-        own = roots = [path for paths in splits.values() for path in paths]
+        own = [path for paths in splits.values() for path in paths]
         rest = [path for path in entries if path not in own]
         mixed = [path.name for path in filter(_has_images, rest)]
         if mixed:
             raise InputError(
                 f"{name} has folders of images for splits, {', '.join(p.name for p in own)}, and "
-                f"others, {', '.join(mixed[:SHOWN])}: put classes into the folder of each split, or rename or "
+                f"others, {listed(mixed)}: put classes into the folder of each split, or rename or "
                 "move away what is no split"
             )
         others += rest
-        found = {k: _classes(name, *splits[k], others) for k in SPLITS if k in splits}
+        roots, above = zip(*map(_top, own))
+        if not set(roots) & set(own):
+            others += [path for paths in above for path in paths]
+            inner = listed([path.relative_to(folder).as_posix() for path in roots])
+            notes = [f"{name}: each split's one folder, {inner}, is read in its place"]
+        else:
+            roots = own
+        tops = dict(zip(splits, roots))
+        found = {k: _classes(name, tops[k], others) for k in SPLITS if k in tops}
     empty = [split for split, files in found.items() if not files]
     if empty:
         place = f" in {empty[0]}" if empty[0] else ""
-        held = f"; it holds {_listed(others)}" if others else ", and is empty"
+        held = f"; it holds {_counted(others)}" if others else ", and is empty"
         raise InputError(
             f"{name} is a folder without images{place} ({', '.join(ENDINGS[:6])}, ...){held}. A "
             "file of arrays or a table is given by its own path"
@@ -140,9 +154,11 @@ def _found(name, folder, others):
             f"{name}: {len(deep)} images lie deeper than the folder of their class, such as "
             f"{deep[0].relative_to(folder)}: they are read as of it"
         )
-    only = {kind for _, kind in every}
-    if len(only) == 1 and only != {None}:
-        notes.append(f"{name}: all images lie in {only.pop()}: there are no labels")
+    only = [{kind for _, kind in files} for files in found.values()]
+    alone = sorted(set().union(*only), key=str)
+    if None not in alone and all(len(kinds) == 1 for kinds in only):
+        of = "of each split lie in one folder, " if alone[1:] else "lie in "
+        notes.append(f"{name}: all images {of}{listed(alone)}: there are no labels")
         found = {k: [(path, None) for path, _ in files] for k, files in found.items()}
     if len({files[0][1] is None for files in found.values()}) > 1:
         raise InputError(
@@ -229,8 +245,8 @@ def _kind(path):
         mode, (width, height) = image.mode, image.size
         if mode not in MODES:
             way = "convert it to RGB or gray (L), as in Image.open(path).convert('RGB')"
-            if mode == "I":  # which that would clip
-                way = "save np.asarray(Image.open(path)) of all as floats in an .npz"
+            if mode[0] in WIDE:
+                way = WIDELY
             raise InputError(f"{path} is an image of mode {mode}: {way}")
         clear, deep = "transparency" in image.info, ";16" in str(image.tile)
         said = {
@@ -262,14 +278,15 @@ def _check_same(name, folder, kinds):
     if len(same) == 1:
         return
     most = sorted(same.items(), key=lambda item: -len(item[1]))
-    listed = [
+    found = [
         f"{width}x{height} {mode} ({len(paths)}, such as {paths[0].relative_to(folder)})"
-        for (mode, (width, height)), paths in most[:SHOWN]
+        for (mode, (width, height)), paths in most
     ]
-    more = f" and {len(most) - SHOWN} more kinds" if len(most) > SHOWN else ""
+    way = "bring copies to one, as in Image.open(path).convert('RGB').resize((64, 64)).save(path)"
+    if any(mode[0] in WIDE for mode, _ in same):
+        way = WIDELY
     raise InputError(
-        f"{name} has images of several sizes or modes, width x height {', '.join(listed)}{more}: "
-        "bring all to one, as in Image.open(path).convert('RGB').resize((64, 64)).save(path)"
+        f"{name} has images of several sizes or modes, width x height {listed(found)}: {way}"
     )
 
 
@@ -296,8 +313,10 @@ def _read(paths, kinds):
 
 def _narrow(where, image, kind):
     """A note on images of 16 bits that may have fewer."""
+    if MODES[kind.mode][0] != "I;16":
+        return []
     most = round(65535 * float(image.max()))
-    if MODES[kind.mode][0] != "I;16" or most >= 2**14:
+    if most >= 2**14:
         return []
     bits = max(most.bit_length(), 8)
     line = f"{where}: the greatest value of its images of 16 bits is {most}, so that "
@@ -305,7 +324,7 @@ def _narrow(where, image, kind):
     return [f"{line}: if they are of {bits} bits, save x / {2**bits - 1} as an .npz"]
 
 
-def _listed(paths):
+def _counted(paths):
     """Counted by their ending, with an example: 2 .txt (a.txt), 1 hidden (.DS_Store)."""
     kinds = collections.defaultdict(list)
     for path in paths:

@@ -8,6 +8,7 @@ import numpy as np
 from aevae import InputError
 
 NUMBERS = 2**22  # that the host works on at a time, of sets of any size
+SHOWN = 5  # names, at most, that a message lists
 DIVISION_SEED = 0  # seed of the order in which a set without splits is divided
 SHARES = {
     "validation": 0.1,
@@ -66,6 +67,13 @@ def slices(values):
 def is_binary(image):
     """Whether uint8 images hold only 0 and 1, and so are binary rather than gray levels."""
     return image.dtype == np.uint8 and image.size > 0 and image.max() <= 1
+
+
+def listed(names):
+    """The first few of many names, and how many more there are."""
+    shown = [str(name) or repr(name) for name in names[:SHOWN]]
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(shown) + more
 
 
 def printable(text):
