@@ -8,6 +8,7 @@ import numpy as np
 from aevae import InputError
 from aevae.data.sources.source import first_line
 from aevae.data.sources.tables import INDEX, LABELS
+from aevae.data.sources.texts import is_text
 
 NEAR, FAR = 0.25, 3.0  # widths of a column's range beyond it: said, and refused
 SHOWN = 5  # names, at most, that a message lists
@@ -53,7 +54,14 @@ def read_table(frame, columns):
     names = names if len({*names}) == len(names) else table.column_names
     found, columns = dict(zip(names, table.columns)), columns or tuple(names)
     extra = [name for name in found if name not in columns and name not in INDEX]
-    label = [name for name in extra if name.lower() in LABELS]
+    label = [
+        name
+        for name in extra
+        if name.lower() == "label"
+        or name.lower() in LABELS
+        and is_text(found[name].type)
+    ]
+    label = label if len(label) == 1 else []
     odd = {
         "several columns": {name for name in names if names.count(name) > 1},
         "no column": [name for name in columns if name not in found],
@@ -77,7 +85,7 @@ def read_table(frame, columns):
             f"the table has missing values in column {_listed(missing)}: leave these rows out, or "
             "fill them"
         )
-    label = np.array(found[label[0]].to_pylist()) if len(label) == 1 else None
+    label = np.array(found[label[0]].to_pylist()) if label else None
     return np.stack(values, 1).astype(kind), label
 
 
