@@ -223,6 +223,10 @@ def test_a_folder_keeps_what_its_runs_have_seen(tmp_path):
         found = trained.stored(tmp_path, 0)[2]
         assert found[2:] == seen_of[2:] and type(found) is Seen
         np.testing.assert_array_equal(found[:2], seen_of[:2])
+    for before in ({"seen": (0.0, 1.0)}, {}):  # folders of before
+        np.savez(tmp_path / "params" / "0000.npz", step=0, **before)
+        found = trained.stored(tmp_path, 0)[2]
+        assert found == (Seen(0.0, 1.0) if before else None)
 
 
 def test_whole_numbers_are_what_they_were_in_training(base):
