@@ -167,3 +167,7 @@ TEST_DATA = Need(
     "the runs' test data are not at hand: data_dir (--data_dir) says where sets are prepared, and "
     "dataset (--dataset) where a file or folder that moved is",
 )
+OF_TEST_DATA = {
+    RATES,
+    TEST_DATA,
+}  # the needs of what is drawn of all test examples at hand

@@ -42,7 +42,9 @@ def draw(workdir, names=None, base=None, dataset=None, data_dir=None):
         folder is an InputError, with the reason.
       base: as in `trained.load`.
       dataset: the runs' data, as `data.load` takes them; by default those that their config names,
-        where they are at hand. Without them, codes are not shown and rates are those of the ten examples that are kept.
+        where they are at hand. Without them, figures of test data stay as they are if they were
+        drawn since the tables were written; else codes are not shown, and rates are those of the
+        ten examples that are kept.
       data_dir: where TFDS has prepared data sets.
     """
     columns = record.read(workdir)["columns"]
@@ -58,22 +60,32 @@ def draw(workdir, names=None, base=None, dataset=None, data_dir=None):
     of_runs = []
     if any(function.contract.looks_at == "runs" for function in asked):
         of_runs = _views(workdir, rows, axes, base, dataset, data_dir)
-    found, reasons, spared = [], [], []
+    found, reasons, spared, fewer, old = [], [], [], [], []
     for function in asked:
-        shown, reason = _shown(function.contract, of_tables, of_runs)
-        if reason is None:
-            found.append((function, shown))
-        elif reason == contract.TEST_DATA.otherwise and names is None:
+        own = function.contract
+        shown, reason = _shown(own, of_tables, of_runs)
+        away = names is None and _lacks_data(own, of_runs)
+        kept = away and _is_drawn(workdir, *own.files(columns))
+        if kept or away and reason:
             spared.append(function)
+        elif reason is None:
+            found.append((function, shown))
         else:
             reasons.append(f"cannot draw {function.__name__}: {reason}")
+        if away and not kept:
+            old.append(function)
+            fewer += [function] if reason is None else []
     if reasons and names is not None:
         raise InputError(f"{workdir}: {'; '.join(reasons)}")
-    if spared:
-        kept = ", ".join(function.__name__ for function in spared)
-        say(f"{workdir}: {kept} cannot be drawn: {contract.TEST_DATA.otherwise}")
-    gone = set(FIGURES).difference(spared) if names is None else ()
-    return _write(Path(workdir) / "figures", found, columns, gone)
+    for functions, what in (
+        (spared, "cannot be drawn"),
+        (fewer, "are drawn of the test examples that are kept or at hand"),
+    ):
+        if functions:
+            listed = ", ".join(function.__name__ for function in functions)
+            say(f"{workdir}: {listed} {what}: {contract.TEST_DATA.otherwise}")
+    gone = set(FIGURES).difference(spared) if names is None else None
+    return _write(Path(workdir) / "figures", found, columns, gone, not old)
 
 
 def _views(workdir, rows, axes, base, dataset, data_dir):
@@ -83,13 +95,16 @@ def _views(workdir, rows, axes, base, dataset, data_dir):
     best, known, found = best_of_each(rows, "latent", *DATA), {}, []
     configs = record.declared(workdir, base) if best else None
     declaration = record.read(workdir)
-    classes = {e["name"]: e.get("labels", ()) for e in record.data_sets(workdir)}
+    data_sets = record.data_sets(workdir)
+    classes = {entry["name"]: entry.get("labels", ()) for entry in data_sets}
     data.check_given(dataset, [configs[row["run"]] for row in best])
     for row in best:
         run = trained.open_run(workdir, row, configs=configs)
         place = record.here(declaration, run.config)
-        held = views.held(run, dataset, data_dir, known, place)
-        found.append(views.View(run, held, names, classes.get(run.config.dataset, ())))
+        own = run.config.dataset
+        digests = [e["sha256"] for e in data_sets if e["name"] == own]
+        held = views.held(run, dataset, data_dir, known, place, digests)
+        found.append(views.View(run, held, names, classes.get(own, ())))
     return found
 
 
@@ -107,8 +122,20 @@ def _shown(own, of_tables, of_runs):
     return shown, max(lacking, key=sentences.index, default="all runs diverged")
 
 
-def _write(folder, found, columns, gone):
-    """Makes the figures and saves them; of those in `gone`, removes what was not made."""
+def _lacks_data(own, of_runs):
+    """Whether a figure is drawn of all test data, and those of a run that it shows are away."""
+    needs = set(own.needs)
+    away = [view for view in of_runs if not view.held]
+    return bool(needs & contract.OF_TEST_DATA) and any(
+        contract.missing(needs - {contract.TEST_DATA}, view) is None for view in away
+    )
+
+
+def _write(folder, found, columns, gone, is_all):
+    """Makes the figures and saves them; of those in `gone`, removes what was not made.
+
+    `is_all`: whether the figures are then all drawn, of all that they look at.
+    """
     with files.writing(folder):
         folder.mkdir(exist_ok=True)
     paths = []
@@ -116,23 +143,34 @@ def _write(folder, found, columns, gone):
         made = function(shown)
         made = made if isinstance(made, dict) else {function.__name__: made}
         paths += [sheet.save(figure, folder / f"{n}.png") for n, figure in made.items()]
-    if gone:
+    if gone is not None:
         names = {path.stem for path in paths}
         with files.writing(folder):
             for function in gone:
                 for name in {*function.contract.files(columns)} - names:
                     for kind in ("png", "pdf"):
                         (folder / f"{name}.{kind}").unlink(missing_ok=True)
-            (folder / DRAWN).write_bytes(b"")
+            (folder / DRAWN).unlink(missing_ok=True)
+            if is_all:
+                (folder / DRAWN).write_bytes(b"")
     return paths
 
 
 def current(workdir):
     """Says whether all figures were drawn since the tables were last written."""
-    drawn = Path(workdir) / "figures" / DRAWN
-    written = (Path(workdir) / f"{name}.csv" for name in ("curves", "results"))
-    return drawn.is_file() and all(
-        drawn.stat().st_mtime_ns >= table.stat().st_mtime_ns for table in written
+    return _is_since_tables(workdir, DRAWN)
+
+
+def _is_drawn(workdir, *names):
+    """Whether a figure was drawn since the tables were last written, with all its files."""
+    return all(_is_since_tables(workdir, f"{name}.png") for name in names)
+
+
+def _is_since_tables(workdir, name):
+    path = Path(workdir) / "figures" / name
+    written = (Path(workdir) / f"{table}.csv" for table in ("curves", "results"))
+    return path.is_file() and all(
+        path.stat().st_mtime_ns >= table.stat().st_mtime_ns for table in written
     )
 
 

@@ -66,7 +66,7 @@ class Folder:
         runs = config.settle(base, overrides, grid)
         indices, before = self._record["groups"], []
         self.histories = dict(self._begun(range(len(indices))))
-        self.moved = {}
+        self.moved, self._returned = {}, []
         self._texts, changed = {}, True
         now = code.of(runs, source)
         self._unsaid = now.bytecode
@@ -111,6 +111,8 @@ class Folder:
         }
         self._record |= {"init_from": start.record} if start else {}
         places = {old: record.place(new) for new, old in self.moved.items()}
+        for old in self._returned:
+            del self._record["places"][old]
         if places:
             self._record["places"] = self._record.get("places", {}) | places
         self._start = start
@@ -140,6 +142,8 @@ class Folder:
         for number, own in self.histories.items():
             first = before[self._record["groups"][number][0]]
             known.setdefault(own.data, first.dataset)
+        places = self._record.get("places", {})
+        self._returned = record.returned(places, known, runs, load)
         found = record.moved(before, known, runs, load)
         for new, old in found.items():
             say(
@@ -283,7 +287,7 @@ class Folder:
 
     def end(self, accept):
         """Writes what a command without anything to do leaves: the tables, and accepted code."""
-        if accept or self.moved:
+        if accept or self.moved or self._returned:
             files.write_json(self.path / "config.json", self._record)
         self.report()
 

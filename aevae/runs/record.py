@@ -64,6 +64,21 @@ def moved(runs, known, more, load):
     return found
 
 
+def returned(places, known, more, load):
+    """The data sets of a declaration's `places` that are where they were at first, names.
+
+    Args:
+      places: {name: where a command last found it}.
+      known, more, load: as in `moved`.
+    """
+    asked = {run.dataset: run for run in more if run.dataset in places}
+    return [
+        name
+        for name, run in asked.items()
+        if _is_path(name) and known.get(load(run).digest) == name
+    ]
+
+
 def renamed(runs, moved):
     """Runs whose data sets have the names that they had before they moved, {new: old}."""
     return [
@@ -80,14 +95,15 @@ def here(declaration, run):
 
 def place(name):
     """A path of data as it is from any folder; any other name as it is."""
-    return str(Path(name).absolute()) if _is_path(name) else name
+    if not _is_path(name):
+        return name
+    return str(Path(os.path.expanduser(name)).absolute())
 
 
 def _is_path(name):
     """Whether a file or folder is there, perhaps with an array of it: `data.npz:array`."""
-    return name != "" and (
-        Path(name).exists() or Path(name.rpartition(":")[0]).is_file()
-    )
+    name = os.path.expanduser(name)
+    return os.path.exists(name) or os.path.isfile(name.rpartition(":")[0])
 
 
 def _base(workdir, sweep, base):

@@ -11,20 +11,25 @@ import numpy as np
 from aevae import InputError, config, data
 from aevae.runs import record, tables
 from aevae.system import files
+from aevae.training.given import Seen
 from aevae.training.trained_run import Trained
+
+NAMES = "columns", "labels"  # of a `Seen`
 
 
 def save(path, state, examples, seen, scaling=None):
-    """Writes a run's parameters and step, test examples, and `seen`, by name into an .npz file.
+    """Writes a run's parameters and step, test examples, and `Seen`, by name into an .npz file.
 
     And the mean and deviation of the `scaling` of standardized data.
     """
+    known = {"seen": seen[:2], "gray": seen.gray}
+    known |= {name: np.array(getattr(seen, name), str) for name in NAMES}
     trees = {"params": state.params, "examples": examples}
     if scaling is not None:
         trees["scaling"] = {"mean": scaling.mean, "std": scaling.std}
     leaves = {_path(path): leaf for path, leaf in jax.tree.leaves_with_path(trees)}
     with files.whole(Path(path)) as file:
-        np.savez(file, step=state.step, seen=seen, **leaves)
+        np.savez(file, step=state.step, **known, **leaves)
 
 
 def _path(keys):
@@ -112,7 +117,7 @@ def open_run(workdir, row, base=None, *, configs=None, last=False):
 
 
 def stored(workdir, number, last=False):
-    """What a folder keeps of a run: ({"params", "examples"}, the step, and what `save` calls seen)."""
+    """What a folder keeps of a run: ({"params", "examples"}, the step, and its `Seen` or None)."""
     path = record.params_path(workdir, number, last)
     record.existing(workdir, path.relative_to(workdir))
     try:
@@ -122,7 +127,10 @@ def stored(workdir, number, last=False):
         raise InputError(
             f"{path} is damaged: delete it, and the sweep's command writes it again"
         ) from None
-    step, seen = leaves.pop("step"), leaves.pop("seen", None)
+    step, ends = leaves.pop("step"), leaves.pop("seen", None)
+    gray = bool(leaves.pop("gray", False))  # not known of folders of before
+    names = [tuple(map(str, leaves.pop(name, ()))) for name in NAMES]
+    seen = None if ends is None else Seen(*ends, gray, *names)
     return _nested(leaves), step, seen
 
 

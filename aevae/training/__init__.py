@@ -2,7 +2,7 @@
 
 `feed` brings the data, `check` checks the input before any work, `bounds` evaluates during
 training, `loop` yields snapshots of a group while it trains, and `fitting` does all of it in
-memory.
+memory. `trained_run` is what comes of it, and `given` reads the new data that it is given.
 """
 
 from aevae.training.fitting import fit

@@ -2,12 +2,15 @@
 
 import functools
 
+import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from aevae import InputError, data
 from aevae.system import machine
+from aevae.training import given
+from aevae.training.given import Seen
 
 EXAMPLES = 10  # test examples that are kept with a run, to draw reconstructions of
 
@@ -15,22 +18,26 @@ EXAMPLES = 10  # test examples that are kept with a run, to draw reconstructions
 class Trained:
     """A trained run: what is known of it, and its model as functions of data.
 
-    Images are [N, H, W, C], or [N, H, W] of one channel: uint8, bool, or float32 in [0, 1]; or a
-    batch, a dict of `image` and what else the model reads. Where the data were standardized, what is given and what comes back is
-    in the units of the data as they are stored; `config.model` itself is applied to values that
-    `scaling` has standardized. To build on, there are `config`, `params`, `hp` (at the last step),
-    `row` (of results.csv), `history`, `examples`, the first test examples as they were evaluated,
-    and `seen`, the least and the greatest pixel that the model was given: images beyond them by
-    more than a quarter of their distance are on another scale, and refused; and so are uint8 and
-    bool images where the scale is not that of these, 0 to 1. Where the data are binary, `seen` is
-    False and True, and uint8 images are 0 and 1, not gray levels. Of vectors of floats it is two
-    rows, [P] each, and it is a column's median that must not be beyond.
+    Images are [N, H, W, C], or [N, H, W] of one channel, uint8, bool or floats, on the scale of the
+    data as they are stored; vectors are [N, P], or a DataFrame of the run's columns, in any order.
+    Or they are a batch, a dict of `image` and what else the model reads; labels may be the names of
+    the classes, and texts that no model reads are left out. Where the data were standardized, what
+    is given and what comes back is in the units of the data as they are stored; `config.model`
+    itself is applied to values that `scaling` has standardized. To build on, there are `config`,
+    `params`, `hp` (at the last step), `row` (of results.csv), `history`, `examples`, the first test
+    examples as they were evaluated, and `seen`, a `given.Seen`: the ends of what the model was given,
+    and the names of columns and classes. Images beyond these ends by more than a quarter of their
+    distance are on another scale, and refused. Of a table it is a column's median that must not be
+    far beyond, and a line names one that is beyond. Whole numbers stand for gray levels, 255 for 1,
+    where the run was trained on such; in a table of other values they are values. uint8 images of 0
+    and 1 are read where the run was trained on binary data, and else refused: they may be either.
     """
 
     @machine.standard()
     def __init__(self, config, params, step, row, examples, history=None, seen=None):
         self.config, self.row, self.examples = config, row, examples
-        self._history, self.seen = history, seen
+        self._history = history
+        self.seen = None if seen is None else Seen(*seen)
         self.step = step
         self.params = jax.tree.map(jnp.asarray, params)
         hp = {name: jnp.float32(value) for name, value in config.hparams.items()}
@@ -52,9 +59,21 @@ class Trained:
     @machine.standard()
     def decode(self, z, batch=None):
         """p(x|z), [N, H, W, C]: its `mean` is the image."""
+        if isinstance(z, list) and all(map(np.isscalar, jax.tree.leaves(z))):
+            z = _array(z)
+        shapes = [list(np.shape(code)) for code in jax.tree.leaves(z)]
+        odd = (
+            f"the model does not decode {' and '.join(map(str, shapes))}: give codes as `encode` gives "
+            f"them, [N, Z] of latent size {self.config.model.latent}"
+        )
+        if not all(shapes):
+            raise InputError(odd)
         z = jax.tree.map(jnp.asarray, z)
-        batch = self._labeled(batch or {}, len(jax.tree.leaves(z)[0]))
-        x = self._apply("decode", z, batch, self.hp)
+        batch = self._labeled(batch or {}, shapes[0][0])
+        try:
+            x = self._apply("decode", z, batch, self.hp)
+        except flax.errors.ScopeParamShapeError:
+            raise InputError(odd) from None
         return x if self.scaling is None else x.stored()
 
     def prior(self, batch=None):
@@ -78,22 +97,26 @@ class Trained:
 
     @machine.standard()
     def read(self, images):
-        """A batch of images [N, H, W, C], checked: bool where the run was trained on 0 and 1."""
+        """A batch of images [N, H, W, C], checked: bool where the run was trained on binary data."""
         batch = images if isinstance(images, dict) else {"image": images}
-        image = _array(batch.get("image"))
+        image, seen = batch.get("image"), self.seen
+        if given.is_table(image):
+            image, label = given.read_table(image, seen.columns if seen else ())
+            batch = batch if label is None else {"label": label} | batch
+        image = _array(image)
         shape, kind = tuple(self.config.model.shape), image.dtype
         if image.shape[1:] == shape[:2] and shape[2:] == (
             1,
         ):  # [N, H, W], as in training
             image = image[..., None]
-        known = kind == np.uint8 or kind.kind in "bf"
+        known = kind == np.uint8 or kind.kind in ("bf" if seen is None else "biuf")
         if image.shape[1:] != shape or not known or not len(image):
             raise InputError(
                 f"images must be uint8, bool or floats, [N, {', '.join(map(str, shape))}], "
                 f"not {kind} {list(image.shape)}"
             )
-        if self.seen is not None:
-            image = _on_scale(image, *np.asarray(self.seen))
+        if seen is not None:
+            image = given.on_scale(image, seen, self.scaling)
         return self._labeled(batch, len(image)) | {"image": image}
 
     @machine.standard()
@@ -105,31 +128,16 @@ class Trained:
         return data.none(None, batch | {"image": jnp.asarray(image)})
 
     def _labeled(self, batch, count=None):
-        """A batch with its labels, if any, as int32 [N]; an InputError for what are none."""
-        if "label" not in batch or isinstance(batch["label"], jax.core.Tracer):
-            return batch
-        label, classes = (
-            _array(batch["label"]),
-            getattr(self.config.model, "classes", None),
-        )
-        odd, most = (
-            f"{label.dtype} {list(label.shape)}",
-            np.inf if classes is None else classes - 1,
-        )
-        if (
-            label.dtype.kind in "iubf"
-            and label.ndim == 1
-            and len(label) == (count or len(label))
-        ):
-            wrong = label[~((label >= 0) & (label <= most) & (label % 1 == 0))]
-            if not len(wrong):
-                return batch | {"label": label.astype(np.int32)}
-            odd = f"{wrong[0]:g}"
-        to = "" if classes is None else f" to {most}"
-        number = "" if count is None else f"{count} "
-        raise InputError(
-            f"labels must be {number}whole numbers from 0{to}, [N], not {odd}"
-        )
+        """A batch with its labels, if any, as int32 [N], and without texts, which no model reads."""
+        label = batch.get("label")
+        if label is not None and not isinstance(label, jax.core.Tracer):
+            classes = getattr(self.config.model, "classes", None)
+            names = self.seen.labels if self.seen else ()
+            label = given.read_labels(_array(label), count, classes, names)
+            batch = batch | {"label": label}
+        return {
+            name: v for name, v in batch.items() if name == "image" or _is_number(v)
+        }
 
     @machine.standard()
     def _apply(self, method, *args):
@@ -153,84 +161,28 @@ def _array(given):
         return np.empty((), object)
 
 
-def seen(binarization, dataset, held):
-    """The least and the greatest pixel that a model is given, of data and of held-out splits.
+def _is_number(value):
+    kind = value.dtype if hasattr(value, "dtype") else _array(value).dtype
+    return getattr(kind, "kind", "") not in tuple("OUSTVMm")
 
-    They are False and True where the data are binary as they are stored, and of vectors of floats
+
+def seen(binarization, dataset, held):
+    """The `Seen` of a model that is given a data set and its held-out splits.
+
+    It is False to True where the data are binary as they are stored, and of vectors of floats
     [P] each, the columns'.
     """
     if dataset.stored is not None:  # given as they are stored, and standardized then
         dataset, held = dataset.stored, dataset.stored.parts
+    names = {"columns": dataset.columns, "labels": dataset.labels}
     images = [split["image"] for split in held.values()]
-    kinds = {dataset.train["image"].dtype, images[0].dtype}
-    if kinds == {np.dtype(bool)} and not dataset.fixed:
-        return False, True
+    stored = dataset.train["image"].dtype
+    if {stored, images[0].dtype} == {np.dtype(bool)} and not dataset.fixed:
+        return Seen(False, True, **names)
     if images[0].dtype != np.float32:  # gray levels, or drawn of these
-        return 0.0, 1.0
+        return Seen(0.0, 1.0, stored != np.float32, **names)
     if binarization is data.none:
         images = [split["image"] for split in dataset.parts.values()]
     axes = 0 if images[0].ndim == 2 else None
-    least, most = (f([f(i, axes) for i in images], 0) for f in (np.min, np.max))
-    return (least, most) if axes == 0 else (float(least), float(most))
-
-
-def _on_scale(image, least, most):
-    """Images as they are; uint8 as bool where binary data have been seen, from False to True.
-
-    An InputError for images on another scale than from `least` to `most`. A little beyond is none:
-    noise, what a Gaussian generates, new rows of a table.
-    """
-    way, binary = "bring them to that scale", most.dtype == np.bool_
-    columns = np.stack([least, most]) if least.ndim else None
-    least, most = float(least.min()), float(most.max())
-    if binary and image.dtype == np.uint8:
-        if image.max() > 1:
-            raise InputError(
-                f"images are uint8 to {image.max()}, and the run was trained on 0 and 1: give "
-                "these, or bool"
-            )
-        return image.astype(bool)
-    if image.dtype.kind != "f":
-        if (least, most) == (0, 1):
-            return image
-        raise InputError(
-            f"images of {image.dtype} stand for 0 to 1, and the run was trained on {least:g} to "
-            f"{most:g}: give floats on that scale"
-        )
-    if columns is not None:
-        _check_columns(image, *columns)
-        return image
-    low, high = np.min(image, initial=np.inf), np.max(image, initial=-np.inf)
-    margin = 0.25 * (most - least)
-    if low >= least - margin and high <= most + margin:
-        return image
-    if (least, most) == (0, 1):
-        if low >= 0 and 100 < high <= 255:
-            way = "divide by 255, or give uint8"
-        elif -1 <= low < -0.9 and high <= 1:
-            way = "give (x + 1) / 2"
-    raise InputError(
-        f"images from {low:g} to {high:g} are on another scale than the run was trained on, "
-        f"{least:g} to {most:g}: {way}"
-    )
-
-
-def _check_columns(rows, least, most):
-    """An InputError for rows with a column on another scale than from `least` to `most`, [P] each.
-
-    That is a column whose median is beyond by more than a quarter of their distance, and of few
-    rows, any of which may be an outlier, by 1/N of it more.
-    """
-    if not np.isfinite(rows).all():
-        raise InputError("NaN or infinite values were given: remove or replace them")
-    width = most - least
-    width = np.where(width > 0, width, most.max() - least.min())  # constant in training
-    margin, middle = (0.25 + 1 / len(rows)) * width, np.median(rows, 0)
-    off = np.flatnonzero((middle < least - margin) | (middle > most + margin))
-    if len(off):
-        k = off[0]
-        raise InputError(
-            f"column {k} has the median {middle[k]:g}, and is on another scale than the run was "
-            f"trained on, {least[k]:g} to {most[k]:g}: give the columns in the order and on the "
-            "scale of the data as they are stored"
-        )
+    ends = (f([f(i, axes) for i in images], 0) for f in (np.min, np.max))
+    return Seen(*(ends if axes == 0 else map(float, ends)), **names)

@@ -2,14 +2,18 @@
 
 import dataclasses
 import json
+import os
 import shutil
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from aevae import InputError, config, figures
 from aevae.evaluation import evaluate
+from aevae.figures import codes, views
 from aevae.runs import record, study, tables, trained
 
 pytestmark = pytest.mark.retraced
@@ -69,6 +73,70 @@ def test_figures_of_data_that_are_not_at_hand_stay(place, capsys):
         "codes cannot be drawn: the runs' test data are not" in capsys.readouterr().err
     )
     assert (place / "run" / "figures" / "codes.png").read_bytes() == b"drawn before"
+
+
+def test_figures_of_test_data_stay_until_the_data_are_back(
+    base, place, capsys, monkeypatch
+):
+    """Rates of ten examples replaced those of all, and what was left out counted as drawn."""
+    draw, run = sys.modules["aevae.figures.draw"], place / "run"
+    monkeypatch.setattr(draw, "FIGURES", (codes.rates, codes.codes))
+    monkeypatch.setattr(
+        draw.sheet, "save", lambda made, path: path.write_text(str(made)) and path
+    )
+    figures.draw(run, dataset=base / "new" / "y.npz")
+    made = [(run / "figures" / f"{n}.png").read_text() for n in ("rates", "codes")]
+    assert figures.current(run) and figures.draw(run) == [] and figures.current(run)
+    assert f"{run}: rates, codes cannot be drawn: the run" in capsys.readouterr().err
+    for name, text in zip(("rates", "codes"), made):
+        assert (run / "figures" / f"{name}.png").read_text() == text
+    (run / "figures" / "codes.png").unlink()
+    assert figures.draw(run) == [] and not figures.current(run)
+    later = (run / "figures" / "rates.png").stat().st_mtime + 9
+    os.utime(run / "results.csv", (later, later))
+    assert [path.stem for path in figures.draw(run)] == ["rates"]
+    assert "rates are drawn of the test examples that are" in capsys.readouterr().err
+    assert not figures.current(run)
+
+
+def test_codes_of_some_runs_do_not_stand_for_those_of_others():
+    """Of two data sets, one away, codes of the other replaced those of the best run."""
+    lacks, own = sys.modules["aevae.figures.draw"]._lacks_data, codes.codes.contract
+    here, away = (SimpleNamespace(held=h, code=np.zeros((9, 2))) for h in (1, 0))
+    assert lacks(own, [here, away]) and not lacks(own, [here, here])
+    away.code = np.zeros((9, 8))  # which codes does not show anyway
+    assert not lacks(own, [here, away])
+
+
+def test_data_of_small_values_are_told_apart(base, place):
+    """Within 1e-6 other data were taken for the run's."""
+    run, new = trained.load(place / "run", run=0), base / "new" / "y.npz"
+    (known,) = record.data_sets(place / "run")
+    assert views.held(run, new, None, {}, None, [known["sha256"]])
+    with pytest.raises(
+        InputError, match="y.npz is not .* trained on: its sha256 is an"
+    ):
+        views.held(run, new, None, {}, None, ["0" * 64])
+    small = {"image": 1e-7 * np.float32(run.examples["image"])}
+    assert views._begins_with(small, small["image"])
+    assert not views._begins_with(small, 2 * small["image"])
+
+
+def test_a_place_may_be_below_the_home_folder(base, place, monkeypatch):
+    """It was kept with its ~, where it was not found; and stayed when the data were back."""
+    monkeypatch.setenv("HOME", str(base))
+    assert train(place, "~/new/y.npz").groups == 0
+    kept = record.read(place / "run")["places"]
+    assert kept == {str(base / "x.npz"): str(base / "new" / "y.npz")}
+    file = str(base / "new" / "y.npz")
+    assert record.place("~/new/y.npz:train") == f"{file}:train"
+    assert record.place("~/none.npz") == "~/none.npz"
+    shutil.copy(file, base / "x.npz")
+    try:
+        assert train(place, base / "x.npz").groups == 0
+    finally:
+        (base / "x.npz").unlink()
+    assert record.read(place / "run")["places"] == {}
 
 
 def test_more_epochs_and_runs_go_on_under_the_first_name(base, place):

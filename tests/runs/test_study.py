@@ -230,7 +230,8 @@ def test_swept_shapes_functions_and_lengths_are_loaded_back(tmp_path):
 
 def test_images_of_a_wrong_shape_are_named(folder):
     run = trained.load(folder, latent=2, beta=1, seed=0)
-    for wrong in (np.zeros((3, 64)), np.zeros((8, 8, 1)), np.zeros((3, 8, 8, 1), int)):
+    odd = np.zeros((3, 8, 8, 1), complex)
+    for wrong in (np.zeros((3, 64)), np.zeros((8, 8, 1)), odd):
         with pytest.raises(
             InputError, match=r"uint8, bool or floats, \[N, 8, 8, 1\], not"
         ):
