@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from aevae import InputError
-from aevae.data.sources.source import first_line
-from aevae.data.sources.tables import INDEX, LABELS
-from aevae.data.sources.texts import is_text
+from aevae.data.sources.source import first_line, listed
+from aevae.data.sources.tables import index_of, label_of
 
 NEAR, FAR = 0.25, 3.0  # widths of a column's range beyond it: said, and refused
-SHOWN = 5  # names, at most, that a message lists
+SHOWN = 5  # classes, at most, that a message lists
 
 
 class Seen(NamedTuple):
@@ -53,25 +52,19 @@ def read_table(frame, columns):
     names = [name.strip() for name in table.column_names]
     names = names if len({*names}) == len(names) else table.column_names
     found, columns = dict(zip(names, table.columns)), columns or tuple(names)
-    extra = [name for name in found if name not in columns and name not in INDEX]
-    label = [
-        name
-        for name in extra
-        if name.lower() == "label"
-        or name.lower() in LABELS
-        and is_text(found[name].type)
-    ]
-    label = label if len(label) == 1 else []
+    beside = {name: v for name, v in found.items() if name not in columns}
+    label = label_of("the table", beside)
+    index = index_of("the table", table, beside)
     odd = {
-        "several columns": {name for name in names if names.count(name) > 1},
+        "several columns": sorted({n for n in names if names.count(n) > 1}),
         "no column": [name for name in columns if name not in found],
-        "the column": [name for name in extra if name not in label],
+        "the column": [n for n in beside if n != label and n not in index],
     }
     for what, own in odd.items():
         if own:
             raise InputError(
-                f"the table has {what} {_listed(own)}: give the columns that the run was trained on, "
-                f"{_listed(columns)}"
+                f"the table has {what} {listed(own)}: give the columns that the run was trained on, "
+                f"{listed(columns)}"
             )
     values, types = [_numbers(name, found[name]) for name in columns], pa.types
     kinds, kind = {found[name].type for name in columns}, np.float64
@@ -82,10 +75,10 @@ def read_table(frame, columns):
     missing = [name for name, v in zip(columns, values) if np.isnan(v).any()]
     if missing:
         raise InputError(
-            f"the table has missing values in column {_listed(missing)}: leave these rows out, or "
+            f"the table has missing values in column {listed(missing)}: leave these rows out, or "
             "fill them"
         )
-    label = np.array(found[label[0]].to_pylist()) if label else None
+    label = np.array(found[label].to_pylist()) if label else None
     return np.stack(values, 1).astype(kind), label
 
 
@@ -103,12 +96,6 @@ def _numbers(name, values):
         raise InputError(
             f"column {name} of the table holds {values.type}: give numbers"
         ) from None
-
-
-def _listed(names):
-    names = sorted(names) if isinstance(names, set) else names
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return ", ".join(map(str, names[:SHOWN])) + more
 
 
 def on_scale(image, seen, scaling=None):

@@ -207,6 +207,7 @@ def test_the_columns_of_a_table_are_known_by_name(base):
         (more, "the table has the column id: give"),
         (table.append_column("n", [range(60)]), "several columns n: give"),
         (table.append_column("target", [range(60)]), "the column target: give"),
+        (table.append_column("index", [range(60)]), "the column index: give"),
         (text, "column n of the table holds string: give numbers"),
         (empty, "column n of the table holds null: give numbers"),
     ):

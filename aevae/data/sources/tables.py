@@ -83,7 +83,7 @@ def parts_of(name, tables):
     found, notes = {}, []
     for split, (where, table) in tables.items():
         found[split] = _columns(where, table)
-        index = _index(where, table, found[split])
+        index = index_of(where, table, found[split])
         notes += [
             f"{name}: not read: column {k!r}, the index of the rows" for k in index
         ]
@@ -91,7 +91,7 @@ def parts_of(name, tables):
             del found[split][key]
     columns = _joined(name, tables, found)
     notes = [*dict.fromkeys(notes)]
-    label = _label(name, columns)
+    label = label_of(name, columns)
     if label:
         labels = _plain(columns.pop(label))
         guessed = label != "label"
@@ -155,7 +155,7 @@ def _joined(name, tables, found):
     return dict(zip(names, joined.columns))
 
 
-def _label(name, columns):
+def label_of(name, columns):
     """The column of labels: `label`, in any case, or one of texts that is called so elsewhere."""
     plain = [key for key in columns if key.lower() == "label"]
     if len(plain) > 1:
@@ -172,13 +172,13 @@ def _plain(values):
     return values.to_numpy()
 
 
-def _index(name, table, columns):
+def index_of(name, table, columns):
     """The columns that number or name the rows, and are not the label.
 
     They are the index, as pandas says beside its tables or by their names, and what has no name and
     numbers the rows, as in text.
     """
-    label = _label(name, columns)
+    label = label_of(name, columns)
     try:
         saved = table.schema.pandas_metadata["index_columns"]
         saved = [str(key).strip() for key in saved]
