@@ -99,11 +99,11 @@ def test_three_values_in_a_group_are_three_runs_alone(method, digits):
     base = dataclasses.replace(base_of(method), epochs=1, batch=400)
     runs = [config.replace(base, "hparams.lr", lr) for lr in (1e-3, 2e-3, 3e-3)]
     dataset = data.binarized(digits, base.binarization)
-    parameters, metrics, *_ = check_run(base, dataset)
+    checked = check_run(base, dataset)
 
     def last(runs):
-        layout = lay_out(len(runs), parameters, 1, min(3, len(runs)))
-        population = Population(runs, dataset, layout, metrics)
+        layout = lay_out(len(runs), checked.parameters, 1, min(3, len(runs)))
+        population = Population(runs, dataset, layout, checked)
         for snapshot in snapshots(population, population.start()):
             pass
         return population.states(snapshot)

@@ -61,6 +61,9 @@ class Config:
     patience: Annotated[
         float, "epochs without a better validation ELBO after which a run stops"
     ] = math.inf
+    evaluate_every: Annotated[
+        int, "epochs from one evaluation to the next; there is one after the last, too"
+    ] = 1
     precision: Annotated[
         str, "precision of matrix products in training: default, high or highest"
     ] = "default"
@@ -87,6 +90,7 @@ class Config:
         _require(self.hparams, "hparams", "numbers by name, {name: number}", _are_named)
         latent = getattr(self.model, "latent", 1)
         counts = {"batch": self.batch, "epochs": self.epochs, "latent": latent}
+        counts |= {"evaluate_every": self.evaluate_every}
         for name, value in counts.items():
             _require(value, name, "a whole number of at least 1", _counts)
             _require(value, name, "at most 2147483647", (2**31).__gt__)

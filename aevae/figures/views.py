@@ -75,7 +75,10 @@ class View:
         pieces = {"reconstructions": (first, np.arange(count))}
         # An autoencoder trains no prior; N(0, I) is one that codes may be drawn from anyway.
         if self._meets(contract.BOUND) or self._meets(contract.SCALE):
-            drawn = self.prior.sample(jax.random.key(0), EXAMPLES)
+            # As one program, which compiles sooner than each operation of it; of a prior of
+            # functions, too, which cannot be an argument.
+            sample = jax.jit(lambda key: self.prior.sample(key, EXAMPLES))
+            drawn = sample(jax.random.key(0))
             which = np.arange(EXAMPLES) % count
             pieces["samples"] = jax.tree.map(np.asarray, drawn), which
         if self._meets(*INTERPOLATED):
@@ -238,6 +241,9 @@ def quantiles(prior, count):
     The first latent rises from left to right, the second from the bottom row to the top one.
     """
     u = ((np.arange(count) + 0.5) / count).astype(np.float32)
-    across, up = np.asarray(prior.quantile(u[:, None])).T
+    quantile = jax.jit(
+        lambda u: prior.quantile(u)
+    )  # sooner than operation by operation
+    across, up = np.asarray(quantile(u[:, None])).T
     x, y = np.meshgrid(across, up[::-1])
     return np.stack([x.ravel(), y.ravel()], 1).astype(np.float32)

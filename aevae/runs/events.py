@@ -28,16 +28,18 @@ class Events:
         restart = Event(wall_time=now, session_log=SessionLog(status=SessionLog.START))
         # Readers take the first of a run for its beginning, and only a second for a restart.
         head = [Event(wall_time=now, file_version="brain.Event:2"), restart, restart]
-        content = [[*map(_record, head)] for _ in names]
-        for member, step, scalars in points:
-            content[member].append(self._point(step, scalars))
         self._files = [_next(Path(path) / name) for name in names]
-        for file, records in zip(self._files, content):
-            files.append(file, b"".join(records))
+        for file in self._files:
+            files.append(file, b"".join(map(_record, head)))
+        self.add(points)
 
-    def add(self, member, step, scalars):
-        """Appends the scalars of a run at a step."""
-        files.append(self._files[member], self._point(step, scalars))
+    def add(self, points):
+        """Appends points, (member, step, {tag: value}) each, those of a run at once."""
+        content = {}
+        for member, step, scalars in points:
+            content.setdefault(member, []).append(self._point(step, scalars))
+        for member, records in content.items():
+            files.append(self._files[member], b"".join(records))
 
     def _point(self, step, scalars):
         event = self._event(wall_time=time.time(), step=step)

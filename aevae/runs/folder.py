@@ -362,7 +362,7 @@ class Folder:
         )
         for number, state, last in judged:
             trained.save(record.params_path(self.path, number), state, *about)
-            if snapshot.best is not None:
+            if snapshot.run.best is not None:
                 path = record.params_path(self.path, number, last=True)
                 trained.save(path, last, *about)
         self.save(group, population, snapshot, known)

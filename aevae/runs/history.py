@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from aevae import config
-from aevae.training.population import Status
+from aevae.training.epochs import Status
 
 ABOUT = ("objective", "dataset", "binarization")  # columns of every run
 
@@ -38,6 +38,7 @@ def grouped(runs, indices, paths):
 class History:
     """The curves of a group, [E, M] by name, its results, [M] by name, and what it cost.
 
+    The curves have the epochs that were evaluated; `epoch` has their numbers.
     All tables are made from histories, so that a damaged table can be written anew.
     """
 
@@ -57,17 +58,17 @@ class History:
     results: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def add(self, snapshot):
-        """Adds what a snapshot says; returns whether it is the end of an epoch."""
+        """Adds what a snapshot says; returns the number of epochs that it adds to the curves."""
         self.epoch, self.step, self.status = (
             snapshot.epoch,
             snapshot.step,
             snapshot.status,
         )
         for name, values in (snapshot.metrics or {}).items():
-            rows = self.curves.get(name, values[:0].reshape(0, len(values)))
-            self.curves[name] = np.concatenate([rows, values[None]])
+            rows = self.curves.get(name, values[:0])
+            self.curves[name] = np.concatenate([rows, values])
         self.results = snapshot.results or {}
-        return snapshot.metrics is not None
+        return len(snapshot.metrics["epoch"]) if snapshot.metrics else 0
 
     def finished(self, group):
         """Whether its runs are trained to their end and evaluated."""
@@ -95,6 +96,11 @@ class History:
                 fields[tree][name] = value
             else:
                 fields[tree] = value.item()
+        for values in [*fields["curves"].values()][
+            :1
+        ]:  # of every epoch, in older folders
+            each = np.arange(1, len(values) + 1)[:, None]
+            fields["curves"].setdefault("epoch", np.repeat(each, values.shape[1], 1))
         return cls(**fields | {"status": Status(**fields["status"])})
 
     def differences(self, here):
@@ -118,14 +124,14 @@ class History:
         )
 
     def points(self, group, since=0):
-        """Yields (member, epoch, metrics) of every epoch after `since` that a run took part in."""
+        """Yields (member, epoch, metrics) of a run's rows, from row `since` of the curves on."""
         ends = np.where(self.status.stopped, self.status.stopped, np.inf)
-        epochs = len(next(iter(self.curves.values()), ()))
-        for epoch in range(since, epochs):
-            for member in range(len(group.runs)):
-                if epoch < ends[member]:
-                    values = {k: v[epoch, member] for k, v in self.curves.items()}
-                    yield member, epoch + 1, values
+        measured = {k: v for k, v in self.curves.items() if k != "epoch"}
+        for row, numbers in enumerate(self.curves.get("epoch", ())[since:], since):
+            for member, epoch in enumerate(numbers.tolist()):
+                if epoch <= ends[member]:
+                    values = {k: v[row, member] for k, v in measured.items()}
+                    yield member, epoch, values
 
     def curve_rows(self, group, since=0):
         """The rows of `curves.csv`."""

@@ -118,7 +118,8 @@ def _images(task):
 
 
 def _best(snapshot):
-    values = bounds.criterion(snapshot.metrics)
+    last = {name: rows[-1] for name, rows in snapshot.metrics.items()}
+    values = bounds.criterion(last)
     best = np.max(values, initial=-np.inf, where=np.isfinite(values))
     if "validation_elbo" in snapshot.metrics:
         return f"best ELBO {_shown(best)}"

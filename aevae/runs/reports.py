@@ -92,12 +92,11 @@ class Reports:
             new = files.short_name(f"{number},{values.replace('/', '_')}")
             yield known.get(number, new)
 
-    def add_epoch(self, group):
-        """Adds the rows and events of the epoch that has ended."""
-        since = self._histories[group.number].epoch - 1
+    def add_epochs(self, group, count):
+        """Adds the rows and events of the epochs that a group's curves have last, so many."""
+        since = len(self._histories[group.number].curves["epoch"]) - count
         self._curves.add(self._curve_rows([group], since))
-        for point in self._points(group, since):
-            self._events.add(*point)
+        self._events.add(self._points(group, since))
 
     def finish(self, group):
         """Adds the results of a group, and puts the curves in order."""

@@ -175,7 +175,7 @@ def _tasks(folder, dataset, load, memory):
         held = (stored.validation, stored.test)
         taken = sum(data.held_bytes(first.binarization, split) for split in held)
         seeds = len({run.seed for run in group.runs})
-        feed.window_length(stored.train, first.batch, seeds, taken, memory)
+        feed.window(stored.train, first.batch, seeds, taken, memory)
         tasks.append(Task(group, stored, checked))
     return tasks
 
@@ -214,8 +214,8 @@ def _train(task, folder, chunk, interval, memory, progress, signals):
     for snapshot in snapshots(population, start):
         now = time.perf_counter()
         known.seconds, began = known.seconds + now - began, now
-        if known.add(snapshot):
-            folder.reports.add_epoch(group)
+        if count := known.add(snapshot):
+            folder.reports.add_epochs(group, count)
         progress.show(snapshot)
         if snapshot.results:
             with signals.saving:

@@ -136,7 +136,7 @@ def stored(workdir, number, last=False):
 
 def _history(workdir, number):
     """The curves of a run, {name: [E]}."""
-    names = ("train_", "validation_", "test_")
+    names = ("epoch", "train_", "validation_", "test_")
     rows = tables.read(record.existing(workdir, "curves.csv"))
     rows = [row for row in rows if row["run"] == number]
     names = [name for name in (rows or [{}])[0] if name.startswith(names)]

@@ -1,4 +1,4 @@
-"""Training: one run (`step`), and all runs of a group in one program (`layout`, `population`).
+"""Training: one run (`step`, and `epochs` of it), and all of a group in one program (`layout`, `population`).
 
 `feed` brings the data, `check` checks the input before any work, `bounds` evaluates during
 training, `loop` yields snapshots of a group while it trains, and `fitting` does all of it in

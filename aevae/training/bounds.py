@@ -81,6 +81,9 @@ def final(config, state, batch, key, hp):
     return found
 
 
+USES = {terms: "terms", final: "bounds"}  # of evaluation keys
+
+
 def summary(means):
     """The means of `final`, [..., Z] or [...], with `active_units` in place of the moments.
 
@@ -116,6 +119,26 @@ def count_blocks(held, most):
     return full + (rest > 0)
 
 
+def count_all(held, most):
+    """The number of blocks of all splits, {part: split}."""
+    return sum(count_blocks(split, most) for split in held.values())
+
+
+def of_all(measure, most, config, state, held, sums, hp, start, stop):
+    """Adds blocks `start` to `stop` (traced) of all splits, one after another: as `span` of one.
+
+    `held` is {part: split} and `sums` {part: the means so far}. Blocks below 0 are none.
+    """
+    found, before = {}, 0
+    for part, split in held.items():
+        key, count = data.evaluation_key(part, USES[measure]), count_blocks(split, most)
+        own = [jnp.clip(at - before, 0, count) for at in (start, stop)]
+        before += count
+        given = config, state, split, sums[part], key, hp
+        found[part] = span(measure, most, *given, *own)
+    return found
+
+
 def span(measure, most, config, state, held, sums, key, hp, start, stop):
     """Adds blocks `start` to `stop` (traced) of a split to `sums`, the means so far.
 
@@ -128,13 +151,17 @@ def span(measure, most, config, state, held, sums, key, hp, start, stop):
     full, rows, rest = blocks(held, most)
     sums = jax.tree.map(lambda s: jnp.where(start == 0, 0.0, s), sums)
 
+    @jax.jit
+    def measured(state, batch, key, hp):
+        return measure(config, state, batch, key, hp)
+
     def add(sums, block, length):
         batch = {
             name: jax.lax.dynamic_slice_in_dim(values, block * rows, length)
             for name, values in held.items()
         }
         batch = data.none(None, batch) | {"size": jnp.float32(count)}
-        found = measure(config, state, batch, jax.random.fold_in(key, block), hp)
+        found = measured(state, batch, jax.random.fold_in(key, block), hp)
         share = length / (block * rows + length)  # of the rows so far
         return {
             name: sums[name].joined(value, share)

@@ -14,6 +14,9 @@ from aevae.training.step import Window
 SHARE = 0.5  # of a device's memory, for data
 WINDOWS = 3  # at a time at most: one in use, one in transfer, one being freed
 SHORTEST = 2  # steps: a loop of one step is compiled differently, to other last bits
+EPOCHS = 128  # in a window, at most ...
+ORDERS = 2**22  # ... and so many bytes of their orders, but for a single epoch's
+INDEX = 4  # bytes of a row's number
 LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of Linux's control groups
 
 
@@ -31,8 +34,8 @@ def budget():
     return int(SHARE * min(host) / jax.local_device_count())
 
 
-def window_length(stored, batch, seeds, held, allowed=None):
-    """The number of steps in a window: all of an epoch's, if the data fit on the devices.
+def window(stored, batch, seeds, held, allowed=None):
+    """What comes at once: (epochs, steps of each). All steps, if the data fit on the devices.
 
     Args:
       stored: the training data.
@@ -49,9 +52,10 @@ def window_length(stored, batch, seeds, held, allowed=None):
             "theirs: take smaller slices, or raise memory (--data_gb)"
         )
     count, steps = len(stored["image"]), len(stored["image"]) // batch
-    if bytes_of(stored) <= allowed - held:
-        return steps
-    step = WINDOWS * seeds * batch * bytes_of(stored) / count
+    order, room = INDEX * seeds * steps * batch, allowed - held - bytes_of(stored)
+    if 2 * order <= room:  # one in use, one to come
+        return int(min(max(min(ORDERS, room // 2) // order, 1), EPOCHS)), steps
+    step = WINDOWS * seeds * batch * (bytes_of(stored) / count + INDEX)
     length = int((allowed - held) // step)
     if length < SHORTEST:
         raise InputError(
@@ -59,7 +63,7 @@ def window_length(stored, batch, seeds, held, allowed=None):
             f"{limit}, and held-out data {held / 1e9:.2g} GB: raise memory (--data_gb), or take a smaller "
             "batch"
         )
-    return min(length, steps)
+    return 1, max(min(length, steps - 1), 1)
 
 
 def bytes_of(split):
@@ -70,55 +74,66 @@ def bytes_of(split):
 class Feed:
     """The training data of a group, and the orders in which epochs visit them.
 
-    With a `length` of all steps the data stay on the devices. Otherwise an epoch comes in windows
-    of `length` steps, which the host gathers, the next while the present one is trained on. Each
-    step sees the same rows either way: no bit depends on it.
+    `shape` is what `window` says. With all steps the data stay on the devices, and a window is the
+    orders of several epochs. Otherwise an epoch comes in windows of fewer steps with the rows of
+    each, which the host gathers. Either way the next window is made while the present one is trained
+    on, and each step sees the same rows: no bit depends on it.
     """
 
-    def __init__(self, stored, batch, seeds, place, length):
+    def __init__(self, stored, batch, seeds, place, shape):
         self._stored, self._batch, self._seeds = stored, batch, seeds
-        self._place, self.length = place, length
+        self._place, (self.epochs, self.length) = place, shape  # of a window
         # A last batch that is not full is left out.
         self.steps = len(stored["image"]) // batch
-        whole = length == self.steps
+        whole = self.length == self.steps
         self._data = jax.device_put(stored, place) if whole else None
 
     @property
     def bytes(self):
         """The most bytes of a device's memory that training data take."""
+        own = self.length * len(self._seeds) * self._batch
+        if self.resident:
+            return bytes_of(self._stored) + 2 * INDEX * self.epochs * own
         each = bytes_of(self._stored) / len(self._stored["image"])
-        window = self.length * len(self._seeds) * self._batch
-        return bytes_of(self._stored) if self.resident else WINDOWS * window * each
+        return WINDOWS * own * (each + INDEX)
 
     @property
     def resident(self):
         """Whether all of the data are on the devices."""
         return self._data is not None
 
-    def windows(self, epoch, step=0):
-        """Yields the windows of an epoch from the one with `step` on, `order` [S, T, B]."""
-        order = self._order(epoch)
-        if self.resident:
-            yield self._window(self._data, order, 0)
-            return
-        starts = range(step // self.length * self.length, self.steps, self.length)
-        if step >= self.steps:
-            return  # what is left of the epoch is its evaluation
+    def windows(self, epoch, step, last):
+        """Yields the windows from a step of an epoch on, to the end of epoch `last`.
+
+        Of a window, `order` is [S, E, T, B], and `first` of the steps of each of its epochs.
+        """
         with ThreadPoolExecutor(1) as beside:
-            coming = beside.submit(self._gather, order, starts[0])
-            for start in starts:
-                window = coming.result()
-                if start != starts[-1]:
-                    following = start + self.length
-                    coming = beside.submit(self._gather, order, following)
-                yield window
-                del window  # its memory, while the next one is trained
+            following = None
+            for place in self._places(epoch, step, last):
+                coming, following = following, beside.submit(self._window, *place)
+                if coming is not None:
+                    yield coming.result()
+                del coming  # its memory, while the next one is trained
+            if following is not None:
+                yield following.result()
+
+    def _places(self, epoch, step, last):
+        """Yields (epoch, first step, last epoch) of windows. What is left may be an evaluation alone."""
+        if self.resident:
+            for first in range(epoch, last, self.epochs):
+                yield first, 0, min(first + self.epochs, last)
+            return
+        begun = min(step, self.steps - 1) // self.length * self.length
+        for n in range(epoch, last):
+            for first in range(begun, self.steps, self.length):
+                yield n, first, n + 1
+            begun = 0
 
     def end(self, window):
-        """The step after a window's last."""
+        """The step after a window's last, of its last epoch."""
         return min(int(window.first) + self.length, self.steps)
 
-    def _order(self, epoch):
+    def order(self, epoch):
         """The order of rows in an epoch, [S, T, B]: a function of (seed, epoch) alone."""
         size, shape = len(self._stored["image"]), (self.steps, self._batch)
         shuffled = [
@@ -130,8 +145,22 @@ class Feed:
             [order[:used].reshape(shape).astype(np.int32) for order in shuffled]
         )
 
+    def _window(self, epoch, first, last):
+        """The window of epochs `epoch` to `last`, or of one from step `first` on."""
+        if self.resident:
+            shape = len(self._seeds), self.epochs, self.steps, self._batch
+            order = np.zeros(shape, np.int32)  # of a length of its own no window is
+            for n in range(epoch, last):
+                order[:, n - epoch] = self.order(n)
+            stored = self._data
+        else:
+            stored, order = self._gather(self.order(epoch), first)
+        size = np.float32(len(self._stored["image"]))
+        order = jax.device_put(order, self._place)
+        return Window(stored, order, np.int32(first), size, np.int32(epoch))
+
     def _gather(self, order, start):
-        """A window with rows of its own: those of each seed, as it visits them."""
+        """Rows of a window's own: those of each seed, as it visits them; and their order."""
         own = order[:, start : start + self.length]
         stored = {
             name: values[own.reshape(-1)] for name, values in self._stored.items()
@@ -145,8 +174,4 @@ class Feed:
                 name: np.concatenate([v, np.zeros((fill, *v.shape[1:]), v.dtype)])
                 for name, v in stored.items()
             }
-        return self._window(jax.device_put(stored, self._place), local, start)
-
-    def _window(self, stored, order, first):
-        size = np.float32(len(self._stored["image"]))
-        return Window(stored, jax.device_put(order, self._place), np.int32(first), size)
+        return jax.device_put(stored, self._place), local[:, None]

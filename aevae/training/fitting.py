@@ -95,12 +95,14 @@ def _trained(runs, population, start, paths):
     """Trains a population from a snapshot to its end, and yields its runs."""
     history = {}
     for snapshot in snapshots(population, start):
-        for name, values in (snapshot.metrics or {}).items():
-            history.setdefault(name, []).append(values)
+        for name, rows in (snapshot.metrics or {}).items():
+            history.setdefault(name, []).extend(rows)
     examples, status = population.examples(EXAMPLES), snapshot.status
     for member, (run, state) in enumerate(zip(runs, population.selected(snapshot))):
         ended = int(status.stopped[member]) or snapshot.epoch
-        curves = {k: np.array(v)[:ended, member] for k, v in history.items()}
+        curves = {name: np.array(rows)[:, member] for name, rows in history.items()}
+        done = curves["epoch"] <= ended
+        curves = {name: values[done] for name, values in curves.items()}
         row = {
             name.removeprefix("test_"): float(values[member])
             for name, values in snapshot.results.items()

@@ -15,6 +15,7 @@ from aevae.training.check import with_image_shape
 SPAN = 1.0  # seconds: how long the host waits for the devices at most, about
 SMALL = 30_000  # parameters: below it, a CPU trains several members at a time ...
 CHUNK = 8  # ... so many: experiments.benchmark, on digits and MNIST networks by width
+PIECE = 64  # steps at most, of an accelerator
 USED = 0.9  # of a device's memory: what is freed may leave holes
 
 
@@ -49,6 +50,17 @@ def lay_out(members, parameters, devices=None, chunk=None):
         chunk = (CHUNK if parameters < SMALL else 1) if on_cpu else each
     turns = -(-each // min(chunk, each))
     return Layout(members, devices, -(-each // turns))
+
+
+def piece(steps):
+    """How many of an epoch's steps an accelerator takes in a loop of known length; None on a CPU.
+
+    It asks the host at each turn of a loop whose length it does not know. A loop of one step would
+    be compiled differently, to other last bits.
+    """
+    if jax.default_backend() == "cpu":
+        return None
+    return max((n for n in range(2, PIECE + 1) if steps % n == 0), default=None)
 
 
 def check_chunk(chunk):
@@ -126,23 +138,54 @@ class Members:
 
 
 class Pace:
-    """Spans of about a second, or of a given length."""
+    """Spans of about a second, or of a given length, in units of several kinds.
 
-    def __init__(self, length=None):
-        self._length = length
-        self._units = length or 1  # the first span waits for the compiler
+    The first two are of `first` units: the first waits for the compiler, and says nothing of the
+    time that a unit takes. Another kind begins with a span of one unit.
+    """
 
-    def begin(self, start, end):
-        """Where the span from `start` is to stop."""
-        self._start, self._stop = start, min(start + self._units, end)
-        self._began = time.perf_counter()
-        return self._stop
+    def __init__(self, length=None, first=1):
+        self._length, self._first, self._compiled = length, first, False
+        self._seconds = {}  # of a unit of each kind, once it is known
+
+    def begin(self, start, end, cut=None, kinds=None):
+        """Where the span from `start` is to stop: at `cut(stop)`, if that is given and after it.
+
+        `kinds(unit)` is the kind of a unit and the end of its like; by default all are alike. Of
+        the kind None are those that take no time.
+        """
+        stop, left, counts = start, SPAN, {}
+        while stop < end:
+            kind, to = kinds(stop) if kinds else ("unit", end)
+            each = self._seconds.get(kind) if kind else 0.0
+            count = int(max(left, 0) / max(each, 1e-9)) if each is not None else 0
+            if stop == start:  # a unit at least
+                count = max(count, 1 if self._seconds else self._first)
+            count = min(count, to - stop, end - stop)
+            if self._length:
+                count = min(self._length - (stop - start), to - stop, end - stop)
+            if not count:
+                break
+            stop, counts[kind] = stop + count, counts.get(kind, 0) + count
+            left -= count * (SPAN if each is None else each)
+        if cut is not None and not self._length and start < cut(stop) < stop:
+            counts[kind], stop = counts[kind] - (stop - cut(stop)), cut(stop)
+        self._stop, self._counts, self._began = stop, counts, time.perf_counter()
+        return stop
 
     def end(self, outputs):
         """Waits for the span; returns where it stopped."""
         jax.block_until_ready(outputs)
-        each = (time.perf_counter() - self._began) / (self._stop - self._start)
-        self._units = self._length or max(1, int(SPAN / each))
+        taken = time.perf_counter() - self._began
+        counts = {kind: n for kind, n in self._counts.items() if kind}
+        if self._compiled and not self._length:
+            if len(counts) == 1:
+                self._seconds |= {kind: taken / n for kind, n in counts.items()}
+            else:
+                guess = sum(n * self._seconds[kind] for kind, n in counts.items())
+                for kind in counts:
+                    self._seconds[kind] *= taken / max(guess, 1e-9)
+        self._compiled = True
         return self._stop
 
 

@@ -1,38 +1,27 @@
 """The training loop as a generator: a snapshot of a group about every second, to its results."""
 
+import functools
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
-from aevae.training import bounds
+from aevae.training.epochs import Status, is_evaluated
 from aevae.training.layout import Pace
-
-
-class Status(NamedTuple):
-    """What is known of each run at the end of an epoch, [M] each; epochs count from 1, and 0 is none yet.
-
-    `score` is the best `bounds.criterion` so far.
-    """
-
-    score: np.ndarray
-    best: np.ndarray  # the epoch of it
-    stopped: np.ndarray  # the epoch after which a run was stopped, or 0
-    diverged: np.ndarray  # the first epoch with a number that was not finite, or 0
 
 
 class Snapshot(NamedTuple):
     """A group of runs after `epoch` whole epochs and `step` steps of the next.
 
-    `carry` is (State, sums of the epoch's metrics) and `best` the State of the best epoch without
-    its optimizer's part, or None if the config keeps the last; every leaf is [M + padding, ...].
-    `metrics`, {part_name: [M]}, is there at the end of an epoch alone, `results` at the end of all
-    epochs.
+    `run` is the `epochs.Run` of all members, every leaf [M + padding, ...], and `status` what is
+    known of each, [M]. `metrics`, {part_name: [N, M]}, is there where N >= 1 epochs have ended and
+    were evaluated since the snapshot before: its `epoch` has their numbers, and what a run that was
+    stopped has no part in is NaN. `results`, {part_name: [M]}, is there at the end of all epochs.
     """
 
     epoch: int
     step: int
-    carry: Any
-    best: Any
+    run: Any
     status: Status
     metrics: dict[str, np.ndarray] | None = None
     results: dict[str, np.ndarray] | None = None
@@ -41,8 +30,8 @@ class Snapshot(NamedTuple):
 def snapshots(population, start=None, length=None):
     """Trains a population, and yields a `Snapshot` about every second until the results are there.
 
-    There is one at each epoch's end. The arrays of a snapshot are donated to the next step:
-    copy what is needed before advancing.
+    Between two of them there may be many epochs, or a part of one. The arrays of a snapshot are
+    donated to the next step: copy what is needed before advancing.
 
     Args:
       population: a `Population`.
@@ -50,58 +39,53 @@ def snapshots(population, start=None, length=None):
       length: units of work between snapshots, in place of about a second. A unit is a step, or a
         block of an evaluation. No bit depends on it.
     """
-    start = population.start() if start is None else start
-    epoch, step, carry, best, status, *_ = start
-    pace = Pace(length)
-    while epoch < population.config.epochs and not status.stopped.all():
-        running = population.spread(status.stopped == 0)
-        for window in population.feed.windows(epoch, step):
-            while step < population.feed.end(window):
-                stop = pace.begin(step, population.feed.end(window))
-                carry = population.span(carry, window, step, stop, running)
-                step = pace.end(carry)
-                if step < population.steps:
-                    yield Snapshot(epoch, step, carry, best, status)
-        for held in population.evaluate(population.terms, carry[0], length):
-            if held is None:  # not yet done
-                yield Snapshot(epoch, step, carry, best, status)
-        sums = {f"train_{name}": np.asarray(v) for name, v in carry[1].items()}
-        metrics = {
-            name: v[: len(population.runs)] / population.steps
-            for name, v in sums.items()
-        }
-        metrics |= held
-        epoch, step = epoch + 1, 0
-        better, status = _judge(population, epoch, metrics, status)
-        if best is not None:
-            best = population.better(
-                best, carry[0]._replace(opt=()), population.spread(better)
-            )
-        yield Snapshot(epoch, step, carry, best, status, metrics)
-    judged = carry[0] if best is None else best
-    for held in population.evaluate(population.final, judged, length):
+    now = population.start() if start is None else start
+    pace = Pace(length, population.piece or 1)
+    for window in population.feed.windows(now.epoch, now.step, population.epochs):
+        done = (now.epoch - int(window.epoch)) * population.units + now.step
+        end = population.end(window)
+        while done < end and not now.status.stopped.all():
+            kinds = functools.partial(population.kind, int(window.epoch))
+            stop = pace.begin(done, end, population.cut, kinds)
+            run = population.advance(now.run, window, done, stop)
+            done = pace.end(run)
+            now = _look(population, now, run, int(window.epoch), done)
+            yield now
+        if now.status.stopped.all():
+            break
+    for held in population.evaluate(now.run, length):
         if held is not None:
             held = {k: v for k, v in held.items() if not k.endswith("_loss")}
-            status = _mark(status, held, epoch)
-        yield Snapshot(epoch, step, carry, best, status, None, held)
+            now = now._replace(status=_mark(now.status, held, now.epoch))
+        now = now._replace(metrics=None, results=held)
+        yield now
 
 
-def _judge(population, epoch, metrics, status):
-    """Which runs are at their best so far, and the new status of all."""
-    running = status.stopped == 0
-    score = bounds.criterion(metrics)
-    better = running & np.isfinite(score) & (score > status.score)
-    best = np.where(better, epoch, status.best).astype(np.int32)
-    late = running & (epoch - best >= population.config.patience)
-    stopped = np.where(late, epoch, status.stopped).astype(np.int32)
-    score = np.where(better, score, status.score)
-    marked = _mark(status, metrics, epoch)
-    return better, marked._replace(score=score, best=best, stopped=stopped)
+def _look(population, before, run, first, done):
+    """The snapshot after a span: `done` units of a window have been done whose first epoch is `first`."""
+    config, status = population.config, population.status(run)
+    epoch, unit = divmod(done, population.units)
+    epoch, step = first + epoch, min(unit, population.steps)
+    if status.stopped.all():
+        epoch, step = int(status.stopped.max()), 0
+    numbers = np.arange(before.epoch + 1, epoch + 1)
+    numbers = numbers[is_evaluated(config, numbers, config.epochs)]
+    if not len(numbers):
+        return Snapshot(epoch, step, run, status)
+    count = len(population.runs)
+    over = (status.stopped > 0) & (numbers[:, None] > status.stopped)
+    metrics = {"epoch": np.repeat(numbers[:, None], count, axis=1)}
+    for name, rows in jax.device_get(run.rows).items():
+        values = rows.T[numbers - first - 1, :count]
+        if name.startswith("train_"):
+            values = values / population.steps
+        metrics[name] = np.where(over, np.float32(np.nan), values)
+    return Snapshot(epoch, step, run, status, metrics)
 
 
-def _mark(status, metrics, epoch):
-    """Marks runs with a number that is not finite, at their first such epoch."""
-    sound = np.isfinite(list(metrics.values())).all(0)
+def _mark(status, results, epoch):
+    """Marks runs of whose results a number is not finite."""
+    sound = np.isfinite([*results.values()]).all(0)
     first = ~sound & (status.diverged == 0)
     diverged = np.where(first, epoch, status.diverged).astype(np.int32)
     return status._replace(diverged=diverged)

@@ -1,24 +1,29 @@
 """Many runs of one network shape, trained by one program."""
 
 import functools
-import math
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from aevae import InputError, data
 from aevae.system import machine
-from aevae.training import bounds, feed
+from aevae.training import bounds, epochs, feed
 from aevae.training.check import check_run
-from aevae.training.layout import USED, Members, Pace, fitting, lay_out, temporary
-from aevae.training.loop import Snapshot, Status
-from aevae.training.step import INIT_ROWS, init_state, initial_batch, train_span
+from aevae.training.layout import (
+    USED,
+    Members,
+    Pace,
+    fitting,
+    lay_out,
+    piece,
+    temporary,
+)
+from aevae.training.loop import Snapshot
+from aevae.training.step import INIT_ROWS, init_state, initial_batch
 from aevae.training.trained_run import seen
 
-TERMS = bounds.terms, bounds.ROWS  # after each epoch
-BOUNDS = bounds.final, bounds.ROWS_BOUND  # after training
-USES = {bounds.terms: "terms", bounds.final: "bounds"}  # of evaluation keys
+BOUNDS = bounds.final, bounds.ROWS_BOUND  # after training ...
+TERMS = bounds.terms, bounds.ROWS  # ... where there is no bound
 
 
 class Population(Members):
@@ -27,12 +32,15 @@ class Population(Members):
     Members that share a seed share initial weights, data order and noise, so that differences
     along a hyperparameter are paired. A member equals the same run alone to rounding, and its
     bits do not depend on its neighbors.
+
+    Attributes: `steps`, of an epoch; `units` of work in it, with those of its evaluation; `epochs`,
+    the last one; `piece`, as `layout.piece` says.
     """
 
-    def __init__(self, runs, dataset, layout, metrics, memory=None):
+    def __init__(self, runs, dataset, layout, checked, memory=None):
         super().__init__(runs, dataset, layout)
-        config, map_over_runs = self.config, self.map_over_runs
-        self._distinct, which = np.unique(self.seeds, return_inverse=True)
+        config = self.config
+        distinct, which = np.unique(self.seeds, return_inverse=True)
         given = which.astype(np.int32), self.seeds, self.hp
         self._given = jax.device_put(given, self.along)
 
@@ -43,88 +51,119 @@ class Population(Members):
         self._first = {k: v[:INIT_ROWS] for k, v in dataset.train.items()}
         taken = sum(map(feed.bytes_of, held.values()))
         visited = dataset.train, config.batch
-        length = feed.window_length(*visited, len(self._distinct), taken, memory)
-        self.feed = feed.Feed(*visited, self._distinct, self.everywhere, length)
+        shape = feed.window(*visited, len(distinct), taken, memory)
+        self.feed = feed.Feed(*visited, distinct, self.everywhere, shape)
         self._held = jax.device_put(held, self.everywhere)
         self.seen = seen(config.binarization, dataset, held)
         self.scaling = dataset.scaling
         self._stored = dataset.stored
         self._data_bytes = taken + self.feed.bytes
+        self.steps, self.epochs = self.feed.steps, config.epochs
+        self.units = epochs.units(self.steps, held)
+        self.piece = piece(self.steps)
 
-        # It runs once: half the compile time is worth more than faster code.
+        # They run once: half the compile time is worth more than faster code, and products
+        # and loops over many numbers are as fast.
         quick = {"xla_backend_optimization_level": 1}
-        start = functools.partial(_start, config, metrics, len(dataset.train["image"]))
-        self._start = map_over_runs(start, compiler_options=quick)
-        self._run = map_over_runs(
-            functools.partial(_run, config),
-            precision=config.precision,
-            donate_argnums=0,
+        parts = dict.fromkeys(held, checked.held_out_metrics)
+        about = len(dataset.train["image"]), checked.metrics, parts, self.feed.epochs
+        start = functools.partial(_start, config, *about)
+        self._start = self.map_over_runs(start, compiler_options=quick)
+        self._programs = {}
+        self._final = BOUNDS if "elbo" in checked.metrics else TERMS
+        final = functools.partial(_evaluate, *self._final, config)
+        self._evaluate = self.map_over_runs(
+            final, compiler_options=quick, donate_argnums=0
         )
-        self.better = jax.jit(_better, donate_argnums=0)
-        self._held_runs = {
-            (measure, most): map_over_runs(
-                functools.partial(_held, measure, most, config), donate_argnums=0
-            )
-            for measure, most in (TERMS, BOUNDS)
-        }
-        self.terms = TERMS
-        self.final = BOUNDS if "elbo" in metrics else TERMS
-        self._paces, self._sums = {}, {}
-
-    @property
-    def steps(self):
-        """The number of steps in an epoch."""
-        return self.feed.steps
 
     def start(self, params=None):
         """The snapshot before the first step; `params` are what every run starts from, if not new."""
         shared = jax.device_put((self._first, params), self.everywhere)
-        carry = self._start(None, self._given, shared)
-        best = None
-        if self.config.keep == "best":
-            best = _copy(carry[0]._replace(opt=()))
-        none = np.zeros(len(self.runs), np.int32)
-        score = np.full(len(self.runs), -np.inf, np.float32)
-        return Snapshot(0, 0, carry, best, Status(score, none, none, none))
+        run = self._start(None, self._given, shared)
+        return Snapshot(0, 0, run, self.status(run))
+
+    def status(self, run):
+        """The status of every member, as NumPy arrays of their own."""
+        return jax.tree.map(lambda v: np.array(v)[: len(self.runs)], run.status)
 
     def dump(self, snapshot):
         """The arrays of a snapshot by name, [M, ...]: with its numbers, all that a resume needs."""
-        count = len(self.runs)
-        leaves = jax.tree.leaves_with_path((snapshot.carry, snapshot.best))
+        leaves, count = jax.tree.leaves_with_path(_kept(snapshot.run)), len(self.runs)
         return {_path(path): np.asarray(leaf)[:count] for path, leaf in leaves}
 
     def load(self, arrays, epoch, step, status):
         """The snapshot that was dumped, on whatever layout this population has."""
-        carry = self._start.eval_shape(None, self._given, (self._first, None))
-        best = carry[0]._replace(opt=()) if self.config.keep == "best" else None
-        leaves, structure = jax.tree.flatten_with_path((carry, best))
+        run = self._shapes()
+        leaves, structure = jax.tree.flatten_with_path(_kept(run))
         names = [_path(path) for path, _ in leaves]
         if set(names) != set(arrays):
             odd = ", ".join(sorted(set(names) ^ set(arrays))[:3])
             raise InputError(
                 f"the checkpoint does not match this code; arrays that only one of them has: {odd}"
             )
-        count, padded = len(self.runs), self.layout.padded
-        spread = [*range(count), *[count - 1] * (padded - count)]
         placed = [
-            arrays[name].view(leaf.dtype)[spread]
+            self.spread(arrays[name].view(leaf.dtype))
             for name, (_, leaf) in zip(names, leaves)
         ]
-        placed = jax.device_put(jax.tree.unflatten(structure, placed), self.along)
-        return Snapshot(epoch, step, *placed, status)
+        (state, sums), best = jax.tree.unflatten(structure, placed)
+        # An evaluation begins anew, and so do the rows that the host has read.
+        means, rows = self.zeros(_of_one((run.means, run.rows)))
+        known = jax.tree.map(self.spread, status)
+        run = epochs.Run(state, sums, means, best, known, rows)
+        return Snapshot(epoch, step, run, status)
 
-    def evaluate(self, which, state, length):
-        """Evaluates all members: yields None until it is done, and then {part_name: [M]}."""
-        (measure, most), run = which, self._held_runs[which]
-        pace = self._paces.setdefault((which, length), Pace(length))
-        state = state._replace(opt=())
-        blocks = sum(bounds.count_blocks(split, most) for split in self._held.values())
-        if which not in self._sums:
-            self._sums[which] = self._zeros(measure, most, state)
-        sums, given = self._sums[which], (*self._given, state)
-        # `bounds.span` resets the sums at its first block, so the old buffer serves again.
-        for done, new in self.work(run, sums, given, (self._held,), 0, blocks, pace):
-            self._sums[which] = sums = new
+    def _shapes(self):
+        """The shapes of the `epochs.Run` of all members."""
+        return self._start.eval_shape(None, self._given, (self._first, None))
+
+    def end(self, window):
+        """The last unit of work of a window, counted from the beginning of its first epoch."""
+        last = self.feed.end(window)
+        before = min(self.feed.epochs, self.epochs - int(window.epoch)) - 1
+        return before * self.units + (self.units if last == self.steps else last)
+
+    def kind(self, first, unit):
+        """What a unit of a window is whose first epoch is `first`, and where such units end."""
+        whole, rest = divmod(unit, self.units)
+        if rest < self.steps:
+            return "step", whole * self.units + self.steps
+        evaluated = epochs.is_evaluated(self.config, first + whole + 1, self.epochs)
+        return "block" if evaluated else None, (whole + 1) * self.units
+
+    def cut(self, unit):
+        """The last unit up to this one at which loops of known length can be cut."""
+        whole, rest = divmod(unit, self.units)
+        if self.piece and rest < self.steps:
+            rest -= rest % self.piece
+        return whole * self.units + rest
+
+    def advance(self, run, window, start, stop):
+        """Does units `start` to `stop` of a window; the `epochs.Run` is donated."""
+        return self._program(start, stop)(run, *self._inputs(window, start, stop))
+
+    def _program(self, start, stop):
+        """The program that trains, by loops of known length if these units are cut by them."""
+        known = all(self.cut(unit) == unit for unit in (start, stop))
+        length = self.piece if known else None
+        if length not in self._programs:
+            self._programs[length] = self.map_over_runs(
+                functools.partial(_advance, self.config, self.steps, length),
+                precision=self.config.precision,
+                donate_argnums=0,
+            )
+        return self._programs[length]
+
+    def _inputs(self, window, start, stop):
+        span = map(np.int32, (self.epochs, start, stop))
+        return self._given, (window, self._held, *span)
+
+    def evaluate(self, run, length):
+        """Evaluates what is reported of all members: yields None until it is done, and then {part_name: [M]}."""
+        given, sums, blocks = self._evaluated(_judged(run))
+        todo = self.work(
+            self._evaluate, sums, given, (self._held,), 0, blocks, Pace(length)
+        )
+        for done, sums in todo:
             if done < blocks:
                 yield None
         yield {
@@ -133,54 +172,44 @@ class Population(Members):
             for name, values in bounds.summary(terms).items()
         }
 
-    def _zeros(self, measure, most, state):
-        """Zeros of the shapes of a measure's means, for every member."""
-        one = jax.tree.map(
-            lambda v: jax.ShapeDtypeStruct(v.shape[1:], v.dtype), (state, self._given)
-        )
-        of_one = functools.partial(_held_zeros, measure, most, self.config)
-        return self.zeros(jax.eval_shape(of_one, *one, self._held))
-
-    def span(self, carry, window, start, stop, running=None):
-        """Takes steps `start` to `stop` of an epoch, within a window of it; `carry` is donated."""
-        return self._run(carry, *self._inputs(window, start, stop, running))
-
-    def _inputs(self, window, start, stop, running=None):
-        if running is None:
-            running = self.spread([True] * len(self.runs))
-        return (*self._given, running), (window, np.int32(start), np.int32(stop))
+    def _evaluated(self, state):
+        """What an evaluation is given, its sums before the first block, and the number of blocks."""
+        given = *self._given, state._replace(opt=())
+        (measure, most), (_, _, hp, shapes) = self._final, _of_one(given)
+        zeros = functools.partial(bounds.zeros, measure, most, self.config)
+        parts = self._held.items()
+        first = jax.eval_shape(zeros, shapes, self._held[data.PARTS[-1]], hp)
+        sums = self.zeros({part: first for part, _ in parts})
+        return given, sums, bounds.count_all(self._held, most)
 
     def fitting(self, limit):
         """How many members at a time `limit` bytes of each device hold, in every program."""
         placed = functools.partial(jax.ShapeDtypeStruct, sharding=self.along)
-        carry = self._start.eval_shape(None, self._given, (self._first, None))
-        carry = jax.tree.map(lambda v: placed(v.shape, v.dtype), carry)
-        window = next(self.feed.windows(0))
-        state, span = carry[0]._replace(opt=()), (np.int32(0), np.int32(1))
-        programs = [(self._run, carry, *self._inputs(window, *span))]
-        for which in {self.terms, self.final}:
-            given, shared = (*self._given, state), (self._held, *span)
-            sums = self._zeros(*which, state)
-            programs.append((self._held_runs[which], sums, given, shared))
-        kept = carry, state if self.config.keep == "best" else None
-        states = sum(v.size * v.dtype.itemsize for v in jax.tree.leaves(kept))
+        run = jax.tree.map(lambda v: placed(v.shape, v.dtype), self._shapes())
+        window = next(self.feed.windows(0, 0, self.epochs))
+        given, sums, _ = self._evaluated(run.state)
+        span = np.int32(0), np.int32(1)
+        programs = (
+            (self._program(0, self.piece or 1), run, *self._inputs(window, *span)),
+            (self._evaluate, sums, given, (self._held, *span)),
+        )
+        states = sum(v.size * v.dtype.itemsize for v in jax.tree.leaves(_kept(run)))
         room = USED * limit - self._data_bytes - states / self.layout.devices
         return min(fitting(self.layout.chunk, temporary(*p), room) for p in programs)
 
     def compiled_text(self):
         """The compiled program that trains, as XLA's text."""
-        inputs = self._inputs(next(self.feed.windows(0)), 0, 1)
-        return self._run.lower(self.start().carry, *inputs).compile().as_text()
+        window = next(self.feed.windows(0, 0, self.epochs))
+        inputs = self.start().run, *self._inputs(window, 0, 1)
+        return self._program(0, self.piece or 1).lower(*inputs).compile().as_text()
 
     def states(self, snapshot):
         """The state of every member after its last step, as NumPy arrays."""
-        return self._apart(snapshot.carry[0])
+        return self._apart(snapshot.run.state)
 
     def selected(self, snapshot):
         """The state of every member that is reported: of its best epoch, or its last."""
-        return self._apart(
-            snapshot.carry[0] if snapshot.best is None else snapshot.best
-        )
+        return self._apart(_judged(snapshot.run))
 
     def _apart(self, state):
         leaves, structure = jax.tree.flatten(jax.device_get(state))
@@ -209,69 +238,49 @@ def populate(runs, dataset, *, chunk=None, memory=None, checked=None):
     """
     checked = checked or check_run(runs[0], dataset)
     layout = lay_out(len(runs), checked.parameters, chunk=chunk)
-    population = Population(runs, dataset, layout, checked.metrics, memory)
+    population = Population(runs, dataset, layout, checked, memory)
     limit = machine.memory() if chunk is None else None
     if limit is not None:
         most = population.fitting(limit)
         if most < layout.chunk:
             del population  # its data leave the devices before they come anew
             layout = lay_out(len(runs), checked.parameters, chunk=most)
-            population = Population(runs, dataset, layout, checked.metrics, memory)
+            population = Population(runs, dataset, layout, checked, memory)
     return population
 
 
-def _start(config, metrics, size, own, given, shared):
-    """A run's first state, and a zero for each of its metrics."""
+def _start(config, size, metrics, parts, rows, own, given, shared):
+    """A run before its first step."""
     del own
     (_, seed, hp), (first, params) = given, shared
     state = init_state(config, initial_batch(first, size), seed, hp, params)
-    return state, dict.fromkeys(metrics, jnp.float32(0))
+    return epochs.begin(config, state, metrics, parts, rows)
 
 
-def _run(config, carry, given, shared):
-    (which, seed, hp, running), (window, start, stop) = given, shared
-    if config.patience < math.inf:
-        stop = jnp.where(running, stop, start)  # a run that was stopped stays as it is
-    window = window._replace(order=window.order[which])
-    return train_span(config, window, carry, seed, hp, start, stop)
+def _advance(config, steps, length, run, given, shared):
+    window, held, *span = shared
+    return epochs.advance(config, steps, length, run, window, held, *given, *span)
 
 
-def _held(measure, most, config, sums, given, shared):
+def _evaluate(measure, most, config, sums, given, shared):
     """Blocks `start` to `stop` of the validation data and, after them, the test data."""
     (_, _, hp, state), (held, start, stop) = given, shared
-    found, before = {}, 0
-    for part, split in held.items():
-        key = data.evaluation_key(part, USES[measure])
-        own = start - before, stop - before
-        blocks = bounds.count_blocks(split, most)
-        before += blocks
-        own = (jnp.clip(at, 0, blocks) for at in own)
-        found[part] = bounds.span(
-            measure, most, config, state, split, sums[part], key, hp, *own
-        )
-    return found
+    return bounds.of_all(measure, most, config, state, held, sums, hp, start, stop)
 
 
-def _held_zeros(measure, most, config, state, given, held):
-    _, _, hp = given
-    return {
-        part: bounds.zeros(measure, most, config, state, split, hp)
-        for part, split in held.items()
-    }
+def _of_one(tree):
+    """The shapes of one member, where the leaves of a tree are of all."""
+    return jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape[1:], v.dtype), tree)
 
 
-def _better(best, state, better):
-    """The state where it is better, for every member."""
-
-    def choose(old, new):
-        return jnp.where(better.reshape(-1, *[1] * (old.ndim - 1)), new, old)
-
-    return jax.tree.map(choose, best, state)
+def _kept(run):
+    """What a checkpoint keeps of a run."""
+    return (run.state, run.sums), run.best
 
 
-@jax.jit
-def _copy(state):
-    return jax.tree.map(jnp.copy, state)
+def _judged(run):
+    """What is reported of a run."""
+    return run.state if run.best is None else run.best
 
 
 def _path(keys):

@@ -48,28 +48,36 @@ def train_step(config, state, batch, key, hp):
 
 
 class Window(NamedTuple):
-    """Steps of an epoch, from `first` on, and the rows that they visit.
+    """Steps of an epoch, or of several, and the rows that they visit.
 
-    Of a set that is on the device as a whole, the window is the epoch and `stored` the set.
+    Of a set that is on the device as a whole, a window is of many epochs and `stored` the set.
     """
 
     stored: dict[str, jax.Array]  # arrays of rows
-    order: jax.Array  # [T, B]: which rows of `stored` each batch has
-    first: int  # the step that order[0] is of
+    order: (
+        jax.Array
+    )  # [T, B], of all seeds [S, E, T, B]: the rows of `stored` in each batch
+    first: int  # the step of an epoch that the first of T is
     size: float  # of the set that the rows are of
+    epoch: int = 0  # how many epochs come before
 
 
-def train_span(config, window, carry, seed, hp, start, stop):
+def train_span(config, window, carry, seed, hp, start, stop, piece=None):
     """Takes steps `start` to `stop` (traced) of an epoch, within a window of it.
 
     `carry` is (state, sums of the epoch's metrics so far). Cutting an epoch into spans, or into
     windows, changes no bit of either, so the host may look, save or leave between any two steps.
     The keys come from the seed and the step alone: nothing random is stored, and any step can be
-    replayed.
+    replayed. Where `piece` divides the number of steps, loops of that known length take them.
     """
     root = jax.random.fold_in(jax.random.key(seed), 1)
     state, sums = carry
     sums = jax.tree.map(lambda s: jnp.where(start == 0, 0.0, s), sums)
+
+    @jax.jit
+    def taken(state, batch, key, noise_key, hp):
+        batch = config.binarization(key, batch)
+        return train_step(config, state, batch, noise_key, hp)
 
     def body(t, carry):
         state, sums = carry
@@ -77,11 +85,18 @@ def train_span(config, window, carry, seed, hp, start, stop):
         batch = data.rows(window.stored, window.order[t - window.first], window.size)
         # What follows is then compiled alike, whatever shape the window has.
         batch = jax.lax.optimization_barrier(batch)
-        batch = config.binarization(key, batch)
-        state, metrics = train_step(config, state, batch, noise_key, hp)
+        state, metrics = taken(state, batch, key, noise_key, hp)
         return state, jax.tree.map(jnp.add, sums, metrics)
 
-    return jax.lax.fori_loop(start, stop, body, (state, sums))
+    carry = state, sums
+    if piece is None:
+        return jax.lax.fori_loop(start, stop, body, carry)
+
+    def pieces(n, carry):
+        first = start + n * piece
+        return jax.lax.fori_loop(0, piece, lambda t, c: body(first + t, c), carry)
+
+    return jax.lax.fori_loop(0, (stop - start) // piece, pieces, carry)
 
 
 def initial_batch(split, size=None):

@@ -47,7 +47,7 @@ class Trained:
 
     @property
     def history(self):
-        """The curves by name, [E] each, such as `test_elbo`: what was measured at each epoch's end."""
+        """The curves by name, [E] each, such as `test_elbo`: what was measured at the end of each `epoch`."""
         if callable(self._history):
             self._history = self._history()
         return self._history

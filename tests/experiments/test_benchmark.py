@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 
 from aevae import config, data, models, networks, objectives, optim
+from aevae.training import population
+from aevae.training.check import check_run
+from aevae.training.layout import lay_out
 from experiments import benchmark, command, products
 
 ROOT = Path(__file__).parents[2]
@@ -85,7 +88,8 @@ def measure(path, *arguments):
 
 @pytest.mark.retraced
 def test_it_writes_what_it_prints(tmp_path):
-    text, found = measure(tmp_path / "new" / "b.json", "--nolaunch")
+    profile = f"--profile={tmp_path / 'profile'}"
+    text, found = measure(tmp_path / "new" / "b.json", "--nolaunch", profile)
     assert found["overrides"] == {"encoder.widths": "8", "batch": "400"}
     assert found["machine"]["versions"]["jax"] == jax.__version__
     solo, *_, last = found["groups"]
@@ -95,8 +99,24 @@ def test_it_writes_what_it_prints(tmp_path):
     for row in found["groups"]:
         assert row["images_per_second"] > 0 and row["start_cold_seconds"] > 0
         assert f"{row['images_per_second']:,.0f}" in text
+    for row in (solo, last):  # of the start, of training, and of the results
+        assert row["programs"] == 3 and 0 < row["host_share"] < 1
+        assert 0 < row["evaluation_share"] < 1 and row["sweep_images_per_second"] > 0
+        assert 0 < row["tracing_seconds"] and 0 < row["compilation_seconds"]
+    assert [*(tmp_path / "profile").rglob("*.trace.json.gz")]
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["b.json"]
     assert "launch" not in found and "{" not in text
+
+
+@pytest.mark.retraced
+def test_an_accelerators_loops_are_compared_with_others(digits, monkeypatch):
+    """On a CPU, which gains nothing by them."""
+    widths = {"encoder.widths": "(8,)", "decoder.widths": "(8,)"}
+    (run,) = config.settle(config.load("configs/digits.py"), widths, {})
+    monkeypatch.setattr(population, "piece", lambda steps: steps // 4)
+    checked = check_run(run, digits)
+    group = benchmark.Timed(run, digits, lay_out(1, checked.parameters), checked)
+    assert group.loops(0.01, 1)["over_given_loops"] > 0
 
 
 @pytest.mark.slow

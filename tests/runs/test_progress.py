@@ -32,21 +32,21 @@ def started(epochs=4):
 def test_no_estimate_before_a_step_has_run(clock, capsys):
     shown = started()
     assert capsys.readouterr().err == "group 1/1: compiling\n"
-    shown.resume(Snapshot(0, 0, None, None, None))
+    shown.resume(Snapshot(0, 0, None, None))
     clock.at = 20.0
-    shown.show(Snapshot(1, 0, None, None, None))
+    shown.show(Snapshot(1, 0, None, None))
     line = "epoch 1/4, ELBO -, 10 images/s, 60 s left\n"
     assert capsys.readouterr().err.endswith(line)
 
 
 def test_a_resume_counts_what_this_call_trained(clock, capsys):
     shown = started()
-    shown.resume(Snapshot(2, 5, None, None, None))  # 500 of 800 images
+    shown.resume(Snapshot(2, 5, None, None))  # 500 of 800 images
     clock.at = 15.0
-    shown.show(Snapshot(2, 5, None, None, None))
+    shown.show(Snapshot(2, 5, None, None))
     assert capsys.readouterr().err.endswith("epoch 2/4, ELBO -\n")
     clock.at = 30.0
-    shown.show(Snapshot(3, 5, None, None, None))
+    shown.show(Snapshot(3, 5, None, None))
     line = "epoch 3/4, ELBO -, 7 images/s, 15 s left\n"
     assert capsys.readouterr().err.endswith(line)
 

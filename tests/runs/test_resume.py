@@ -105,7 +105,7 @@ def stopped(tmp_path_factory):
     path = tmp_path_factory.mktemp("resume") / "stopped"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(layout, "SPAN", 0.0)  # a snapshot after every step
-        kill_at(patch, 5)
+        kill_at(patch, 6)
         with pytest.raises(Killed):
             train(path)
     names = [p.name for p in checkpoints.find(path / "checkpoints" / "0000")]
@@ -242,7 +242,7 @@ def test_another_number_of_devices_is_said_and_close(
 
 
 def test_out_of_memory_leaves_a_folder_that_resumes(straight, tmp_path, monkeypatch):
-    span, left = population.Population.span, [5]
+    span, left = population.Population.advance, [5]
 
     def full(*args):
         left[0] -= 1
@@ -250,7 +250,7 @@ def test_out_of_memory_leaves_a_folder_that_resumes(straight, tmp_path, monkeypa
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")
         return span(*args)
 
-    monkeypatch.setattr(population.Population, "span", full)
+    monkeypatch.setattr(population.Population, "advance", full)
     monkeypatch.setattr(layout, "SPAN", 0.0)
     with pytest.raises(
         OutOfMemory, match=r"what was saved is sound; .*\(--chunk\), .*--data_gb"

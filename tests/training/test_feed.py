@@ -55,9 +55,9 @@ def runs(binarization=data.stochastic):
 
 
 def population(runs, dataset, devices, memory=None):
-    parameters, metrics, *_ = check_run(runs[0], dataset)
-    layout = lay_out(len(runs), parameters, devices, 2)
-    return Population(runs, dataset, layout, metrics, memory)
+    checked = check_run(runs[0], dataset)
+    layout = lay_out(len(runs), checked.parameters, devices, 2)
+    return Population(runs, dataset, layout, checked, memory)
 
 
 def trained(population, length=None):
@@ -68,8 +68,9 @@ def told(population, snapshot, length=None):
     """All curves and states to come, as bytes."""
     told, start = [], snapshot
     for snapshot in snapshots(population, start, length):  # noqa: PLR1704
-        for found in (snapshot.metrics, snapshot.results):
-            told += [(k, np.asarray(v).tobytes()) for k, v in (found or {}).items()]
+        for rows in zip(*(snapshot.metrics or {}).values()):
+            told += [row.tobytes() for row in rows]
+        told += [(k, v.tobytes()) for k, v in (snapshot.results or {}).items()]
     told += [leaf.tobytes() for leaf in jax.tree.leaves(population.states(snapshot))]
     return told + [
         leaf.tobytes() for leaf in jax.tree.leaves(population.selected(snapshot))
@@ -94,19 +95,19 @@ def test_a_fed_epoch_has_the_bits_of_a_resident_one(
     assert whole.feed.resident
     straight = trained(whole)
     fed = population(mine, dataset, devices)
-    fed.feed = feed.Feed(dataset.train, 8, [3, 4], fed.everywhere, length)
+    fed.feed = feed.Feed(dataset.train, 8, [3, 4], fed.everywhere, (1, length))
     assert not fed.feed.resident
     assert trained(fed, length=length - 1) == straight  # wherever the host looks
 
 
 @pytest.mark.retraced
 def test_what_was_saved_before_an_evaluation_resumes_fed(labeled):
-    """After the last step of an epoch no window is left, and the epoch is not over."""
+    """After the last step of an epoch, the epoch is not over."""
     mine = runs(data.none)[:2]
     whole = population(mine, labeled, 1)
     straight = trained(whole)
     fed = population(mine, labeled, 1)
-    fed.feed = feed.Feed(labeled.train, 8, [3], fed.everywhere, 2)
+    fed.feed = feed.Feed(labeled.train, 8, [3], fed.everywhere, (1, 2))
     for snapshot in snapshots(fed, length=1):
         if snapshot.step == 6:
             break
@@ -119,33 +120,39 @@ def test_what_was_saved_before_an_evaluation_resumes_fed(labeled):
 def test_windows_hold_the_rows_of_the_order_and_no_more(labeled):
     where = jax.devices()[0]
     seeds = [3, 4]
-    whole = feed.Feed(labeled.train, 8, seeds, where, 6)
-    fed = feed.Feed(labeled.train, 8, seeds, where, 2)
+    whole = feed.Feed(labeled.train, 8, seeds, where, (3, 6))
+    fed = feed.Feed(labeled.train, 8, seeds, where, (1, 2))
     assert whole.resident and not fed.resident
-    (epoch,) = whole.windows(5)
-    order = np.asarray(epoch.order)
-    assert order.shape == (2, 6, 8) and whole.end(epoch) == 6
-    seen = []
-    for window in fed.windows(5):
+    (epochs,) = whole.windows(5, 0, 7)
+    assert epochs.order.shape == (2, 3, 6, 8) and whole.end(epochs) == 6
+    order, seen = np.asarray(epochs.order)[:, :2].reshape(2, 12, 8), []
+    for window in fed.windows(5, 0, 7):
         assert len(window.stored["image"]) == 2 * 2 * 8 and float(window.size) == 52
         for t in range(int(window.first), fed.end(window)):
-            at = np.asarray(window.order)[:, t - int(window.first)]
+            at = np.asarray(window.order)[:, 0, t - int(window.first)]
             seen.append(np.asarray(window.stored["label"])[at])
     np.testing.assert_array_equal(np.stack(seen, 1), labeled.train["label"][order])
-    # In mid-epoch: from the window that has the step.
-    assert [int(w.first) for w in fed.windows(5, step=3)] == [2, 4]
-    assert not list(fed.windows(5, step=6))  # only its evaluation is left
+
+    # In mid-epoch: from the window that has the step, or whose evaluation is left.
+    def places(step):
+        return [(int(w.epoch), int(w.first)) for w in fed.windows(5, step, 7)]
+
+    assert places(3) == [(5, 2), (5, 4), (6, 0), (6, 2), (6, 4)]
+    assert places(6) == [(5, 4), (6, 0), (6, 2), (6, 4)]
 
 
 def test_as_many_steps_as_fit_are_on_a_device(labeled):
     def fit(allowed, seeds=2):
-        return feed.window_length(labeled.train, 8, seeds, HELD, allowed)
+        return feed.window(labeled.train, 8, seeds, HELD, allowed)
 
-    assert fit(HELD + 52 * ROW) == 6  # all of them
-    three = 3 * 2 * 8 * ROW  # windows of a step of two seeds
+    order = 2 * 48 * 4  # an epoch of two seeds; there are two at a time
+    assert fit(HELD + 52 * ROW + 2 * order) == (1, 6)
+    assert fit(HELD + 52 * ROW + 9 * order) == (4, 6)
+    assert fit(2**40)[0] == feed.EPOCHS
+    three = 3 * 2 * 8 * (ROW + 4)  # windows of a step of two seeds
     for allowed, steps in ((HELD + 2 * three, 2), (HELD + 4 * three, 4)):
         longer = {k: np.repeat(v, 20, 0) for k, v in labeled.train.items()}
-        assert feed.window_length(longer, 8, 2, HELD, allowed) == steps
+        assert feed.window(longer, 8, 2, HELD, allowed) == (1, steps)
     with pytest.raises(
         InputError, match=r"held-out .* raise memory \(--data_gb\), or take"
     ):

@@ -1,19 +1,22 @@
 """Groups against solo runs, bit for bit where that is promised."""
 
+import dataclasses
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aevae import InputError, data, models, networks, objectives, optim
+from aevae import InputError, config, data, models, networks, objectives, optim
 from aevae.config import Config
 from aevae.models import likelihoods
 from aevae.training import bounds
 from aevae.training.check import check_run, with_image_shape
+from aevae.training.epochs import begin, is_evaluated, judge
 from aevae.training.layout import lay_out
-from aevae.training.loop import _judge, _mark, snapshots
+from aevae.training.loop import _mark, snapshots
 from aevae.training.population import Population
 from aevae.training.step import State, Window, init_state, train_span
 
@@ -49,14 +52,24 @@ def run(name="beta_vae", *, seed=0, lr=1e-3, epochs=2, **hparams):
     )
 
 
-def together(runs, dataset, devices=1, chunk=2, length=None, evaluated=False):
+def group(runs, dataset, devices=1, chunk=2):
+    checked = check_run(runs[0], dataset)
+    layout = lay_out(len(runs), checked.parameters, devices, chunk)
+    return Population(runs, dataset, layout, checked)
+
+
+def together(
+    runs, dataset, devices=1, chunk=2, length=None, evaluated=False, piece=None
+):
     """The states, the metrics of every epoch, and the results, of runs trained as one group."""
-    parameters, metrics, *_ = check_run(runs[0], dataset)
-    layout = lay_out(len(runs), parameters, devices, chunk)
-    population = Population(runs, dataset, layout, metrics)
+    population = group(runs, dataset, devices, chunk)
+    population.piece = piece
     curves = []
     for snapshot in snapshots(population, population.start(), length):
-        curves += [snapshot.metrics] if snapshot.metrics else []
+        rows = snapshot.metrics or {"epoch": ()}
+        curves += [
+            {k: v[n] for k, v in rows.items()} for n in range(len(rows["epoch"]))
+        ]
         if snapshot.epoch == runs[0].epochs and not evaluated:
             break
     return population.states(snapshot), curves, snapshot.results
@@ -128,18 +141,94 @@ def test_cutting_an_epoch_changes_no_bit(tiny):
     assert_same_bits(whole[1], by_one[1])
 
 
+def test_loops_of_known_length_change_no_bit(tiny):
+    """3 steps at once, as on an accelerator; cut where such a loop does not end; one by one."""
+    runs = [run(seed=s, epochs=3) for s in (0, 1, 2, 3)]
+    plain = together(runs, tiny)
+    for length in (None, 4, 1):
+        known = together(runs, tiny, length=length, piece=3)
+        assert_same_bits(known[0], plain[0])
+        assert_same_bits(known[1], plain[1])
+
+
+def test_best_and_stopped_runs_are_the_same_wherever_the_host_looks(tiny):
+    """Runs that stop at epochs of their own, alone and in a chunk with others."""
+    base = dataclasses.replace(run(lr=0.1, epochs=30), keep="best", patience=2)
+    runs = [config.replace(base, "seed", seed) for seed in range(4)]
+
+    def told(chunk, length, piece):
+        population = group(runs, tiny, chunk=chunk)
+        population.piece = piece
+        *_, last = snapshots(population, length=length)
+        assert last.epoch == last.status.stopped.max() < 30
+        assert len({*last.status.stopped.tolist()}) > 1
+        return last.status, population.selected(last), population.states(last)
+
+    for chunk in (1, 2):
+        whole = told(chunk, None, None)
+        assert_same_bits(told(chunk, 1, None), whole)
+        assert_same_bits(told(chunk, None, 3), whole)
+        assert (whole[0].stopped - whole[0].best == 2).all()
+
+
+def test_evaluated_now_and_then_a_run_is_the_same(tiny):
+    """Every other epoch, and after the last: the rows of those, from a state that moves alike."""
+    runs = [run(seed=s, epochs=5) for s in (0, 1)]
+    every = together(runs, tiny)
+    some = together([dataclasses.replace(r, evaluate_every=2) for r in runs], tiny)
+    assert_same_bits(some[0], every[0])
+    assert [row["epoch"].tolist() for row in some[1]] == [[2, 2], [4, 4], [5, 5]]
+    assert_same_bits(some[1], [every[1][n - 1] for n in (2, 4, 5)])
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_patience_counts_epochs_and_is_judged_where_there_is_an_evaluation(every):
+    """Against plain Python, at a score that rises until epoch 5; what diverges in between is marked."""
+    last, patience, scores = 12, 4, [1, 2, 3, 4, 5, *[0] * 7]
+    made = dataclasses.replace(run(epochs=last), evaluate_every=every)
+    made = dataclasses.replace(made, patience=patience)
+    best, stopped, top = 0, 0, -np.inf
+    step = jax.jit(functools.partial(judge, made))
+    status = begin(made, State(None, None, 0), ["loss"], {}, 1).status
+    for epoch, score in enumerate(scores, 1):
+        evaluated = is_evaluated(made, epoch, last)
+        found = {"train_loss": np.inf if epoch >= 7 else 1.0}
+        found["validation_elbo"] = np.float32(score if evaluated else np.nan)
+        _, status = step(epoch, found, status, evaluated)
+        if evaluated and score > top:
+            best, top = epoch, score
+        if evaluated and epoch - best >= patience:
+            stopped = epoch
+            break
+    assert (int(status.best), int(status.stopped)) == (best, stopped)
+    assert int(status.diverged) == 7 and best == 5 // every * every
+
+
+def test_the_program_of_an_accelerator_knows_how_long_its_loops_are(tiny):
+    """Of the steps; it moves no state between host and device, and copies it once an epoch at most."""
+    made = dataclasses.replace(run(), keep="best", patience=2)
+    population = group([made] * 2, tiny, chunk=2)
+    population.piece = 3
+    text = population.compiled_text()
+    for name in ("infeed", "outfeed", "host-transfer", "send(", "recv("):
+        assert name not in text
+    known = r'body=%(\S+?),.*"known_trip_count":\{"n":"3"\}'
+    (body,) = re.findall(known, text)
+    steps = text[text.index(f"\n%{body} ") :].partition("\n}")[0]
+    assert steps.count("f32[2,16,8]") > 3  # both members' first weights, and Adam's
+    assert not re.search(r"f32\[2,16,8\]\S* copy\(", steps)
+
+
 def test_a_snapshot_in_mid_epoch_can_be_resumed(tiny):
     """All that a checkpoint will hold is the snapshot: what follows depends on nothing else."""
     runs = [run(seed=s) for s in range(4)]
     straight, _, _ = together(runs, tiny)
-    parameters, metrics, *_ = check_run(runs[0], tiny)
-    layout = lay_out(4, parameters, 1, 2)
-    population = Population(runs, tiny, layout, metrics)
-    for snapshot in snapshots(population, population.start(), length=2):
+    population = group(runs, tiny)
+    for snapshot in snapshots(population, population.start(), length=1):
         if (snapshot.epoch, snapshot.step) == (1, 2):
             break
-    kept = snapshot._replace(carry=jax.device_get(snapshot.carry))
-    again = Population(runs, tiny, layout, metrics)
+    kept = snapshot._replace(run=jax.device_get(snapshot.run))
+    again = group(runs, tiny)
     for last in snapshots(again, kept):
         if last.epoch == 2:
             break
@@ -155,9 +244,7 @@ def test_four_devices_give_the_result_of_one(tiny):
 
 def test_the_program_has_no_collective(tiny):
     runs = [run(seed=s) for s in range(4)]
-    parameters, metrics, *_ = check_run(runs[0], tiny)
-    population = Population(runs, tiny, lay_out(4, parameters, 4, 1), metrics)
-    text = population.compiled_text()
+    text = group(runs, tiny, 4, 1).compiled_text()
     assert "while" in text  # it is the program that trains
     for name in (
         "all-gather",
@@ -186,12 +273,8 @@ def test_initial_weights_and_order_depend_on_the_seed(tiny):
     states, _, _ = together(runs, tiny)
     kernels = [s.params["params"]["encoder"]["Dense_0"]["kernel"] for s in states]
     assert (kernels[0] != kernels[1]).mean() > 0.9
-    parameters, metrics, *_ = check_run(runs[0], tiny)
-    layout = lay_out(4, parameters, 1, 2)
-    population = Population(runs, tiny, layout, metrics)
-    first, second = (
-        np.asarray(next(population.feed.windows(epoch)).order) for epoch in (0, 1)
-    )
+    (window,) = group(runs, tiny).feed.windows(0, 0, 2)
+    first, second = np.asarray(window.order)[:, :2].swapaxes(0, 1)
     assert sorted(first[0].ravel()) == list(range(48))
     assert (first != second).any() and (first[0] != first[1]).any()
 
@@ -275,9 +358,8 @@ def test_autoencoder_has_no_bound(tiny):
         assert not any(
             "elbo" in k or "rate" in k or "iwae" in k or "active" in k for k in table
         )
-    assert {"test_distortion", "test_squared_error", "test_cross_entropy"} <= set(
-        results
-    )
+    terms = ("distortion", "squared_error", "cross_entropy")
+    assert {*results} == {f"{p}_{n}" for p in ("validation", "test") for n in terms}
 
 
 @pytest.mark.parametrize(
@@ -309,8 +391,6 @@ def test_layout_wastes_little(runs, devices, chunk, expected):
     ],
 )
 def test_a_fault_shows_before_training(change, says, tiny):
-    import dataclasses
-
     with pytest.raises(InputError, match=says) as fault:
         check_run(dataclasses.replace(run(), **change), tiny)
     assert "\n" not in str(fault.value)
@@ -318,7 +398,6 @@ def test_a_fault_shows_before_training(change, says, tiny):
 
 def test_a_hyperparameter_that_only_a_schedule_touches_is_not_read(tiny):
     """The schedule reads beta, and nothing reads what the schedule makes of it."""
-    import dataclasses
 
     def schedule(hp, step):
         return hp | {"beta": hp["beta"] * jnp.minimum(1.0, step / 10)}
@@ -333,8 +412,6 @@ def test_a_hyperparameter_that_only_a_schedule_touches_is_not_read(tiny):
 
 
 def test_data_outside_the_likelihoods_range_is_refused():
-    import dataclasses
-
     rows = {"image": np.linspace(-1, 1, 80, dtype=np.float32).reshape(20, 2, 2, 1)}
     dataset = data.arrays(rows, rows, rows, name="mine")
     config = dataclasses.replace(run(), binarization=data.none)
@@ -354,12 +431,13 @@ def test_a_ramp_grows_to_the_value():
 
 def test_what_is_not_finite_is_marked_and_never_the_best(tiny):
     runs = [run(seed=s) for s in range(3)]
-    parameters, metrics, *_ = check_run(runs[0], tiny)
-    layout = lay_out(3, parameters, 1, 1)
-    population = Population(runs, tiny, layout, metrics)
-    status = population.start().status
-    scores = {"validation_elbo": np.array([-9.0, np.inf, np.nan], np.float32)}
-    better, status = _judge(population, 1, scores, status)
+    status = group(runs, tiny, chunk=1).start().status
+    scores = {
+        "train_loss": np.ones(3),
+        "validation_elbo": np.array([-9, np.inf, np.nan]),
+    }
+    of_one = functools.partial(judge, runs[0], 1, evaluated=True)
+    better, status = jax.jit(jax.vmap(of_one))(scores, status)
     assert better.tolist() == [True, False, False]
     assert status.best.tolist() == [1, 0, 0]
     assert status.diverged.tolist() == [0, 1, 1]
