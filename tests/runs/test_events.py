@@ -30,14 +30,14 @@ def test_a_reader_that_is_open_sees_what_a_resume_adds(kind, tmp_path):
     first = Events(tmp_path, [RUN], points())
     reader = kind(str(tmp_path / RUN))
     for point in points((3, -9.0), (6, -8.0), (9, -7.0)):
-        first.add(*point)
+        first.add([point])
     assert scalars(reader) == [(3, -9.0), (6, -8.0), (9, -7.0)]
-    first.add(*points((12, -6.5))[0])  # not yet read
+    first.add(points((12, -6.5)))  # not yet read
     # The last checkpoint has two epochs; on another machine the third has other bits.
     again = Events(tmp_path, [RUN], points((3, -9.0), (6, -8.0)))
     assert scalars(reader) == [(3, -9.0), (6, -8.0)]
     for point in points((9, -7.25), (12, -6.0), (15, -5.0)):
-        again.add(*point)
+        again.add([point])
     whole = [(3, -9.0), (6, -8.0), (9, -7.25), (12, -6.0), (15, -5.0)]
     assert scalars(reader) == whole == scalars(kind(str(tmp_path / RUN)))
     # Without any sound checkpoint it starts anew, and is killed amid a record.
