@@ -138,7 +138,9 @@ def judge(config, epoch, found, status, evaluated):
     late = evaluated & (epoch - best >= config.patience)
     trained = [v for name, v in found.items() if name.startswith("train_")]
     sound = jnp.isfinite(jnp.stack(trained)).all()
-    sound &= ~evaluated | jnp.isfinite(jnp.stack([*found.values()])).all()
+    sound &= (
+        jnp.logical_not(evaluated) | jnp.isfinite(jnp.stack([*found.values()])).all()
+    )
     first = ~sound & (status.diverged == 0)
     return better, Status(
         jnp.where(better, score, status.score),
