@@ -10,8 +10,8 @@ Prints a table, and writes it as JSON with versions and hardware. What is measur
   in the same round; `of peak` and `of own` are the floating-point operations a second of the step's matrix
   products, over those of a 2048-cube product and of these products one after another in the same round.
 * in a sweep: images/s with all that a sweep does in training, which is the steps, their order, and the
-  evaluation after each epoch; `evaluation` and `host` are their shares of the time. On an accelerator
-  `x given loops` is the rate by loops whose length the compiler knows over that by others.
+  evaluations; `evaluation` (at the end of a first epoch) and `host` are their shares of the time. On an
+  accelerator `x given loops` is the rate by loops whose length the compiler knows over that by others.
 * start: seconds from a group's runs to the end of its first iteration, with nothing compiled (cold), and
   again with its programs in the cache (warm). `programs` are those of a group from its start to its results,
   with the seconds that tracing and lowering take, and compilation with nothing cached.

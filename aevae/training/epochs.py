@@ -29,14 +29,15 @@ class Status(NamedTuple):
 
 
 class Run(NamedTuple):
-    """All that training changes of a run, and what it has measured since the host last looked."""
+    """All that training changes of a run, and what it has measured since the host last looked.
+
+    `best` is the state of the best epoch, without the optimizer's, or None where the last is kept.
+    """
 
     state: State
     sums: dict[str, jax.Array]  # of the epoch's metrics in training, so far
     means: dict[str, dict[str, jax.Array]]  # {part: of its evaluation, so far}
-    best: (
-        State | None
-    )  # of the best epoch, without the optimizer's; None: the last is kept
+    best: State | None
     status: Status
     rows: dict[str, jax.Array]  # {part_name: [E]}: of the epochs of a window
 
