@@ -38,8 +38,10 @@ setup(
             "h5py>=3.10",
             "scipy>=1.14",
         ],  # prepare stock sets
+        "cluster": ["parsl>=2026.10"],  # workers of --workers
         "test": [
             "pytest>=8.0",
+            "parsl>=2026.10",
             "pytest-xdist>=3.6",  # several tests at a time
             "hypothesis>=6.100",  # files and command lines of tests/test_fuzz.py
             "numpyro>=0.22",

@@ -39,7 +39,7 @@ from aevae import InputError, config, data
 from aevae.runs import checkpoints, study, tables
 from aevae.system import files, machine
 from aevae.training.check import check_run
-from aevae.training.layout import Pace, lay_out
+from aevae.training.layout import Pace, chunk_of, lay_out
 from aevae.training.loop import snapshots
 from aevae.training.population import Population
 from experiments import command, products
@@ -141,7 +141,9 @@ def measure(run, dataset, sizes, chunks, seconds, rounds, place, traced=None):
     parameters = checked.parameters
     own, cube = products.of_step(run, dataset), [(products.cube(CUBE), 1)]
     wanted = [(size, chunk) for size in sizes for chunk in (None, *chunks)]
-    layouts = {lay_out(size, parameters, chunk=chunk) for size, chunk in wanted}
+    own_chunk = {size: chunk_of(size, parameters) for size in sizes}
+    wanted = [(size, min(chunk or own_chunk[size], size)) for size, chunk in wanted]
+    layouts = {lay_out(size, chunk) for size, chunk in wanted}
     layouts = sorted(layouts, key=lambda lay: (lay.members, lay.devices, lay.chunk))
     groups = []
     for layout in watched(layouts, "compiling"):
@@ -162,7 +164,7 @@ def measure(run, dataset, sizes, chunks, seconds, rounds, place, traced=None):
     for i, (group, layout) in enumerate(zip(groups, layouts)):
         # On a CPU the cube has all cores; elsewhere it has one device.
         share = 1 if jax.default_backend() == "cpu" else 1 / layout.devices
-        default = layout == lay_out(layout.members, parameters)
+        default = layout.chunk == own_chunk[layout.members]
         row = layout._asdict() | {"default": default}
         row["images_per_second"] = statistics.median(rate[i] for rate in rates)
         if solo is not None:

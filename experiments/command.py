@@ -39,9 +39,15 @@ def run(define, main):
     _ready_streams()
     define()
     app.run(
-        lambda argv: _reported(main, FLAGS),
+        lambda argv: _main(main),
         flags_parser=lambda argv: _reported(_parse, argv),
     )
+
+
+def _main(main):
+    if "workers" in FLAGS and FLAGS["workers"].value:
+        machine.prefer_cpu()  # they need the accelerators
+    return _reported(main, FLAGS)
 
 
 def define_config():
@@ -52,6 +58,17 @@ def define_config():
     flags.DEFINE_string("data_dir", None, "where TFDS has prepared data sets")
     for name in ("config", "data_dir"):  # which --help of each program lists
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS[name])
+
+
+def define_workers():
+    """Defines the flag of every command whose groups may be tasks of other processes."""
+    flags.DEFINE_string(
+        "workers",
+        None,
+        "how many processes of this machine take groups side by side, or a file whose `config` is "
+        "Parsl's, of machines that see the run folder (pip install 'aevae[cluster]')",
+    )
+    flags.FLAGS.register_key_flag_for_module(sys.argv[0], FLAGS["workers"])
 
 
 def overrides(args):
@@ -216,6 +233,9 @@ def _define_values(argv):
     helps = ("--help", "-help", "-?", "--helpfull", "--helpshort", "--helpxml")
     FLAGS([arg for arg in argv if arg not in helps], known_only=True)
     _check_paths()
+    named = FLAGS["config"].present or any("config." in arg for arg in argv)
+    if not (named or os.path.isfile(FLAGS["config"].value)):
+        return  # as where a run folder is looked at from elsewhere
     base = config.load(FLAGS["config"].value)
     for name in FLAGS:
         FLAGS[name].unparse()

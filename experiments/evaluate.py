@@ -7,8 +7,15 @@
 By default everything that has a meaning for the data and the method, except what takes long. A
 measure that is not in the package is named as module:function. The same command again resumes
 where it was interrupted, and what is known of the same parameters, by the same code and with the
-same options, is not measured again, unless by --fresh. Exit codes: 0; 1 the disk is full or cannot
-be written, or the memory is too small; 2 a fault of the input; 128 + n: signal n.
+same options, is not measured again, unless by --fresh.
+
+On several processes or machines, as `experiments.sweep` does:
+
+    python -m experiments.evaluate --workdir=runs/digits --workers=4
+    python -m experiments.evaluate --workdir=runs/digits --group=3     (or --collect)
+
+Exit codes: 0; 1 the disk is full or cannot be written, or the memory is too small; 2 a fault of the
+input; 128 + n: signal n.
 """
 
 from pathlib import Path
@@ -16,10 +23,12 @@ from pathlib import Path
 from absl import flags
 
 from aevae import InputError
-from aevae.evaluation import evaluate
+from aevae.evaluation import evaluate, worker
 from aevae.runs import tables
 from experiments import command
 
+ONE_OF = "workers", "group", "collect"  # one of them at most
+NOT_COLLECTED = "measures", "fresh", "chunk", "data_dir", "dataset"
 OPTIONS = {  # of all measures, each by its name
     name: option
     for measure in evaluate.MEASURES
@@ -37,6 +46,14 @@ def define():
     )
     flags.DEFINE_string("data_dir", None, "where TFDS has prepared data sets")
     flags.DEFINE_string("dataset", None, "where the runs' data are now, if they moved")
+    command.define_workers()
+    flags.DEFINE_integer(
+        "group",
+        None,
+        "evaluate this group alone, without tables, and end",
+        lower_bound=0,
+    )
+    flags.DEFINE_bool("collect", False, "make tables from what is known, and end")
     for name, option in OPTIONS.items():
         make = flags.DEFINE_list if option.kind is list else flags.DEFINE_integer
         default = list(option.default) if option.kind is list else option.default
@@ -47,15 +64,38 @@ def main(args):
     workdir = args["workdir"].value
     if not workdir:
         raise InputError("name the run folder with --workdir")
-    found = evaluate.run(
-        workdir,
-        args["measures"].value,
-        fresh=args["fresh"].value,
-        dataset=args["dataset"].value,
-        data_dir=args["data_dir"].value,
-        chunk=args["chunk"].value,
-        **{name: args[name].value for name in OPTIONS if args[name].present},
-    )
+    how = [
+        name for name in ONE_OF if args[name].present and args[name].value is not False
+    ]
+    if len(how) > 1:
+        raise InputError(
+            f"--{' and --'.join(how)} are different commands: leave all but one out"
+        )
+    options = {name: args[name].value for name in OPTIONS if args[name].present}
+    given = {
+        name: args[name].value for name in ("fresh", "dataset", "data_dir", "chunk")
+    }
+    measures = args["measures"].value
+    if how == ["collect"]:
+        wrong = [n for n in (*NOT_COLLECTED, *OPTIONS) if args[n].present]
+        if wrong:
+            raise InputError(
+                f"--collect takes what is known: leave out --{', --'.join(wrong)}"
+            )
+        found = evaluate.collect(workdir)
+    elif how == ["group"]:
+        number = args["group"].value
+        done = worker.run(workdir, number, measures, **given, **options)
+        print(f"group {number} of {workdir} is evaluated by {', '.join(done)}")
+        return 0
+    else:
+        given["workers"] = args["workers"].value
+        found = evaluate.run(workdir, measures, **given, **options)
+    return report(workdir, found)
+
+
+def report(workdir, found):
+    """Prints the columns that were found; the exit code."""
     ceilings = [name for name in found if name.endswith("_ceiling")]
     shown = [name for name in found if name not in ceilings]
     for part in _parts(shown):
@@ -70,6 +110,7 @@ def main(args):
         "Test split, nats, mean ± standard deviation over seeds. All of it is in "
         f"{workdir}/results.csv{', and that of each latent in latents.csv' * latents}."
     )
+    return 0
 
 
 def _parts(names, width=6):

@@ -3,6 +3,7 @@
     python -m experiments.reproduce --list
     python -m experiments.reproduce --result=aevb_figure2 --data_dir=DIR
     python -m experiments.reproduce --result=aevb_figure2 --data_dir=DIR --budget=60
+    python -m experiments.reproduce --result=aevb_figure2 --data_dir=DIR --workers=4
 
 `--budget` is minutes of training over all calls together: as many epochs as fit are trained, at least one
 and at most the config's schedule (`--budget=inf`), and a curve is compared with the paper's after as many
@@ -47,6 +48,7 @@ def define():
     )
     flags.DEFINE_string("workdir", "runs/reproduce", "the folder of all results")
     flags.DEFINE_string("data_dir", None, "where TFDS has prepared data sets")
+    command.define_workers()
     flags.DEFINE_bool(
         "keep", False, "keep it in the repository, and rewrite the README's tables"
     )
@@ -67,7 +69,7 @@ def main(args):
         raise InputError(f"budget must be minutes, 0 or more, not {budget}")
     machine.prepare()
     folder = Path(args["workdir"].value) / name
-    job = published.Job(folder, budget, args["data_dir"].value)
+    job = published.Job(folder, budget, args["data_dir"].value, args["workers"].value)
     outcome, beside = timed(result, job)
     found = record(name, job, outcome, beside)
     with files.writing(folder):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from aevae import InputError, config, data
-from aevae.runs import study, tables, trained
+from aevae.runs import place, study, tables, trained
 from aevae.training.check import check_run, with_image_shape
 from aevae.training.layout import lay_out
 from aevae.training.loop import snapshots
@@ -102,7 +102,7 @@ def test_three_values_in_a_group_are_three_runs_alone(method, digits):
     checked = check_run(base, dataset)
 
     def last(runs):
-        layout = lay_out(len(runs), checked.parameters, 1, min(3, len(runs)))
+        layout = lay_out(len(runs), min(3, len(runs)), 1)
         population = Population(runs, dataset, layout, checked)
         for snapshot in snapshots(population, population.start()):
             pass
@@ -121,7 +121,7 @@ def test_three_values_in_a_group_are_three_runs_alone(method, digits):
 def test_a_sweep_of_it_resumes_to_the_same_bytes(method, tmp_path, monkeypatch):
     ask = {"overrides": {"epochs": 2, "batch": 400}}
     study.run(f"{FILE}:{method}", tmp_path / "straight", **ask)
-    save, left = study.Folder.save, []
+    save, left = place.Place.save, []
 
     def dying(self, *args):
         save(self, *args)
@@ -129,7 +129,7 @@ def test_a_sweep_of_it_resumes_to_the_same_bytes(method, tmp_path, monkeypatch):
         if len(left) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(study.Folder, "save", dying)
+    monkeypatch.setattr(place.Place, "save", dying)
     with pytest.raises(KeyboardInterrupt):
         study.run(f"{FILE}:{method}", tmp_path / "again", interval=0, **ask)
     monkeypatch.undo()

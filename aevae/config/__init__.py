@@ -1,30 +1,37 @@
 """Configs: the declaration of one run, and of the grid of runs around it.
 
     tree          the values of a config by path: found, replaced, parsed from text, written as JSON
+    compare       runs compared: columns that tell them apart, groups of one program, joined
     syntax        source code as syntax trees, compared without comments
     sources       config files and the user's modules that they import, executed and kept
     fingerprint   whether code has changed: digests of functions with all that they call
     run           the dataclass `Config`, and what a config file returns
     lookup        functions that are named on a command line
-    grid          a grid expanded into runs, grouped by program, and joined to the runs of a folder
+    grid          a grid expanded into runs
 
 Each file imports only from those above it.
 """
 
 from aevae.config import sources
-from aevae.config.grid import (
-    axis,
-    check_overrides,
+from aevae.config.compare import (
+    all_columns,
     columns,
     differences,
-    expand,
-    grid_paths,
     groups_of_one_program,
+    identities,
     identity,
     join,
+    structures,
+    swept,
+)
+from aevae.config.grid import (
+    asks,
+    axis,
+    check_overrides,
+    expand,
+    grid_paths,
     point,
     settle,
-    swept,
 )
 from aevae.config.run import Config, code, doubts, help_of, load, split
 from aevae.config.tree import (
@@ -44,6 +51,8 @@ from aevae.config.tree import (
 
 __all__ = [
     "Config",
+    "all_columns",
+    "asks",
     "at_default",
     "axis",
     "canonical",
@@ -59,6 +68,7 @@ __all__ = [
     "grid_paths",
     "groups_of_one_program",
     "help_of",
+    "identities",
     "identity",
     "join",
     "leaves",
@@ -73,5 +83,6 @@ __all__ = [
     "shown",
     "sources",
     "split",
+    "structures",
     "swept",
 ]

@@ -27,6 +27,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 
 from aevae.config import syntax
+from aevae.config.compare import parts
 from aevae.config.sources import ours
 from aevae.config.tree import array, reference, things
 
@@ -82,8 +83,9 @@ def of_configs(runs, known=()):
     Names in `known` are left out.
     """
     found = {}
-    for run in runs:
-        for path, thing in things(run):
+
+    for field, value in parts(runs):
+        for path, thing in things(value, field):
             key = f"{path} {reference(getattr(thing, 'func', thing))}"
             if key not in found and key not in known:
                 found[key] = of(thing)

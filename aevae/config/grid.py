@@ -1,19 +1,15 @@
-"""Grids: expanded into runs, named by what differs, grouped, joined to the runs of a folder."""
+"""Grids: read from a command line, checked, and expanded into runs."""
 
 import dataclasses
-import itertools
+import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from aevae import InputError
+from aevae.config.compare import columns, comparable, identities, identity, swept
 from aevae.config.tree import (
-    Names,
-    canonical,
     converted,
-    describe,
     dimensions,
-    facts,
     find,
     literal,
     override,
@@ -74,7 +70,7 @@ def _cut(text, mark):
     return parts
 
 
-def expand(config, grid):
+def expand(config, grid, only=None):
     """The runs of a grid, in its order: configs without a grid of their own, no two of them equal.
 
     Args:
@@ -82,36 +78,72 @@ def expand(config, grid):
       grid: a list of {name: values}. Each gives the product of its values, the first name slowest;
         the list gives their union. Values that change together have their names joined by commas,
         and a tuple for each point: {"code,smooth": ((0.1, 0.01), (1, 0.1))}.
+      only: numbers of runs, in rising order: these alone are made, whether or not two are equal.
     Raises:
       InputError: a wrong name or value, an empty grid, or a run that is in it twice.
     """
-    runs = []
+    runs, first = [], 0
+    paths = grid_paths(config, grid)
     for product in grid:
-        paths = grid_paths(config, product)
-        names = [name.strip() for key in product for name in key.split(",")]
-        if again := _twice(paths, names):
-            raise InputError(f"the grid names a value twice: {again}; leave one out")
-        axes = [_points(config, key, values) for key, values in product.items()]
-        for points in itertools.product(*axes):
-            changes = {path: value for point in points for path, value in point.items()}
-            runs.append(replace_all(config, {"grid": None, **changes}))
+        lengths = [len(_listing(values)) for values in product.values()]
+        numbers = range(first, first + math.prod(lengths))
+        if only is not None:
+            numbers = only[bisect_left(only, first) : bisect_left(only, numbers.stop)]
+        if numbers or only is None:
+            places = [_place(number - first, lengths) for number in numbers]
+            runs += _product(config, product, places)
+        first += math.prod(lengths)
+    if only is not None:
+        return runs
     if not runs:
         raise InputError("the grid is empty: it must have at least one run")
-    seen = {}
-    for run in runs:
-        if seen.setdefault(identity(run), run) is not run:
-            clash = columns(run, swept(runs, grid_paths(config, grid)))
+    seen = set()
+    for run, own in zip(runs, identities(runs)):
+        if own in seen:
+            clash = columns(run, swept(runs, paths))
             point = ", ".join(f"{name}={value}" for name, value in clash.items())
             raise InputError(f"the grid has this run twice: {point}; leave one out")
+        seen.add(own)
     return runs
 
 
-def _points(config, key, values):
-    """The points of an axis, [{path: value}]."""
+def _place(number, lengths):
+    """The place on each axis of a product's run, whose number counts the last axis fastest."""
+    place = []
+    for length in reversed(lengths):
+        number, at = divmod(number, length)
+        place.append(at)
+    return place[::-1]
+
+
+def _product(config, product, places):
+    """The runs at some places of a product; they share each value that is the same in several."""
+    names = [name.strip() for key in product for name in key.split(",")]
+    if again := _twice(grid_paths(config, product), names):
+        raise InputError(f"the grid names a value twice: {again}; leave one out")
+    needed = [{*at} for at in zip(*places)] or [()] * len(product)  # without a run: ()
+    axes = [_points(config, *item, at) for item, at in zip(product.items(), needed)]
+    runs, made = [], {}
+    for place in places:
+        changes = {}
+        for axis, at in zip(axes, place):
+            for path, value in axis[at].items():
+                changes.setdefault(path.partition(".")[0], {})[path] = value
+        for field, own in changes.items():
+            key = field, *map(id, own.values())
+            if key not in made:
+                made[key] = replace_all({field: getattr(config, field)}, own)[field]
+            changes[field] = made[key]
+        runs.append(dataclasses.replace(config, grid=None, **changes))
+    return runs
+
+
+def _points(config, key, values, at=None):
+    """The points of an axis, {place: {path: value}}, or those at some places alone."""
     paths = grid_paths(config, {key: values})
     names = [short(config, path) for path in paths]
     joint = ",".join(names)
-    values = [*values] if _listed(values) else [values]
+    values = _listing(values)
     if not values:
         raise InputError(f"the grid gives {joint} no values: it needs at least one")
     if len(paths) == 1:
@@ -130,17 +162,25 @@ def _points(config, key, values):
                 f"{joint} change together: each point needs {len(paths)} values (joined by ':' "
                 f"on a command line, a tuple in Python), not {shown(value)}"
             )
-    return [
-        {p: converted(config, p, v, n) for p, v, n in zip(paths, value, names)}
-        for value in values
-    ]
+    return {
+        place: {
+            path: converted(config, path, value, name)
+            for path, value, name in zip(paths, values[place], names)
+        }
+        for place in (range(len(values)) if at is None else sorted(at))
+    }
+
+
+def _listing(values):
+    """The values of an axis in a list; a single one may stand for itself."""
+    return [*values] if _listed(values) else [values]
 
 
 def _listed(value):
     return isinstance(value, (tuple, list, range)) or dimensions(value) > 0
 
 
-def settle(config, overrides=None, grid=None):
+def settle(config, overrides=None, grid=None, only=None):
     """The runs to train: a config with overrides applied, and its grid expanded.
 
     Args:
@@ -148,9 +188,33 @@ def settle(config, overrides=None, grid=None):
       overrides: {name: value}, where a value may be text to parse.
       grid: {name: values}, or a list of them, in place of the config's own; without either there is
         one run.
+      only: numbers of runs, in rising order: these alone are made, without a look at the others.
     Raises:
       InputError: a wrong name or value, or a value that is set twice or set and swept.
     """
+    config, products = _asked(config, overrides, grid)
+    if products is None:
+        return [config] if only is None else [[config][number] for number in only]
+    return expand(config, products, only)
+
+
+def asks(config, overrides=None, grid=None):
+    """What `settle` is asked for: where it is equal, so are the runs; none of them is made."""
+    config, products = _asked(config, overrides, grid)
+    return identity(config), [
+        [
+            [
+                {path: comparable(value) for path, value in point.items()}
+                for point in _points(config, name, values).values()
+            ]
+            for name, values in product.items()
+        ]
+        for product in products or [{}]
+    ]
+
+
+def _asked(config, overrides, grid):
+    """A config with overrides, and its grid as a list of products, or None."""
     check_overrides(overrides)
     paths = []
     for name, value in (overrides or {}).items():
@@ -161,14 +225,14 @@ def settle(config, overrides=None, grid=None):
     own = "" if grid is not None else ", or give a grid in place of the config's own"
     grid = config.grid if grid is None else grid
     if grid is None:
-        return [config]
+        return config, None
     over = grid_paths(config, grid)
     for path in paths:
         if path in over:
             raise InputError(
                 f"{short(config, path)} is both set and swept: leave one out{own}"
             )
-    return expand(config, grid if isinstance(grid, Sequence) else [grid])
+    return config, grid if isinstance(grid, Sequence) else [grid]
 
 
 def _twice(paths, names):
@@ -202,109 +266,3 @@ def grid_paths(config, grid=None):
             )
     names = [name for product in products for key in product for name in key.split(",")]
     return [find(config, name.strip()) for name in names]
-
-
-def identity(run):
-    """A key that is equal for equal runs; numbers are compared in float32, as they are trained."""
-    return frozenset(
-        (path, float(np.float32(v)) if isinstance(v, float) else repr(canonical(v)))
-        for path, v in run.values.items()
-    )
-
-
-def swept(runs, named=()):
-    """The columns that name a run in the tables, {name: path}.
-
-    They are the paths that are named and all whose values differ between the runs, and always
-    latent, hparams and seed.
-    """
-    paths = dict.fromkeys(path for run in runs for path in run.values)
-    names = Names(paths)
-    named = {names.find(name) for name in named}
-    latent = [path for path in paths if path == "model.latent"]
-    hparams = [path for path in paths if path.startswith("hparams.")]
-    others = [path for path in paths if path not in (*latent, *hparams, "seed")]
-    told = [p for p in others if p in named or len({_cell(r, p) for r in runs}) > 1]
-    return {names.short(path): path for path in [*latent, *told, *hparams, "seed"]}
-
-
-def columns(run, paths):
-    """The cells of a table's row that name the run, {name: text}, for the `paths` of `swept`."""
-    return {name: _cell(run, path) for name, path in paths.items()}
-
-
-def _cell(run, path):
-    """A value as the tables show it; blank where the run has no such value."""
-    return describe(run.values[path]) if path in run.values else ""
-
-
-def groups_of_one_program(runs):
-    """The groups of runs that share a program, as lists of indices.
-
-    The runs of a group differ only in hyperparameters and seed.
-    """
-    found = {}
-    for index, run in enumerate(runs):
-        static = tuple(
-            (path, fact if not path.startswith("hparams.") else "")
-            for path, fact in run.facts.items()
-            if path != "seed"
-        )
-        things = (getattr(v, "func", v) for v in run.values.values() if not _plain(v))
-        found.setdefault((static, *map(id, things)), []).append(index)
-    return list(found.values())
-
-
-def _plain(value):
-    """Whether a value is equal to another if their texts are; functions of one name may differ."""
-    return isinstance(value, (bool, int, float, str, tuple, list, type(None)))
-
-
-def join(runs, more, names):
-    """The runs of a folder joined with those of a later command, new ones last.
-
-    Args:
-      runs: the runs of the folder.
-      more: the runs that the command asks for; it may ask for more epochs of all.
-      names: the paths in the command's grid. The two may differ in these, and in what already
-        differs among the folder's runs.
-    Raises:
-      InputError: any other difference, by name.
-    """
-    first, other = runs[0], more[0]
-    axes = set(names)
-    for path in dict.fromkeys(path for run in runs for path in run.facts):
-        if len({run.facts.get(path) for run in runs}) > 1:
-            axes.add(path)
-    fixed = "epochs" not in axes
-    axes.add("epochs")
-    for name, old, new in differences(canonical(first), canonical(other), axes):
-        raise InputError(
-            f"it was trained with {name} {old}, and now {name} is {new}: name it in the "
-            "grid (--sweep) to add runs, take another folder (--workdir; with --init_from=FOLDER:RUN "
-            "runs go on from trained parameters), or start over (--fresh); what is to change during "
-            "a run is a schedule (--config.schedule)"
-        )
-    if fixed and other.epochs < first.epochs:
-        raise InputError(
-            f"it was trained for {first.epochs} epochs: epochs may be more, not {other.epochs}"
-        )
-    if fixed:
-        runs = [dataclasses.replace(run, epochs=other.epochs) for run in runs]
-    known = set(map(identity, runs))
-    return runs + [run for run in more if identity(run) not in known]
-
-
-def differences(old, new, axes=(), defaults=()):
-    """Yields (name, old value, new value) where two canonical configs differ outside `axes`.
-
-    A path of `defaults` that only the new config has is ignored, so that folders from before a
-    field was added can still be resumed.
-    """
-    old, new = dict(facts(old)), dict(facts(new))
-    for path in dict.fromkeys([*old, *new]):
-        was, now = old.get(path, "absent"), new.get(path, "absent")
-        allowed = axes if path in old else (*axes, *defaults)
-        if was != now and not any(f"{path}.".startswith(f"{a}.") for a in allowed):
-            field = path.removesuffix(".class").removesuffix(".partial")
-            yield field.rpartition(".")[-1], was, now

@@ -150,14 +150,27 @@ def _require_function(value, name, count):
     has = _kind(value)
     if callable(value):
         try:
-            signature = inspect.signature(value)
-        except (TypeError, ValueError):  # of what is not written in Python
+            signature = _mismatch(value, count)
+        except TypeError:  # of what cannot be hashed
+            signature = _mismatch.__wrapped__(value, count)
+        if not signature:
             return
-        try:
-            return signature.bind(*[None] * count)
-        except TypeError:
-            has = f"{tree.describe(value)}{signature}"
+        has = f"{tree.describe(value)}{signature}"
     raise InputError(f"{name} must be a function {help_of(name)}, not {has}")
+
+
+@functools.lru_cache  # many runs have the same functions
+def _mismatch(function, count):
+    """The signature of a function that does not take so many arguments, or None."""
+    try:
+        signature = inspect.signature(function)
+    except (TypeError, ValueError):  # of what is not written in Python
+        return None
+    try:
+        signature.bind(*[None] * count)
+    except TypeError:
+        return signature
+    return None
 
 
 def _kind(value):

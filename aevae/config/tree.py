@@ -16,6 +16,7 @@ import math
 import re
 import reprlib
 import sys
+import types
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,10 +24,16 @@ import numpy as np
 from aevae import InputError
 
 NEW = "hparams."  # paths that begin so may be new to a config
+PLAIN = (bool, int, str, type(None))  # what JSON has as it is
+# What has no values of its own, of the types that most values have: they are looked at no further.
+ENDS = frozenset((*PLAIN, float, tuple, list, types.FunctionType))
+CONFIG_FILE = re.compile(r"^config_\d+(_modules)?(?=\.|$)")
 
 
 def leaves(node, path=""):
     """Every value of a config, {path: value}."""
+    if type(node) in ENDS:
+        return {path: node} if path else {}
     found = {path: node} if path and not _is_tree(node) else {}
     for name, value in _children(node).items():
         found |= leaves(value, f"{path}.{name}" if path else name)
@@ -34,23 +41,27 @@ def leaves(node, path=""):
 
 
 def _is_tree(node):
-    return isinstance(node, Mapping) or (
-        dataclasses.is_dataclass(node) and not isinstance(node, type)
-    )
+    return hasattr(type(node), "__dataclass_fields__") or isinstance(node, Mapping)
 
 
 def _children(node):
+    if type(node) in ENDS:
+        return {}
     if isinstance(node, functools.partial):
         return node.keywords
     if isinstance(node, Mapping):
         return node
     if _is_tree(node):
-        fields = [f.name for f in dataclasses.fields(node) if f.init]
-        # Without Flax's own fields, what data give, and the grid (of many runs).
-        given = "parent", "name", "shape", "scaling"
-        skip = given if hasattr(node, "apply") else ("grid",)
-        return {name: getattr(node, name) for name in fields if name not in skip}
+        flax = hasattr(node, "apply")
+        return {name: getattr(node, name) for name in _fields(type(node), flax)}
     return {}
+
+
+@functools.lru_cache
+def _fields(kind, flax):
+    """The names of a dataclass's values: none that Flax adds or data give, and no grid of runs."""
+    skip = ("parent", "name", "shape", "scaling") if flax else ("grid",)
+    return [f.name for f in dataclasses.fields(kind) if f.init and f.name not in skip]
 
 
 def get(node, path):
@@ -301,6 +312,8 @@ def plain(value):
 
 def canonical(node):
     """A config as JSON has it: modules by class and fields, functions as `module:name`."""
+    if type(node) in PLAIN:
+        return node
     node = plain(node)
     if isinstance(node, functools.partial):
         args = {"args": canonical(node.args)} if node.args else {}
@@ -326,7 +339,7 @@ def _canonical_children(node):
 
 def reference(thing):
     """`module:name` of a function or class; a config file's is the same wherever the file lies."""
-    module = re.sub(r"^config_\d+(_modules)?(?=\.|$)", "config", thing.__module__ or "")
+    module = CONFIG_FILE.sub("config", thing.__module__ or "")
     return f"{module}:{getattr(thing, '__qualname__', type(thing).__qualname__)}"
 
 

@@ -48,7 +48,7 @@ class Contract(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What is known of a group before any work.
+    """What is known of a group before any work; where it is a task of its own, without other groups.
 
     `posterior`, `prior` and `likelihood` are sets of the methods and attributes that each has.
     """

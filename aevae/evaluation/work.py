@@ -16,7 +16,15 @@ from aevae.models.distributions import kl_each
 from aevae.runs import record
 from aevae.runs.progress import say
 from aevae.system import files, machine
-from aevae.training.layout import USED, Members, Pace, fitting, lay_out, temporary
+from aevae.training.layout import (
+    USED,
+    Members,
+    Pace,
+    chunk_of,
+    fitting,
+    lay_out,
+    temporary,
+)
 
 SAVED = 30.0  # seconds between what is kept of unfinished work
 ASKED_OF = (  # methods and attributes of distributions that measures may need
@@ -28,10 +36,11 @@ ASKED_OF = (  # methods and attributes of distributions that measures may need
 class TrainedGroup(NamedTuple):
     """Finished runs of one network shape, their rows, and what was trained of them."""
 
-    numbers: list[int]
+    number: int  # of the group
+    numbers: list[int]  # of the runs
     rows: list[dict]
     runs: list[Any]
-    states: list[Any]  # (params, step)
+    states: list[Any] | None = None  # (params, step), once they are read
 
 
 def facts_of(group, dataset, seeds):
@@ -62,7 +71,9 @@ def facts_of(group, dataset, seeds):
 
 def _members(group, dataset, chunk=None):
     size = sum(np.size(leaf) for leaf in jax.tree.leaves(group.states[0][0]))
-    return Members(group.runs, dataset, lay_out(len(group.runs), size, chunk=chunk))
+    count = len(group.runs)
+    layout = lay_out(count, chunk or chunk_of(count, size))
+    return Members(group.runs, dataset, layout)
 
 
 def _given(group, members):
@@ -74,6 +85,11 @@ def _given(group, members):
 def _one(given):
     """The shapes of what one run is given."""
     return jax.tree.map(lambda v: jax.ShapeDtypeStruct(v.shape[1:], v.dtype), given)
+
+
+def unfinished(workdir, group):
+    """The file of the work on a group that was interrupted."""
+    return Path(workdir) / "evaluated" / f"unfinished-{group.number:04d}.npz"
 
 
 class Work:
@@ -91,7 +107,7 @@ class Work:
         self.given = _given(group, self.members)
         self.name = f"{name}, run {group.numbers[0]} to {group.numbers[-1]}"
         self._signals, self._turn = signals, 0
-        self._place = Path(workdir) / "evaluated" / "unfinished.npz"
+        self._place = unfinished(workdir, group)
         digests = [files.digest(record.params_path(workdir, n)) for n in group.numbers]
         about = {"measure": name, "options": options, "params": digests}
         about |= {"layout": list(self.members.layout)}

@@ -1,11 +1,13 @@
 """Checkpoints: folders of arrays, there whole or not at all; `system.files.verify` checks them."""
 
+import re
 import shutil
 
 import numpy as np
 
-from aevae.system.files import verify, whole_folder
+from aevae.system.files import PARTIAL, verify, whole_folder
 
+NAME = re.compile(r"\d+-\d+(-\d+)?")
 KEPT = 2  # checkpoints of a group
 
 
@@ -20,14 +22,14 @@ def save(place, name, parts):
                 np.savez(file, **arrays)
     keep = find(place)[:KEPT]
     for path in place.iterdir():
-        if path not in keep:
+        if path not in keep and path.is_dir() and path.suffix != PARTIAL:
             shutil.rmtree(path, ignore_errors=True)
 
 
 def find(place):
     """The complete checkpoints of a place, newest first."""
     found = place.iterdir() if place.is_dir() else ()
-    numbered = [p for p in found if p.name.replace("-", "").isdigit()]
+    numbered = [p for p in found if NAME.fullmatch(p.name)]
     return sorted(numbered, key=lambda p: [*map(int, p.name.split("-"))], reverse=True)
 
 

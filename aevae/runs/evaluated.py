@@ -26,6 +26,13 @@ def of(workdir, number):
         return {}
 
 
+def forget(workdir, number, measures):
+    """Lets what measures, by name, have found of a run be of no code: it is to be found again."""
+    for name, entry in of(workdir, number).items():
+        if name in measures:
+            keep(workdir, number, name, entry | {"code": ""})
+
+
 def keep(workdir, number, measure, entry):
     """Keeps the entry of a measure with those of the same parameters."""
     place = path(workdir, number)

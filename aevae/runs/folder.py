@@ -1,18 +1,19 @@
-"""A run folder on the disk: joined by a command, locked, and its groups saved and restored."""
+"""A run folder on the disk: locked, joined by a command, declared, and reported on."""
 
 import dataclasses
+import functools
 import json
 import os
 from pathlib import Path
 
 from aevae import InputError, __version__, config, data
-from aevae.runs import checkpoints, code, history, record, trained
+from aevae.runs import code, history, record
+from aevae.runs.place import Place
 from aevae.runs.progress import say
 from aevae.runs.reports import Reports, check_columns
-from aevae.system import files, machine
-from aevae.training.trained_run import EXAMPLES
+from aevae.system import files, locks, machine
 
-HARMLESS = (".lock", "config.json.partial", "config", "config.py", "config.py.partial")
+HARMLESS = (".lock", "config", "config.py")  # of a folder that was about to be made
 
 
 class Folder:
@@ -24,12 +25,13 @@ class Folder:
 
     def __init__(self, workdir, fresh=False):
         self.path, self._fresh, self._lock = Path(workdir), fresh, None
+        locks.check_place(workdir)
         self._record = {"format": record.FORMAT, "aevae": __version__}
         self._record |= {"sweeps": [], "groups": [], "code": {}}
         if os.path.isfile(self.path / "config.json"):  # False where a name is too long
             if not fresh:
                 record.read(self.path)  # before anything is touched
-            self._lock = files.lock(self.path)
+            self._lock = locks.lock(self.path)
             if not fresh:
                 self._record = record.read(self.path)
         else:
@@ -43,6 +45,11 @@ class Folder:
             self._lock.close()
 
     @property
+    def mark(self):
+        """That of the lock which this process holds."""
+        return self._lock.mark
+
+    @property
     def begun(self):
         """Whether the folder has runs of earlier commands."""
         return bool(self._record["groups"])
@@ -52,7 +59,9 @@ class Folder:
         """The trained run that the folder's runs started from, as config.json has it, or None."""
         return self._record.get("init_from")
 
-    def join(self, base, source, overrides, grid, load, accept=False, start=None):
+    def join(
+        self, base, source, overrides, grid, load, accept=False, start=None, split=None
+    ):
         """Adds the runs that a command asks for to those of the folder.
 
         `source` is its config file's `Source` and what was named of it; (None, None) for a Config.
@@ -60,6 +69,7 @@ class Folder:
         that the folder's runs were trained on, are the same data, which moved.
         `accept`: code that is not a method's own may have changed, and config.json says so.
         `start`: the `initial.Start` of the runs, if any.
+        `split`: new groups of more runs are divided into groups of so many, laid out as the whole.
         """
         source, part = source
         text = source and source.text
@@ -83,7 +93,8 @@ class Folder:
                 runs = config.join(before, runs, config.grid_paths(base, grid))
             except InputError as error:
                 raise InputError(f"{self.path} holds other runs: {error}") from None
-            changed = [*map(config.identity, runs)] != [*map(config.identity, before)]
+            # More runs, or more epochs: all else is as it was.
+            changed = [run.epochs for run in runs] != [run.epochs for run in before]
         if changed:
             explicit = base.grid if text is None and grid is None else grid
             sweep = {"file": source and self._file_of(source)}
@@ -95,11 +106,14 @@ class Folder:
                 sweep["base"] = config.canonical(base)
             _check_written(base, sweep, overrides, grid)
             new = config.groups_of_one_program(runs[len(before) :])
-            indices = indices + [[n + len(before) for n in own] for own in new]
+            new = [[n + len(before) for n in own] for own in new]
+            wholes = self._record.get("wholes", {})
+            indices, wholes = _divided(indices, new, split, wholes)
             self._record = self._record | {
                 "sweeps": [*self._record["sweeps"], sweep],
                 "groups": indices,
             }
+            self._record |= {"wholes": wholes} if wholes else {}
         named = self._record.get("columns", ["run"])[1:]
         named = [*named, *(config.grid_paths(base, grid) if changed else ())]
         paths = config.swept(runs, named)
@@ -121,13 +135,9 @@ class Folder:
     def _begun(self, numbers):
         """Yields (number, history) of the groups that have begun."""
         for number in numbers:
-            for checkpoint in checkpoints.find(self._place(number)):
-                try:
-                    (arrays,) = checkpoints.read(checkpoint, ["record"]).values()
-                except files.Broken:
-                    continue  # `restore` says so if it is needed
-                yield number, history.History.load(arrays)
-                break
+            known = Place(self.path, number).history()
+            if known is not None:
+                yield number, known
 
     def _base(self, base, text):
         """The Config of the folder, whose data may have moved since; None where it keeps files."""
@@ -202,33 +212,49 @@ class Folder:
             module: path.read_text(encoding="utf-8") for module, path in found.items()
         }
 
+    def open(self, base=None):
+        """Takes the runs as they are declared, to report on them; `base` as in `record.declared`."""
+        runs, indices = record.declared(self.path, base), self._record["groups"]
+        paths = config.swept(runs, self._record["columns"][1:])
+        self.histories = dict(self._begun(range(len(indices))))
+        self.groups = history.grouped(runs, indices, paths)
+
+    def layout(self, group):
+        """How a group is laid out, as `record.layout` has it."""
+        return record.layout(self._record, group)
+
+    def place(self, group):
+        """The files of a group."""
+        return Place(self.path, group.number)
+
     def finished(self, group):
         """Whether there is nothing left to do for a group."""
         known = self.histories.get(group.number)
-        return (
-            known is not None
-            and known.finished(group)
-            and all(
-                record.params_path(self.path, number, last).is_file()
-                for number in group.numbers
-                for last in {False, group.runs[0].keep == "best"}
-            )
-        )
+        return self.place(group).is_finished(group, known)
 
-    def claim(self, metrics, held_out_metrics, sets):
+    def look(self, group):
+        """Reads what there is of a group anew, which another process trains; whether it is finished."""
+        known = self.place(group).history()
+        if known is not None:
+            self.histories[group.number] = known
+        return self.finished(group)
+
+    def claim(self, metrics, held_out_metrics, sets, chunk=None):
         """Takes the folder for this command: writes its declaration, and the tables so far.
 
         Args:
           metrics, held_out_metrics: names of what the groups still to be trained report, in training
             and in evaluation.
           sets: their data sets.
+          chunk: how many runs a device trains at a time, if that was asked for.
         """
+        self._record |= {"chunk": chunk} if chunk else {}
         if self._fresh and self._lock:
             self._move_aside()
         if not self._lock:
             with files.writing(self.path):
                 self.path.resolve().mkdir(parents=True, exist_ok=True)
-            self._lock = files.lock(self.path)
+            self._lock = locks.lock(self.path)
             if (self.path / "config.json").exists():
                 raise InputError(f"another process has just begun in {self.path}")
         for name, text in self._texts.items():
@@ -240,11 +266,18 @@ class Folder:
                 f"the source of {', '.join(self._unsaid)} cannot be had: bytecode is compared "
                 "instead, which another version of Python may change"
             )
+        files.remove_partial(self.path)
         files.write_json(self.path / "config.json", self._record)
         self._add_environment(sets)
         self.report(metrics, held_out_metrics)
 
     def _move_aside(self):
+        for number in range(len(record.read(self.path)["groups"])):
+            if (place := Place(self.path, number)).is_taken():
+                raise InputError(
+                    f"cannot rename {self.path} to start over (--fresh): {place.name} is being "
+                    f"trained by {locks.holder(place.path)[0]}"
+                )
         whole, number = self.path.resolve(), 1
         if Path.cwd().is_relative_to(whole):
             raise InputError(
@@ -297,89 +330,47 @@ class Folder:
         self.reports = Reports(self.path, *known, metrics, held_out_metrics)
         self.reports.write()
 
-    def begin(self, group, population, dataset):
-        """The snapshot at which a group starts or resumes, and its history."""
-        layout = population.layout
-        here = {"steps": population.steps, "data": dataset.digest}
-        here |= {"devices": layout.devices, "chunk": layout.chunk}
-        here |= {"made_by": json.dumps(machine.describe())}
-        before, found = self.histories.get(group.number), self._restore(group.number)
-        if found is None:
-            snapshot = population.start(self._start and self._start.at_hand())
-            known = history.History(**here, status=snapshot.status)
-        else:
-            known, arrays = found
-            at = known.epoch, known.step
-            snapshot = population.load(arrays, *at, known.status)
-            say(
-                f"{self.path}: group {group.number + 1} of {len(self.groups)} resumes at "
-                f"epoch {known.epoch}, step {known.step}{known.differences(here)}"
-            )
-            known = dataclasses.replace(known, **here)
-        self.histories[group.number] = known
-        self.reports.begin(group, resumed=before is not None)
-        return snapshot, known
-
-    def _restore(self, number):
-        for checkpoint in checkpoints.find(self._place(number)):
-            try:
-                read = checkpoints.read(checkpoint, ["record", "state"])
-            except files.Broken as fault:
-                say(f"{fault}; the checkpoint is skipped")
-                with files.writing(checkpoint):
-                    checkpoint.rename(checkpoint.with_name(f"{checkpoint.name}.broken"))
-                continue
-            return history.History.load(read["record"]), read["state"]
-        return None
-
     def check_data(self, group, dataset):
         """Raises InputError if another group of the same splits was trained on other data."""
-        for other in self.groups:
-            known = self.histories.get(other.number)
-            same = all(
-                getattr(other.runs[0], name) == getattr(group.runs[0], name)
-                for name in ("dataset", *data.PARTS)
+        known = self._trained_on.get(_splits(group), dataset.digest)
+        if known != dataset.digest:
+            raise InputError(
+                f"{self.path} was trained on other data: the sha256 of {dataset.name} was "
+                f"{known[:12]}..., and now is {dataset.digest[:12]}..."
             )
-            if known and same and known.data != dataset.digest:
-                raise InputError(
-                    f"{self.path} was trained on other data: the sha256 of {dataset.name} was "
-                    f"{known.data[:12]}..., and now is {dataset.digest[:12]}..."
-                )
 
-    def save(self, group, population, snapshot, known):
-        """Writes a checkpoint of a group."""
-        parts = {"record": known.dump(), "state": population.dump(snapshot)}
-        name = f"{known.epoch}-{known.step}{'-1' if known.results else ''}"
-        checkpoints.save(self._place(group.number), name, parts)
+    @functools.cached_property
+    def _trained_on(self):
+        """{splits: the sha256 of the data that groups of them were trained on}."""
+        groups = {group.number: group for group in self.groups}
+        known = self.histories.items()
+        return {_splits(groups[n]): its.data for n, its in known if n in groups}
 
-    def finish(self, group, population, snapshot, known):
-        """Writes the parameters of a group's runs, a last checkpoint, and its rows."""
-        about = population.examples(EXAMPLES), population.seen, population.scaling
-        with files.writing(self.path):
-            (self.path / "params").mkdir(exist_ok=True)
-        judged = zip(
-            group.numbers, population.selected(snapshot), population.states(snapshot)
-        )
-        for number, state, last in judged:
-            trained.save(record.params_path(self.path, number), state, *about)
-            if snapshot.run.best is not None:
-                path = record.params_path(self.path, number, last=True)
-                trained.save(path, last, *about)
-        self.save(group, population, snapshot, known)
-        self.reports.finish(group)
 
-    def _place(self, number):
-        return self.path / "checkpoints" / f"{number:04d}"
+def _splits(group):
+    """The data set and the splits of a group's runs."""
+    return tuple(getattr(group.runs[0], name) for name in ("dataset", *data.PARTS))
+
+
+def _divided(known, new, most, wholes):
+    """Groups with new ones, divided into parts of at most `most` runs; {part: runs of the whole}."""
+    groups, wholes = [*known], dict(wholes)
+    for own in new:
+        parts = [
+            own[n : n + (most or len(own))]
+            for n in range(0, len(own), most or len(own))
+        ]
+        if len(parts) > 1:
+            wholes |= {str(len(groups) + n): len(own) for n in range(len(parts))}
+        groups += parts
+    return groups, wholes
 
 
 def _check_written(base, sweep, overrides, grid):
     """Raises InputError if what config.json has of a command is not the command again."""
     written = json.loads(json.dumps([sweep["overrides"], sweep["grid"]]))
-    runs = config.settle(base, overrides, grid)
     try:
-        same = [*map(config.identity, config.settle(base, *written))] == [
-            *map(config.identity, runs)
-        ]
+        same = config.asks(base, *written) == config.asks(base, overrides, grid)
     except InputError:
         same = False
     if not same:
@@ -387,6 +378,10 @@ def _check_written(base, sweep, overrides, grid):
             "the grid or an override holds what config.json cannot name: functions must be those "
             "of a module, not a partial, a lambda or a local one"
         )
+
+
+def _is_harmless(path):
+    return path.name in HARMLESS or path.suffix == files.PARTIAL
 
 
 def _check_unused(path):
@@ -397,7 +392,7 @@ def _check_unused(path):
         pass
     except OSError as error:
         raise InputError(f"cannot write to {path}: {error.strerror}") from None
-    if path.is_dir() and any(p.name not in HARMLESS for p in path.iterdir()):
+    if path.is_dir() and not all(map(_is_harmless, path.iterdir())):
         raise InputError(
             f"{path} is neither empty nor a run folder: name another (--workdir)"
         )

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from aevae import config
 from aevae.training.epochs import Status
 
+NEUTRAL = {"cores", "devices"}  # of the hardware, on which no bit depends
 ABOUT = ("objective", "dataset", "binarization")  # columns of every run
 
 
@@ -23,13 +25,9 @@ class Group(NamedTuple):
 
 def grouped(runs, indices, paths):
     """The groups of a folder's runs; `indices` are the numbers of each group's runs."""
+    names = [{"run": n} | own for n, own in enumerate(config.all_columns(runs, paths))]
     return [
-        Group(
-            number,
-            own,
-            [runs[n] for n in own],
-            [{"run": n} | config.columns(runs[n], paths) for n in own],
-        )
+        Group(number, own, [runs[n] for n in own], [names[n] for n in own])
         for number, own in enumerate(indices)
     ]
 
@@ -110,10 +108,11 @@ class History:
         for part in ("versions", "hardware", "settings"):
             old, new = was.get(part, {}), now[part]
             for name in {**old, **new}:
-                if old.get(name) != new.get(name):
+                if old.get(name) != new.get(name) and name not in NEUTRAL:
                     changed.append(f"{name} {old.get(name)} is now {new.get(name)}")
-        for name in ("devices", "chunk"):
-            if getattr(self, name) != here[name]:
+        # Two devices and more have the same bits.
+        for name, most in (("devices", 2), ("chunk", math.inf)):
+            if min(getattr(self, name), most) != min(here[name], most):
                 changed.append(
                     f"{name} {getattr(self, name)} in use is now {here[name]}"
                 )
@@ -132,6 +131,12 @@ class History:
                 if epoch <= ends[member]:
                     values = {k: v[row, member] for k, v in measured.items()}
                     yield member, epoch, values
+
+    def event_points(self, group, since=0):
+        """Yields (member, step, scalars) of the rows, as TensorBoard has them."""
+        for member, epoch, values in self.points(group, since):
+            scalars = {n.replace("_", "/", 1): value for n, value in values.items()}
+            yield member, epoch * self.steps, scalars
 
     def curve_rows(self, group, since=0):
         """The rows of `curves.csv`."""

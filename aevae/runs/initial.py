@@ -70,6 +70,20 @@ def find(given, folder, asked, load):
     return found._replace(record=known) if folder.begun else found
 
 
+def again(known):
+    """The `Start` that config.json has of a folder's runs; None where they start anew."""
+    if not known:
+        return None
+    try:
+        kept = _kept(_split(known["given"])[0], known["run"])
+    except InputError as error:
+        return Start(known, None, reason=str(error))
+    found = _of(*kept, known["given"], known["run"])
+    if found.record["sha256"] != known["sha256"]:
+        return Start(known, None, reason=f"it now is {found.name}")
+    return found
+
+
 def check(start, task):
     """Raises InputError where the runs of a group, which has not begun, cannot start there."""
     run = task.group.runs[0]

@@ -8,6 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from aevae.runs.tables import labels
+from aevae.system import locks
 from aevae.training import bounds
 
 BAR = "{desc} {percentage:3.0f}%|{bar:16}|"
@@ -23,8 +24,10 @@ def say(text):
 class Progress:
     """The progress of a sweep: a bar on a terminal, elsewhere a line every ten seconds."""
 
-    def __init__(self, tasks, folder):
-        self._heads = list(heads(folder.groups))
+    def __init__(self, tasks, groups, of=None):
+        """`groups` are those that are named, of `of` in all."""
+        named = zip(groups, heads(groups, of))
+        self._heads = {group.number: head for group, head in named}
         work = sum(_images(task) * task.group.runs[0].epochs for task in tasks)
         live = sys.stderr.isatty()
         self._bar = tqdm(
@@ -38,6 +41,7 @@ class Progress:
             disable=not live,
         )
         self._done = self._before = 0
+        self._waited = None  # for whom
         self._began = self._printed = time.perf_counter()
 
     def begin(self, task):
@@ -71,6 +75,19 @@ class Progress:
         at = f"epoch {snapshot.epoch}/{epochs}" if over else at
         self._show(f"{at}, {self._best}", over)
 
+    def skip(self, task):
+        """Leaves out a group that another process has trained."""
+        self._bar.total -= _images(task) * task.group.runs[0].epochs
+
+    def wait(self, task, place):
+        """Says who trains a group that this process waits for."""
+        who = locks.holder(place.path)
+        if who and self._waited != who[0]:
+            self._waited = who[0]
+            say(
+                f"{self._heads[task.group.number]}: trained by {who[0]}; waiting for it"
+            )
+
     def _seen(self, snapshot):
         """The images that the runs of the group have seen by then."""
         batch, runs = self._task.group.runs[0].batch, len(self._task.group.runs)
@@ -94,7 +111,109 @@ class Progress:
         self._bar.close()
 
 
-def heads(groups):
+class Line:
+    """A line that changes on a terminal; elsewhere another one every ten seconds, and a last one."""
+
+    def __init__(self):
+        self._live, self._printed = sys.stderr.isatty(), time.perf_counter()
+        self._bar = tqdm(
+            bar_format="{desc}",
+            dynamic_ncols=True,
+            file=sys.stderr,
+            disable=not self._live,
+        )
+
+    def show(self, text, over=False):
+        """Shows a text; the last one where it is over."""
+        self._bar.set_description_str(text)
+        now = time.perf_counter()
+        if not self._live and (now - self._printed > 10 or over):
+            say(text)
+            self._printed = now
+
+    def close(self):
+        """Closes the line."""
+        self._bar.close()
+
+
+class Counting:
+    """One line on what workers do to groups: how many are done, workers there, time left."""
+
+    def __init__(self, count, of):
+        """`count` groups of `of` are to be done."""
+        self._line, self._count, self._of = Line(), count, of
+        self._began = time.perf_counter()
+
+    def show(self, todo, workers, failed=0):
+        """Shows how far it is, as `Following.show` does."""
+        lost = f" ({failed} failed)" if failed else ""
+        line = f"groups {self._of - len(todo)} of {self._of}{lost}, {workers()} workers"
+        if done := self._count - len(todo):
+            left = (time.perf_counter() - self._began) / done * len(todo)
+            line += f", {left:,.0f} s left"
+        self._line.show(line, over=not todo)
+
+    def close(self):
+        """Closes the line."""
+        self._line.close()
+
+
+class Following:
+    """One line on what workers do: groups done, workers there, images per second, time left."""
+
+    def __init__(self, tasks, folder):
+        self._line = Line()
+        self._tasks = {task.group.number: task for task in tasks}
+        self._folder, self._all = folder, len(folder.groups)
+        begun = folder.histories.items()
+        self._at = {n: known.epoch for n, known in begun if n in self._tasks}
+        self._begun = sum(map(self._left, self._tasks))
+        self._began, self._looked = time.perf_counter(), 0.0
+
+    def end(self, task):
+        """Counts a group that has ended."""
+        self._at.pop(task.group.number, None)
+
+    def show(self, todo, workers, failed=0):
+        """Shows how far it is.
+
+        `todo` are the numbers of the groups that are not done; `workers()` says how many workers
+        there are. `failed` is how many groups have.
+        """
+        lost = f" ({failed} failed)" if failed else ""
+        now = time.perf_counter()
+        if now - self._looked < 2 and todo:
+            return
+        self._looked, workers = now, workers()
+        for number in list(todo)[: 2 * max(workers, 1)]:  # in the order of the tasks
+            place = self._folder.place(self._tasks[number].group)
+            if found := locks.holder(place.path):
+                self._at[number] = _epoch_in(found[1])
+        left = sum(map(self._left, todo))
+        rate = max(self._begun - left, 0) / (now - self._began)
+        line = f"groups {self._all - len(todo)} of {self._all}{lost}, {workers} workers"
+        if rate:
+            line += f", {rate:,.0f} images/s, {left / rate:,.0f} s left"
+        self._line.show(line, over=not todo)
+
+    def _left(self, number):
+        """The images that the runs of a group are still to see, as far as is known."""
+        task = self._tasks[number]
+        epochs = task.group.runs[0].epochs - self._at.get(number, 0)
+        return _images(task) * max(epochs, 0)
+
+    def close(self):
+        """Closes the line."""
+        self._line.close()
+
+
+def _epoch_in(text):
+    """The epoch in what the holder of a group's lock tells."""
+    words = text.replace(",", "").split()
+    return int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+
+
+def heads(groups, of=None):
     """What each group is called: its number, and its values of the columns in which groups differ."""
     columns = [name for name in groups[0].names[0] if name != "run"]
     values = [
@@ -108,7 +227,9 @@ def heads(groups):
             f"{n} {' & '.join(v) if len(v) < 5 else f'{v[0]} to {v[-1]}'}"
             for n, v in few.items()
         )
-        yield f"group {group.number + 1}/{len(groups)}" + (f" ({text})" if text else "")
+        yield f"group {group.number} of {of or len(groups)}" + (
+            f" ({text})" if text else ""
+        )
 
 
 def _images(task):

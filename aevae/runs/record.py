@@ -29,21 +29,71 @@ def read(workdir):
     return record
 
 
-def declared(workdir, base=None):
+def declared(workdir, base=None, only=None):
     """The configs of a folder's runs, made again from what its commands asked for.
+
+    With `only`, some numbers of runs, it is these alone, {number: config}: where the folder is of
+    one command, no others are made.
 
     Raises:
       InputError: `base` is not the Config, or its file, that the sweep was given.
     """
     runs, sweeps = [], read(workdir)["sweeps"]
     base = _base(workdir, sweeps[0], base)
+    if only is not None and len(sweeps) == 1:
+        numbers = sorted({*only})
+        _, some = _asked(workdir, sweeps[0], base, numbers)
+        return dict(zip(numbers, some, strict=True))
     for sweep in sweeps:
-        own = base or config.load(Path(workdir) / sweep["file"], sweep.get("part"))
-        more = config.settle(own, sweep["overrides"], sweep["grid"])
-        more = renamed(more, sweep.get("moved", {}))
-        names = config.grid_paths(own, sweep["grid"])
-        runs = config.join(runs, more, names) if runs else more
-    return runs
+        own, more = _asked(workdir, sweep, base)
+        if runs:
+            more = config.join(runs, more, config.grid_paths(own, sweep["grid"]))
+        runs = more
+    return runs if only is None else {number: runs[number] for number in only}
+
+
+def source(workdir, sweep):
+    """The `config.sources.Source` of the config file of one of a folder's sweeps."""
+    path = Path(workdir) / sweep["file"]
+    config.load(path, sweep.get("part"))
+    return config.sources.of(path)
+
+
+def layout(declaration, group):
+    """How a group is laid out: (the number of runs of which its own are a part, the chunk or None)."""
+    wholes = declaration.get("wholes", {})
+    return wholes.get(str(group.number), len(group.runs)), declaration.get("chunk")
+
+
+def group(workdir, number):
+    """One group of a folder, as `history.grouped` makes all: (numbers of its runs, runs, names)."""
+    record = read(workdir)
+    groups = record["groups"]
+    if type(number) is not int or number not in range(len(groups)):
+        raise InputError(
+            f"{workdir} has no group {number!r}: its groups are 0 to {len(groups) - 1}"
+        )
+    runs = declared(workdir, only=groups[number])
+    names = [_named(n, run, record["columns"][1:]) for n, run in runs.items()]
+    return [*runs], [*runs.values()], names
+
+
+def _named(number, run, columns):
+    """What a table's row says of which run it is; blank where it has no such value."""
+    found = {"run": number}
+    for name in columns:
+        try:
+            found[name] = config.describe(config.get(run, config.find(run, name)))
+        except InputError:
+            found[name] = ""
+    return found
+
+
+def _asked(workdir, sweep, base, only=None):
+    """The Config of a command, and the runs that it asked for."""
+    own = base or config.load(Path(workdir) / sweep["file"], sweep.get("part"))
+    runs = config.settle(own, sweep["overrides"], sweep["grid"], only)
+    return own, renamed(runs, sweep.get("moved", {}))
 
 
 def moved(runs, known, more, load):
@@ -82,7 +132,9 @@ def returned(places, known, more, load):
 def renamed(runs, moved):
     """Runs whose data sets have the names that they had before they moved, {new: old}."""
     return [
-        dataclasses.replace(run, dataset=moved.get(run.dataset, run.dataset))
+        dataclasses.replace(run, dataset=moved[run.dataset])
+        if run.dataset in moved
+        else run
         for run in runs
     ]
 
@@ -136,6 +188,16 @@ def data_sets(workdir):
     except (OSError, ValueError):
         return []
     return [entry for environment in made for entry in environment["data"]]
+
+
+def check_data(workdir, found):
+    """Raises InputError if a folder, which knows the sha256 of its data, is of others than these."""
+    known = {entry["sha256"] for entry in data_sets(workdir)}
+    if known and found.digest not in known:
+        raise InputError(
+            f"{workdir} was trained on other data than {found.name} with sha256 "
+            f"{found.digest[:12]}..."
+        )
 
 
 def params_path(workdir, number, last=False):

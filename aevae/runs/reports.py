@@ -1,11 +1,9 @@
-"""The tables and event files of a run folder, made from the histories of its groups."""
+"""The tables of a run folder, made from the histories of its groups."""
 
 from aevae import InputError, config, data
 from aevae.runs import history, tables
-from aevae.runs.events import Events
 from aevae.runs.progress import say
 from aevae.runs.tables import Table
-from aevae.system import files
 
 TERMS = ("elbo", "distortion", "rate")  # first in every table
 RESULTS = (*TERMS, "iwae", "active_units")
@@ -21,7 +19,7 @@ TAKEN = {*RESULTS, "run", "epoch", "step", "samples", "diverged", "kept", "densi
 
 
 class Reports:
-    """curves.csv, results.csv, timing.csv and TensorBoard's files of a folder.
+    """curves.csv, results.csv and timing.csv of a folder.
 
     Rows are in the order of a grid, however the folder grew: those of results.csv as
     `tables.in_order` has their columns; in curves.csv the runs of one program stand together, epoch
@@ -71,32 +69,18 @@ class Reports:
         self._write_results()
 
     def begin(self, group, resumed):
-        """Makes room for the rows of a group at the end, and begins its event files.
+        """Makes room for the rows of a group at the end.
 
         `resumed` says that the folder knew the group before.
         """
         if resumed or not self._comes_last(group):
             self._write_curves(last=group)
             self._write_results()
-        names = [*self._names_of_events(group)]
-        points = self._points(group, since=0)
-        self._events = Events(self._path / "tensorboard", names, points)
-
-    def _names_of_events(self, group):
-        """Yields the folder of each run's event files: one that is there, if columns came since."""
-        there = sorted(path.name for path in (self._path / "tensorboard").glob("*,*"))
-        known = {name.partition(",")[0]: name for name in there}
-        for columns in group.names:
-            number = f"{columns['run']:04d}"
-            values = ",".join(f"{k}={v}" for k, v in columns.items() if k != "run")
-            new = files.short_name(f"{number},{values.replace('/', '_')}")
-            yield known.get(number, new)
 
     def add_epochs(self, group, count):
-        """Adds the rows and events of the epochs that a group's curves have last, so many."""
+        """Adds the rows of the epochs that a group's curves have last, so many."""
         since = len(self._histories[group.number].curves["epoch"]) - count
         self._curves.add(self._curve_rows([group], since))
-        self._events.add(self._points(group, since))
 
     def finish(self, group):
         """Adds the results of a group, and puts the curves in order."""
@@ -114,7 +98,7 @@ class Reports:
         """Writes the rows in order, but at the end those of the group that is being trained."""
         order = [[g for g in own if g is not last] for own in self._programs]
         order += [[last]] if last else []
-        self._curves.write([row for own in order for row in self._curve_rows(own)])
+        self._curves.write(row for own in order for row in self._curve_rows(own))
 
     def _curve_rows(self, groups, since=0):
         begun = [group for group in groups if group.number in self._histories]
@@ -132,13 +116,6 @@ class Reports:
         table.columns, rows = tables.merged(self._path, self._result_columns, rows)
         table.write(rows)
         self._timing.write([its.timing_row(group) for group, its in known])
-
-    def _points(self, group, since):
-        """Yields (member, step, scalars) of a group's event files."""
-        known = self._histories[group.number]
-        for member, epoch, values in known.points(group, since):
-            scalars = {n.replace("_", "/", 1): value for n, value in values.items()}
-            yield member, epoch * known.steps, scalars
 
 
 def _in_order(groups, columns):

@@ -1,33 +1,29 @@
 """A study: the runs of a grid, trained group by group into a run folder."""
 
+import collections
+import contextlib
 import functools
 import math
 import time
 from numbers import Real
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from aevae import InputError, Interrupted, config, data
-from aevae.runs import initial, tables
+from aevae.runs import initial, record, tables
 from aevae.runs.folder import Folder
 from aevae.runs.progress import Progress, say
-from aevae.system import machine
+from aevae.runs.train import INTERVAL, How, Task, train
+from aevae.system import locks, machine
 from aevae.system.signals import Signals
 from aevae.training import feed
 from aevae.training.check import check_run
 from aevae.training.layout import check_chunk
-from aevae.training.loop import snapshots
-from aevae.training.population import populate
 
-INTERVAL = 60.0  # seconds between the checkpoints of a group
-
-
-class Task(NamedTuple):
-    """A group that is to be trained, and what is known of it before."""
-
-    group: Any  # history.Group
-    dataset: data.DataSet
-    checked: tuple  # what `check_run` gives of the first run
+LACK = (
+    "what was saved is sound; train fewer runs at a time (--chunk), keep less data on the devices "
+    "(--data_gb), or take a smaller batch or split"
+)
 
 
 class Outcome(NamedTuple):
@@ -38,10 +34,7 @@ class Outcome(NamedTuple):
 
 
 @machine.standard()
-@machine.within_memory(
-    "what was saved is sound; train fewer runs at a time (--chunk), keep less data on the devices "
-    "(--data_gb), or take a smaller batch or split"
-)
+@machine.within_memory(LACK)
 def run(
     base,
     workdir,
@@ -56,6 +49,8 @@ def run(
     memory=None,
     code=None,
     init_from=None,
+    split=None,
+    workers=None,
 ):
     """Trains every run of a grid into the folder `workdir`, or resumes it; an `Outcome`.
 
@@ -83,11 +78,98 @@ def run(
       init_from: FOLDER, FOLDER:3, FOLDER:latent=8,seed=0 or a `Trained`: every run starts from this
         trained run's parameters, with a new optimizer state and at step 0 of its schedule. The
         folder records it. Which of a folder's runs may be left out where only one fits.
+      split: new groups of more runs are divided into groups of so many, which train apart.
+      workers: how many processes of this machine train groups side by side, or the path of a
+        file whose `config` is Parsl's, of machines that see the folder: see `runs.engine`.
     Raises:
       InputError: whatever is wrong with the input, before any training.
       WriteError: the disk is full or cannot be written. What was saved is sound.
       OutOfMemory: the memory of a device or of the host is too small. What was saved is sound.
       Interrupted: SIGTERM, Ctrl-C or another of `system.signals`, after a checkpoint.
+    """
+    if workers is not None:
+        from aevae.runs import engine
+
+        made = engine.load(workers, workdir)  # before any work
+    how = How(chunk, interval, memory)
+    given = {"dataset": dataset, "data_dir": data_dir, "init_from": init_from}
+    given |= {"fresh": fresh, "code": code, "split": split}
+    given |= {"everywhere": workers is not None}
+    with _opened(base, workdir, overrides, grid, how, **given) as opened:
+        folder, tasks, start = opened
+        how = how._replace(start=start)
+        again = f"the same command{' without fresh (--fresh)' if fresh else ''}"
+        if tasks and workers is not None:
+            options = {"data_dir": data_dir}
+            engine.train(folder, tasks, how, options, Signals(again), made)
+        elif tasks:
+            _train_all(tasks, folder, how, Signals(again))
+        else:
+            folder.end(code)
+            say(f"{workdir} is finished: nothing to do")
+        return Outcome(tables.results(workdir), len(tasks))
+
+
+@machine.standard()
+def declare(
+    base,
+    workdir,
+    *,
+    overrides=None,
+    grid=None,
+    dataset=None,
+    data_dir=None,
+    chunk=None,
+    memory=None,
+    fresh=False,
+    code=None,
+    init_from=None,
+    split=None,
+):
+    """Writes the folder of a study for workers to train; the number of groups still to be trained.
+
+    Each of them is then a task of its own, `runs.worker.run`. The arguments are those of `run`.
+    A step of one group of each structure is traced; the others are checked by their workers.
+    """
+    how = How(chunk, memory=memory)
+    given = {"dataset": dataset, "data_dir": data_dir, "init_from": init_from}
+    given |= {"fresh": fresh, "code": code, "split": split, "everywhere": True}
+    with _opened(base, workdir, overrides, grid, how, **given) as (folder, tasks, _):
+        if not tasks:
+            folder.end(code)
+        return len(tasks)
+
+
+def collect(workdir, base=None):
+    """Makes the tables of a folder anew from what its groups have so far, while others train them.
+
+    `base` is the Config that the sweep was given, where it was not given a file.
+    """
+    record.read(workdir)
+    with Folder(workdir) as folder:
+        folder.open(base)
+        folder.report()
+
+
+@contextlib.contextmanager
+def _opened(
+    base,
+    workdir,
+    overrides,
+    grid,
+    how,
+    *,
+    dataset,
+    data_dir,
+    init_from,
+    fresh,
+    code,
+    split,
+    everywhere,
+):
+    """Yields a folder that is declared, the tasks that are left, and the `initial.Start` of them.
+
+    `everywhere`: other processes are to train it, which must find all of it by name.
     """
     machine.prepare()
     if not isinstance(workdir, (str, Path)) or not str(workdir):
@@ -102,15 +184,7 @@ def run(
                 "dataset is given, and in the overrides as well: leave one out"
             )
         overrides = (overrides or {}) | {"dataset": data.name_of(dataset)}
-    check_chunk(chunk)
-    if memory is not None and not (isinstance(memory, Real) and memory > 0):
-        raise InputError(
-            f"memory for data must be above 0 bytes, not {config.shown(memory)}"
-        )
-    if not (isinstance(interval, Real) and 0 <= interval < math.inf):
-        raise InputError(
-            f"interval must be 0 seconds or more, not {config.shown(interval)}"
-        )
+    check_how(how, split)
     if code not in (None, "accept"):
         raise InputError(f'code must be "accept" or left out, not {config.shown(code)}')
     source = part = None
@@ -124,34 +198,75 @@ def run(
         )
         asked = functools.partial(config.settle, base, overrides, grid)
         start = initial.find(init_from, folder, asked, load)
-        folder.join(base, (source, part), overrides, grid, load, code, start)
-        tasks = _tasks(folder, dataset, load, memory)
+        if everywhere:
+            _check_named(source, dataset, init_from)
+        folder.join(base, (source, part), overrides, grid, load, code, start, split)
+        tasks = _tasks(folder, dataset, load, how.memory, everywhere)
         new = [t for t in tasks if t.group.number not in folder.histories]
         for task in new if start else ():
             initial.check(start, task)
         if start and new:
             say(f"{workdir}: runs start from {start.name}")
-        for line in dict.fromkeys(line for t in tasks for line in t.checked.warnings):
+        checked = [task.checked for task in tasks if task.checked]
+        for line in dict.fromkeys(line for its in checked for line in its.warnings):
             say(line)
         if tasks:
             for line in config.doubts([r for t in tasks for r in t.group.runs]):
                 say(line)
-            metrics, held = ([n for t in tasks for n in t.checked[i]] for i in (1, 2))
-            folder.claim(metrics, held, [task.dataset for task in tasks])
-            again = f"the same command{' without fresh (--fresh)' if fresh else ''}"
-            how = chunk, interval, memory
-            _train_all(tasks, folder, how, Signals(again))
-        else:
-            folder.end(code)
-            say(f"{workdir} is finished: nothing to do")
-        return Outcome(tables.results(workdir), len(tasks))
+            metrics, held = ([n for its in checked for n in its[i]] for i in (1, 2))
+            sets = [task.dataset for task in tasks]
+            folder.claim(metrics, held, sets, how.chunk)
+            for task in tasks:
+                folder.place(task.group).forget()
+        yield folder, tasks, start
 
 
-def _tasks(folder, dataset, load, memory):
-    """Loads the data and traces a step of each unfinished group, so that faults show before training."""
-    tasks, said = [], set()
-    data.check_given(dataset, [group.runs[0] for group in folder.groups])
-    for group in folder.groups:
+def check_how(how, split=None):
+    """Raises InputError where the options of training are not what they can be."""
+    check_chunk(how.chunk)
+    if split is not None and (type(split) is not int or split < 1):
+        raise InputError(
+            f"split must be a whole number of at least 1, not {config.shown(split)}"
+        )
+    memory, interval = how.memory, how.interval
+    if memory is not None and not (isinstance(memory, Real) and memory > 0):
+        raise InputError(
+            f"memory for data must be above 0 bytes, not {config.shown(memory)}"
+        )
+    if not (isinstance(interval, Real) and 0 <= interval < math.inf):
+        raise InputError(
+            f"interval must be 0 seconds or more, not {config.shown(interval)}"
+        )
+
+
+def _check_named(source, dataset, init_from):
+    """Raises InputError where another process could not find what a study is made of."""
+    if source is None:
+        raise InputError(
+            "a Config is of this process alone, and workers are others: write it into a file, and "
+            "give its path"
+        )
+    if dataset is not None and not data.is_name(dataset):
+        raise InputError(
+            "arrays are of this process alone, and workers are others: save them (numpy.savez), "
+            "and give the path as dataset"
+        )
+    if init_from is not None and not isinstance(init_from, (str, Path)):
+        raise InputError(
+            "a trained run is of this process alone, and workers are others: name it as "
+            "FOLDER:RUN"
+        )
+
+
+def _tasks(folder, dataset, load, memory, everywhere):
+    """Loads the data and traces a step of each unfinished group, so that faults show before training.
+
+    Where other processes train them, of each structure of runs only the first is traced.
+    """
+    tasks, said, structures = [], set(), set()
+    firsts = [group.runs[0] for group in folder.groups]
+    data.check_given(dataset, firsts)
+    for group, structure in zip(folder.groups, config.structures(firsts)):
         # Data at hand are compared with what a group was trained on even if it is finished.
         finished = folder.finished(group)
         if finished and (dataset is None or data.is_name(dataset)):
@@ -171,21 +286,40 @@ def _tasks(folder, dataset, load, memory):
             if line not in said:
                 say(line)
         said.update(stored.notes)
-        checked = check_run(first, stored)
+        known = everywhere and structure in structures
+        structures.add(structure)
+        checked = None if known else check_run(first, stored)
         held = (stored.validation, stored.test)
         taken = sum(data.held_bytes(first.binarization, split) for split in held)
         seeds = len({run.seed for run in group.runs})
         feed.window(stored.train, first.batch, seeds, taken, memory)
-        tasks.append(Task(group, stored, checked))
+        tasks.append(Task(group, stored, checked, *folder.layout(group)))
     return tasks
 
 
 def _train_all(tasks, folder, how, signals):
-    progress = Progress(tasks, folder)
+    """Trains groups in their order; one that another process trains is waited for, at the end."""
+    progress = Progress(tasks, folder.groups)
+    todo, busy = collections.deque(tasks), 0
     try:
         with signals:
-            for task in tasks:
-                _train(task, folder, *how, progress, signals)
+            while todo:
+                task = todo.popleft()
+                place = folder.place(task.group)
+                try:
+                    with place.taken():
+                        busy = 0
+                        if folder.look(task.group):  # by another process, meanwhile
+                            progress.skip(task)
+                            folder.reports.write()
+                        else:
+                            _train(task, folder, place, how, progress, signals)
+                except locks.Held:
+                    todo.append(task)
+                    busy += 1
+                    if busy >= len(todo):
+                        progress.wait(task, place)
+                        time.sleep(1)
                 if signals.caught:
                     text = f"{folder.path} is saved; {signals.again} resumes there"
                     raise Interrupted(text, signals.caught)
@@ -193,38 +327,16 @@ def _train_all(tasks, folder, how, signals):
         progress.close()
 
 
-def _train(task, folder, chunk, interval, memory, progress, signals):
+def _train(task, folder, place, how, progress, signals):
     group = task.group
     progress.begin(task)
-    began = time.perf_counter()
-    known = folder.histories.get(group.number)
-    if chunk is None and known:  # a group stays as it was laid out, on whatever devices
-        chunk = known.chunk
-    how = {"chunk": chunk, "memory": memory, "checked": task.checked}
-    population = populate(group.runs, task.dataset, **how)
-    if not population.feed.resident:
-        say(
-            f"group {group.number + 1}: its training data do not fit on the devices; they come "
-            f"in windows of {population.feed.length} of {population.steps} steps"
-        )
-    start, known = folder.begin(group, population, task.dataset)
-    known.density = {True: "yes", False: "no"}.get(task.checked.density, "")
+    resumed = group.number in folder.histories
+    snapshots = train(task, place, how, signals)
+    folder.histories[group.number], start, _ = next(snapshots)
+    folder.reports.begin(group, resumed)
     progress.resume(start)
-    saved = time.perf_counter()
-    for snapshot in snapshots(population, start):
-        now = time.perf_counter()
-        known.seconds, began = known.seconds + now - began, now
-        if count := known.add(snapshot):
+    for _, snapshot, count in snapshots:
+        if count:
             folder.reports.add_epochs(group, count)
         progress.show(snapshot)
-        if snapshot.results:
-            with signals.saving:
-                folder.finish(group, population, snapshot, known)
-        elif signals.caught or now - saved >= interval:
-            with signals.saving:
-                folder.save(group, population, snapshot, known)
-            saved = time.perf_counter()
-            if signals.caught:
-                at = f"group {group.number + 1}, epoch {snapshot.epoch}, step {snapshot.step}"
-                text = f"{folder.path} is saved at {at}; {signals.again} resumes there"
-                raise Interrupted(text, signals.caught)
+    folder.reports.finish(group)

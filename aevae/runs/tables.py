@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import os
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from aevae import InputError
 from aevae.runs import evaluated, record, remarks
 from aevae.system import files
 
+ROWS = 10_000  # in memory at a time
 LONG = 30  # letters of a text, beyond which a label is shorter
 
 
@@ -22,9 +24,10 @@ class Table:
 
     def write(self, rows):
         """Makes these the rows of the table, at once; the file is left alone if they are already."""
-        files.replace_text(
-            self.path, self._text([dict(zip(self.columns, self.columns)), *rows])
-        )
+        rows = itertools.chain([dict(zip(self.columns, self.columns))], rows)
+        with files.whole(self.path, same=True) as file:
+            while some := [*itertools.islice(rows, ROWS)]:
+                file.write(files.encoded(self._text(some)))
 
     def add(self, rows):
         """Adds rows at the end."""
@@ -65,17 +68,22 @@ def _number(text):
 
 def in_order(rows, columns):
     """Rows in the order of their columns, from the left: numbers rise; others stay as they came."""
-    came = {name: {} for name in columns}
-    for row in rows:
-        for name, known in came.items():
-            known.setdefault(row.get(name), len(known))
+    places = []
+    for name in columns:
+        came = dict.fromkeys(row.get(name) for row in rows)
+        places.append({cell: _order(cell, at) for at, cell in enumerate(came)})
 
-    def place(name, cell):
-        value = _number(str(cell))
-        number = isinstance(value, (int, float)) and not np.isnan(value)
-        return (0, value) if number else (1, came[name][cell])
+    def key(row):
+        return [place[row.get(name)] for name, place in zip(columns, places)]
 
-    return sorted(rows, key=lambda row: [place(n, row.get(n)) for n in columns])
+    return sorted(rows, key=key)
+
+
+def _order(cell, came):
+    """What a cell is sorted by: a number, or else when it came."""
+    value = _number(str(cell))
+    number = isinstance(value, (int, float)) and not np.isnan(value)
+    return (0, value) if number else (1, came)
 
 
 def merged(workdir, columns, rows):

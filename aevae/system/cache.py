@@ -9,7 +9,8 @@ import tempfile
 from pathlib import Path
 
 from aevae import WriteError
-from aevae.system.files import LACKING, fcntl
+from aevae.system.files import LACKING
+from aevae.system.locks import fcntl
 
 
 def cache_dir():

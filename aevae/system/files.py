@@ -1,4 +1,4 @@
-"""Files that survive a crash: written atomically, checked by SHA-256, locked between processes.
+"""Files that survive a crash: written atomically, and checked by SHA-256.
 
 Wherever the process is killed or the disk fills up, a file holds its old content or all of its
 new content.
@@ -6,24 +6,20 @@ new content.
 
 import contextlib
 import errno
+import filecmp
 import hashlib
 import json
 import os
 import platform
 import shutil
-import sys
 from pathlib import Path
 
-from aevae import InputError, WriteError
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
+from aevae import WriteError
 
 SUMS = "SHA256SUMS"  # the checksums of a folder, in the format of `sha256sum --check`
 LACKING = (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # the service is
 LACKING += (errno.ENOLCK, errno.EINVAL)
+PARTIAL = ".partial"  # how names of what is being written end
 UNSYNCED = (*LACKING, errno.EACCES, errno.EPERM, errno.EBADF, errno.EISDIR)
 
 
@@ -37,18 +33,65 @@ def writing(path):
         raise WriteError(f"cannot write to {path}: {reason}") from error
 
 
+_guards = []  # called before each last rename: see `guarded`
+
+
 @contextlib.contextmanager
-def whole(path):
-    """Opens a file that replaces `path` when the block ends, complete and flushed to the disk."""
-    partial = path.with_name(f"{path.name}.partial")
+def guarded(check):
+    """A context in which `check()` is called before a new file or folder takes its place.
+
+    It raises where what is written is no longer this process's to write.
+    """
+    _guards.append(check)
+    try:
+        yield
+    finally:
+        _guards.remove(check)
+
+
+def _take_place(partial, path):
+    for check in _guards:
+        check()
+    os.replace(partial, path)
+
+
+def _partial(path):
+    """A name beside `path` that no other process has, on whatever host."""
+    mine = f"{platform.node()}-{os.getpid()}"
+    return path.with_name(short_name(f"{path.name}.{mine}{PARTIAL}"))
+
+
+def remove_partial(folder, names="*"):
+    """Removes what killed processes left half written in a folder, of files of these names."""
+    for path in folder.glob(f"{names}{PARTIAL}"):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def whole(path, same=False):
+    """Opens a file that replaces `path` when the block ends, complete and flushed to the disk.
+
+    With `same`, a file that has this content already is not touched.
+    """
+    partial = _partial(path)
     with writing(path):
         try:
             with partial.open("wb") as file:
                 yield file
-                _flush(file)
-            os.replace(partial, path)
+                file.flush()
+                known = same and path.is_file()
+                known = known and filecmp.cmp(partial, path, shallow=False)
+                if not known:
+                    _flush(file)
+            if known:
+                partial.unlink()
+                return
+            _take_place(partial, path)
             _sync(path.parent)
-        except OSError:
+        except BaseException:
             partial.unlink(missing_ok=True)
             raise
 
@@ -105,81 +148,6 @@ def write_json(path, content):
     replace_text(Path(path), json.dumps(content, indent=2) + "\n")
 
 
-def lock(folder):
-    """Locks a folder for this process until the returned file is closed.
-
-    The system releases the lock when the process dies, however it dies. InputError where another
-    process has the lock.
-    """
-    path = Path(folder) / ".lock"
-    if fcntl is None:
-        raise InputError(
-            f"{folder} cannot be locked: this system ({platform.system()}) has no flock, which run "
-            "folders need: take Linux, or WSL on Windows; training.fit trains without a folder"
-        )
-    with writing(folder):
-        file = path.open("a+")
-        try:
-            _flock(file, path, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            owner = file.read().strip()
-            file.close()
-            raise InputError(
-                f"{folder} is in use by another process{owner and f' ({owner})'}: wait for it to "
-                "end, or take another folder"
-            ) from None
-        if not path.exists() or not os.path.samestat(
-            os.fstat(file.fileno()), path.stat()
-        ):
-            file.close()
-            raise InputError(
-                f"{folder} is being renamed by another process: run the command again"
-            )
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {platform.node()}\n")
-        file.flush()
-    return file
-
-
-def _flock(file, path, how):
-    """Locks an open file; InputError where its file system has no locks."""
-    try:
-        fcntl.flock(file, how)
-    except OSError as error:
-        if error.errno not in LACKING:
-            raise
-        file.close()
-        raise InputError(
-            f"{path} cannot be locked: its file system has no flock ({error.strerror}): take a "
-            "folder on another one, such as a local disk (--workdir for runs, --data_dir for data, "
-            "XDG_CACHE_HOME for the cache)"
-        ) from None
-
-
-@contextlib.contextmanager
-def alone(path):
-    """Holds the lock file `path` within the block, after other processes have released it.
-
-    A wait is reported on stderr. A system without locks (Windows) goes on: what two processes write
-    at once is found by its checksums.
-    """
-    with writing(path.parent):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a")
-    with file:
-        with writing(path):
-            try:
-                if fcntl:
-                    _flock(file, path, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                print(
-                    f"waiting for another process, which holds {path}", file=sys.stderr
-                )
-                _flock(file, path, fcntl.LOCK_EX)
-        yield
-
-
 class Broken(Exception):
     """Raised for files that are missing, unreadable or not what was written."""
 
@@ -190,7 +158,7 @@ def whole_folder(target):
 
     The files in it are flushed to the disk, and their checksums added, which `verify` checks.
     """
-    partial = target.with_name(f"{target.name}.partial")
+    partial = _partial(target)
     with writing(target):
         try:
             shutil.rmtree(partial, ignore_errors=True)
@@ -206,7 +174,7 @@ def whole_folder(target):
                 _flush(file)
             _sync(partial)
             shutil.rmtree(target, ignore_errors=True)
-            os.replace(partial, target)
+            _take_place(partial, target)
             _sync(target.parent)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)

@@ -18,12 +18,15 @@ from aevae.system import cache
 
 DRIVER = "/proc/driver/nvidia/version"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "numpy", "tensorflow-datasets")
+LEAST = (
+    2  # devices of a CPU: XLA compiles a program of one otherwise, to other last bits
+)
 LACK = ("resource_exhausted", "out of memory", "failed to allocate")  # of memory
 SETTINGS = ("XLA_FLAGS", "NVIDIA_TF32_OVERRIDE")  # on which compiled code depends
 
 
 def prepare(programs=None):
-    """Makes every CPU core a JAX device and turns on JAX's cache of compiled programs.
+    """Makes every CPU core a JAX device, at least two, and turns on JAX's cache of compiled programs.
 
     Call it before the first JAX operation: later, the number of devices is fixed. Settings of the
     user's own stay. `programs` is the folder of the cache; by default JAX's setting, or else a
@@ -39,10 +42,10 @@ def prepare(programs=None):
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
         jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     if _quota() < math.inf:
-        os.environ.setdefault("NPROC", str(cores()))  # of XLA's threads
+        os.environ.setdefault("NPROC", str(max(cores(), LEAST)))  # of XLA's threads
     if jax.config.jax_num_cpu_devices == -1:
         try:
-            jax.config.update("jax_num_cpu_devices", cores())
+            jax.config.update("jax_num_cpu_devices", max(cores(), LEAST))
         except RuntimeError:
             pass  # JAX is already in use: its devices stay
     if offset := jax.config.jax_random_seed_offset:
@@ -64,6 +67,20 @@ def prepare(programs=None):
             "program, and a group is trained by one process: leave out jax.distributed.initialize, "
             "and give each process runs and a folder of its own"
         )
+
+
+def prefer_cpu():
+    """Leaves accelerators to other processes: JAX of this one uses the CPU, if it is not in use yet."""
+    jax.config.update("jax_platforms", "cpu")
+
+
+def accelerators():
+    """The numbers of this machine's NVIDIA GPUs that are free to use, without touching JAX."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is not None:
+        return [name for name in chosen.split(",") if name not in ("", "-1")]
+    found = [p.name.removeprefix("nvidia") for p in Path("/dev").glob("nvidia[0-9]*")]
+    return sorted((name for name in found if name.isdigit()), key=int)
 
 
 def _remove_broken(programs):

@@ -10,11 +10,13 @@ import signal
 import socket
 import sys
 import threading
+import time
 
 INSISTENT = (signal.SIGTERM, signal.SIGINT)
 OTHERS = ("SIGUSR1", "SIGUSR2", "SIGHUP", "SIGXCPU")  # as far as the system has them
 OTHERS = tuple(getattr(signal, name) for name in OTHERS if hasattr(signal, name))
 GRACE = 3.5  # seconds in which the main thread should leave the block
+ONCE = 0.2  # seconds within which the same request may come twice, as SLURM sends it
 
 
 class Signals:
@@ -22,10 +24,10 @@ class Signals:
 
     Those beside SIGTERM and Ctrl-C are caught where nothing else is to happen: what nohup ignores
     stays ignored, and a handler of the user's own stays. A second SIGTERM or Ctrl-C ends the process
-    at once; the others may come again and again. The main thread may be inside the compiler, which
-    does not look at signals: if it has not left the block within GRACE seconds and is not `saving`
-    anything, another thread ends the process. Only what was not saved yet is lost. `again` says
-    what resumes from there, for the message.
+    at once, unless it comes with the first; the others may come again and again. The main thread may
+    be inside the compiler, which does not look at signals: if it has not left the block within GRACE
+    seconds and is not `saving` anything, another thread ends the process. Only what was not saved yet
+    is lost. `again` says what resumes from there, for the message.
     """
 
     def __init__(self, again="the same command"):
@@ -60,15 +62,16 @@ class Signals:
 
     def _watch(self):
         """Reads the signals' numbers, which the system writes to the socket as they arrive."""
+        came = 0.0  # when the first did
         with self._reader:
             while content := self._reader.recv(1):
                 if content[0] not in self._before:
                     continue
                 if self.caught:
-                    if content[0] in INSISTENT:
+                    if content[0] in INSISTENT and time.monotonic() - came > ONCE:
                         self._leave("left at once")
                     continue
-                self.caught = signal.Signals(content[0])
+                self.caught, came = signal.Signals(content[0]), time.monotonic()
                 threading.Thread(target=self._wait, daemon=True).start()
 
     def _wait(self):

@@ -21,7 +21,11 @@ LIMITS = ("memory.max", "memory/memory.limit_in_bytes")  # of Linux's control gr
 
 
 def budget():
-    """Bytes of each device's memory that data may take: half. CPU devices share the host's."""
+    """Bytes of each device's memory that data may take: half.
+
+    CPU devices share the host's, and so do the worker processes of an engine that says how many
+    there are (Parsl).
+    """
     limit = machine.memory()
     if limit is not None:
         return int(SHARE * limit)
@@ -31,7 +35,8 @@ def budget():
             host.append(int((Path("/sys/fs/cgroup") / name).read_text("utf-8")))
         except (OSError, ValueError):
             pass  # no such group, or no limit
-    return int(SHARE * min(host) / jax.local_device_count())
+    sharing = int(os.environ.get("PARSL_WORKER_COUNT", "1")) * jax.local_device_count()
+    return int(SHARE * min(host) / sharing)
 
 
 def window(stored, batch, seeds, held, allowed=None):

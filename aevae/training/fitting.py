@@ -32,7 +32,7 @@ def fit(
       dataset: a name, a `data.DataSet`, or arrays as `data.load` takes them; by default the one
         that each config names.
       data_dir: where TFDS has prepared data sets.
-      chunk: how many runs a device trains at a time; by default `layout.lay_out` decides.
+      chunk: how many runs a device trains at a time; by default `populate` decides.
       memory: bytes of each device's memory that data may take, by default half of it.
       init_from: a `Trained`, as `runs.trained.load` gives it: every run starts from its
         parameters, with a new optimizer state and at step 0 of its schedule.

@@ -14,7 +14,11 @@ from aevae.training.check import with_image_shape
 
 SPAN = 1.0  # seconds: how long the host waits for the devices at most, about
 SMALL = 30_000  # parameters: below it, a CPU trains several members at a time ...
-CHUNK = 8  # ... so many: experiments.benchmark, on digits and MNIST networks by width
+CHUNK = (
+    8  # ... up to so many: experiments.benchmark, on digits and MNIST networks by width
+)
+LEAST = 2  # devices
+TURNS = 4  # into a multiple of which a group is divided, for cores to share it evenly
 PIECE = 64  # steps at most, of an accelerator
 USED = 0.9  # of a device's memory: what is freed may leave holes
 
@@ -34,22 +38,37 @@ class Layout(NamedTuple):
         )
 
 
-def lay_out(members, parameters, devices=None, chunk=None):
-    """Chooses devices and chunk for `members` runs of `parameters` parameters each.
+def chunk_of(members, parameters):
+    """How many of a group's runs a device trains at a time, unless its memory is too small.
 
-    A group smaller than the device count uses only as many devices as it has members. On a CPU,
-    networks of 30,000 parameters or more are trained one at a time, so that their state stays in
-    the cache, and smaller ones 8 at a time; an accelerator trains all at once, or as many as
-    `fitting` says. The bits of a run depend on the chunk.
+    It follows from the group and the kind of the device, never from how many devices there are, for
+    the bits of a run depend on it. On a CPU, networks of 30,000 parameters or more are trained one
+    at a time, so that their state stays in the cache, and smaller ones 2 to 8 at a time; an
+    accelerator trains all at once.
     """
-    check_chunk(chunk)
-    devices = min(members, devices or jax.device_count())
-    each = -(-members // devices)
-    if chunk is None:
-        on_cpu = jax.default_backend() == "cpu"
-        chunk = (CHUNK if parameters < SMALL else 1) if on_cpu else each
-    turns = -(-each // min(chunk, each))
-    return Layout(members, devices, -(-each // turns))
+    if jax.default_backend() != "cpu":
+        return members
+    if parameters >= SMALL:
+        return 1
+    turns = TURNS * -(-members // (TURNS * CHUNK))
+    return max(-(-members // turns), 2 if members >= TURNS else 1)
+
+
+def balanced(members, most):
+    """How many of the members, at most `most` at a time, make turns of equal length."""
+    return -(-members // -(-members // most))
+
+
+def lay_out(members, chunk, devices=None, whole=None):
+    """Lays `members` runs out, `chunk` at a time, on as many devices as have work.
+
+    `whole` is the number of runs of the group that they are a part of. Where that is of several
+    turns there are two devices at least, if there are so many: a program of one is compiled
+    otherwise, to other last bits.
+    """
+    least = 1 if (whole or members) <= chunk else LEAST
+    turns = max(-(-members // chunk), least)
+    return Layout(members, min(turns, devices or jax.device_count()), chunk)
 
 
 def piece(steps):

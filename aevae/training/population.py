@@ -13,6 +13,9 @@ from aevae.training.layout import (
     USED,
     Members,
     Pace,
+    balanced,
+    check_chunk,
+    chunk_of,
     fitting,
     lay_out,
     piece,
@@ -223,28 +226,33 @@ class Population(Members):
         return {k: np.asarray(v) for k, v in data.none(None, first).items()}
 
 
-def populate(runs, dataset, *, chunk=None, memory=None, checked=None):
+def populate(runs, dataset, *, chunk=None, whole=None, memory=None, checked=None):
     """The population of the runs of a group, checked and laid out.
 
     Args:
       runs: configs alike but for hyperparameters and seed.
       dataset: their `data.DataSet`, as `data.of` gives it.
-      chunk: how many runs a device trains at a time; by default `lay_out` decides, and on an
-        accelerator its memory, for which the programs are compiled at most twice.
+      chunk: how many runs a device trains at a time; by default `layout.chunk_of` decides, and on
+        an accelerator its memory, for which the programs are compiled at most twice.
+      whole: of how many runs the group is that these are a part of, and are laid out as; by default
+        they are all of it.
       memory: bytes of each device's memory that data may take, by default half of it.
       checked: what `check_run` gives of the first run, where that is known.
     Raises:
       InputError: whatever is wrong with the runs or the data.
     """
+    check_chunk(chunk)
     checked = checked or check_run(runs[0], dataset)
-    layout = lay_out(len(runs), checked.parameters, chunk=chunk)
+    whole = whole or len(runs)
+    count = min(chunk, whole) if chunk else chunk_of(whole, checked.parameters)
+    layout = lay_out(len(runs), count, whole=whole)
     population = Population(runs, dataset, layout, checked, memory)
     limit = machine.memory() if chunk is None else None
     if limit is not None:
         most = population.fitting(limit)
-        if most < layout.chunk:
+        if most < count:
             del population  # its data leave the devices before they come anew
-            layout = lay_out(len(runs), checked.parameters, chunk=most)
+            layout = lay_out(len(runs), balanced(len(runs), most), whole=whole)
             population = Population(runs, dataset, layout, checked, memory)
     return population
 

@@ -108,6 +108,7 @@ class Job:
     folder: Path
     budget: float
     data_dir: str | None = None
+    workers: str | None = None  # as in `study.run`
     took: list = dataclasses.field(
         default_factory=list
     )  # seconds of training, this call
@@ -138,6 +139,7 @@ class Job:
         overrides = (part.overrides or {}) | {"epochs": epochs}
         folder = self.folder / name
         options = {"grid": part.grid, "data_dir": self.data_dir}
+        options |= {"workers": self.workers}
         began = time.perf_counter()
         try:
             study.run(part.base, folder, overrides=overrides, **options)
@@ -160,7 +162,8 @@ class Job:
 
     def evaluate(self, trained, *asked, **options):
         """Evaluates these measures of a folder's runs; returns its rows."""
-        evaluate.run(trained.workdir, asked, data_dir=self.data_dir, **options)
+        options |= {"data_dir": self.data_dir, "workers": self.workers}
+        evaluate.run(trained.workdir, asked, **options)
         return trained.rows
 
     @property

@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from aevae import InputError, config, data, models, networks, objectives, optim
-from aevae.config import tree
+from aevae.config import compare, tree
 
 IMAGES = np.zeros((5000, 28, 28, 1), np.float32)
 
@@ -80,6 +80,37 @@ def test_a_list_is_a_union_in_which_weights_move_together():
         (4, 1e-4),
     ]
     assert config.groups_of_one_program(runs) == [[0, 1]]
+
+
+def test_some_runs_of_a_grid_are_those_of_the_whole():
+    points = [((8,), (16,)), ((16,), (8,))]
+    grid = [
+        {"k": (1, 5), "encoder.widths,decoder.widths": points, "seed": range(3)},
+        {"objective": ("beta_vae", "iwae")},
+        {"hparams.new": (1, 2), "latent": (2, 3)},
+    ]
+    runs = config.settle(base(), {"batch": 7}, grid)
+    facts = [[*run.facts.items()] for run in runs]
+    for only in ([0], [5, 6, 11], [11, 12, 13, 14], [17], range(18)):
+        some = config.settle(base(), {"batch": 7}, grid, only)
+        assert [[*run.facts.items()] for run in some] == [facts[n] for n in only]
+    alone = base()
+    assert len(runs) == 18 and config.settle(alone, only=[0]) == [alone]
+
+
+def test_runs_share_what_does_not_differ_between_them():
+    """Else a grid of many networks and seeds is slow: each network would be looked at a seed."""
+    grid = {"latent": (2, 3), "encoder.widths": ((8,), (16,)), "seed": range(5)}
+    runs = config.settle(base(), grid=grid)
+    assert len(runs) == 20 and len({id(run.model) for run in runs}) == 4
+    looked = []
+    compare.column(runs, "model", lambda *part: looked.append(part))
+    assert [(m.latent, m.encoder.widths) for m, _ in looked] == [
+        (z, w) for z in (2, 3) for w in ((8,), (16,))
+    ]
+    assert len({id(run.hparams) for run in runs}) == 20  # a dict of each run's own
+    compare.column(runs, "hparams", lambda *part: looked.append(part))
+    assert looked[4:] == [(base().hparams, "hparams")]
 
 
 def test_what_changes_a_shape_makes_a_group():
@@ -405,6 +436,16 @@ def test_a_bad_value_is_one_line(change, says):
     with pytest.raises(InputError, match=says) as fault:
         base(**change)
     assert "\n" not in str(fault.value)
+
+
+def test_a_function_that_cannot_be_hashed_is_checked_as_any_other():
+    class Loss(list):
+        def __call__(self, model, params, batch, key, hp):
+            return 0.0, {}
+
+    assert base(objective=Loss()).objective == []
+    with pytest.raises(InputError, match="optimizer must be a function hp -> .*Loss"):
+        base(optimizer=Loss())
 
 
 def test_a_path_is_the_name_of_a_data_set_and_no_config():

@@ -153,7 +153,7 @@ def test_a_split_is_drawn_once_a_data_set(monkeypatch, tiny):
     assert drawn == [("validation", 20), ("test", 20)]
     (state,) = population.states(population.start())
     group = TrainedGroup(
-        [], [{"elbo": 1}], population.runs, [(state.params, state.step)]
+        0, [], [{"elbo": 1}], population.runs, [(state.params, state.step)]
     )
     facts_of(group, dataset, False)
     work = SimpleNamespace(config=population.config, dataset=dataset)

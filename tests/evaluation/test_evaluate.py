@@ -3,20 +3,35 @@
 import csv
 import importlib
 import linecache
+import os
 import shutil
 import signal
+import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 from outside import NETWORKS, LaplaceVAE, run_of
 
 from aevae import InputError, Interrupted, OutOfMemory, data, objectives
-from aevae.evaluation import aggregate, contract, evaluate, representation, scores
+from aevae.evaluation import (
+    aggregate,
+    contract,
+    evaluate,
+    measured,
+    plan,
+    representation,
+    scores,
+    worker,
+)
 from aevae.evaluation import work as work_module
 from aevae.models.distributions import kl_each
-from aevae.runs import study, tables, trained
+from aevae.runs import engine, place, status, study, tables, trained
+from aevae.system import locks
 from aevae.training import layout
+from experiments import command, published
+from experiments import evaluate as evaluate_command
 
 SMALL = {
     "epochs": 3,
@@ -139,7 +154,7 @@ def test_what_is_known_is_not_measured_again(folder, monkeypatch):
     def forbidden(*_):
         raise AssertionError
 
-    monkeypatch.setattr(evaluate, "_evaluate", forbidden)
+    monkeypatch.setattr(measured, "measure", forbidden)
     assert (
         evaluate.run(folder, ["likelihood"], k=7) == first == ["iwae_7", "iwae_7_error"]
     )
@@ -165,12 +180,12 @@ def test_interrupted_work_resumes_to_the_same_numbers(folder, monkeypatch):
     monkeypatch.setattr(layout, "SPAN", 1e-4)
     with pytest.raises(Interrupted, match="is saved; the same command resumes"):
         evaluate.run(folder, ["likelihood"], k=200)
-    assert (folder / "evaluated" / "unfinished.npz").exists()
+    assert (folder / "evaluated" / "unfinished-0000.npz").exists()
     monkeypatch.undo()
     assert evaluate.run(folder, ["likelihood"], k=200) == straight
     again = tables.results(folder)
     assert [r["iwae_200"] for r in again] == [r["iwae_200"] for r in rows]
-    assert not (folder / "evaluated" / "unfinished.npz").exists()
+    assert not (folder / "evaluated" / "unfinished-0000.npz").exists()
 
 
 @pytest.mark.retraced
@@ -188,6 +203,7 @@ def test_fewer_runs_at_a_time_agree(folder, monkeypatch):
         return compiled(mesh, chunk, f, **options)
 
     monkeypatch.setattr(layout, "map_over_runs", noting)
+    monkeypatch.setattr(work_module, "chunk_of", lambda members, _: members)
     monkeypatch.setattr("jax.device_count", lambda: 1)
     together, alone = found(), found(chunk=1)
     assert chunks == [2, 2, 1, 1]
@@ -421,9 +437,9 @@ def test_fresh_measures_again_and_comments_do_not(folder, outside, monkeypatch):
 
     evaluate.run(folder, [mine.spread])
     asked = []
-    own = evaluate._evaluate
+    own = measured.measure
     monkeypatch.setattr(
-        evaluate, "_evaluate", lambda *given: asked.append(given) or own(*given)
+        measured, "measure", lambda *given: asked.append(given) or own(*given)
     )
     outside.write_text(OUTSIDE.replace("The spread of", "What is called the spread of"))
     linecache.clearcache()
@@ -617,3 +633,179 @@ def test_probes_tell_what_a_code_says():
             code[:400], label[:400], code[400:], label[400:]
         )
         assert all(least <= value <= most for value in found.values())
+
+
+# Groups as tasks
+
+
+def whole(path):
+    """What an evaluation leaves in a folder, {name: bytes}."""
+    found = [*path.glob("*.csv"), *path.glob("evaluated/*")]
+    return {p.relative_to(path).as_posix(): p.read_bytes() for p in found}
+
+
+@pytest.fixture
+def copied(folder, tmp_path):
+    """Copies of the folder, without anything that was found of its runs."""
+
+    def copy(name):
+        path = tmp_path / name
+        shutil.copytree(folder, path, ignore=shutil.ignore_patterns("evaluated"))
+        (path / "latents.csv").unlink(missing_ok=True)
+        study.collect(path)
+        return path
+
+    return copy
+
+
+def side_by_side(path, mark, work, calls, end, show, signals, engine):
+    """`engine.follow` by this process: the last group first."""
+    assert mark in (path / ".lock").read_text()
+    for number in reversed(calls):
+        work(str(path.resolve()), number, **calls[number])
+        assert end(number, True)
+        show([], lambda: 1)
+
+
+@pytest.mark.retraced
+def test_groups_of_their_own_make_what_one_process_makes(copied, outside, monkeypatch):
+    """And what looks across groups is measured after them."""
+    monkeypatch.setattr(engine, "load", lambda workers, folder: None)
+    monkeypatch.setattr(engine, "follow", side_by_side)
+    asked, ask = ["udr", "likelihood", "mine:spread"], {"k": 7, "power": 2}
+    one, other = copied("one"), copied("other")
+    found = evaluate.run(one, asked, **ask)
+    assert found == ["iwae_7", "iwae_7_error", "spread", "udr"]
+    (other / "results.csv").unlink()  # a task reads its group's own files
+    worker.run(other, 1, asked, **ask)
+    study.collect(other)
+    done, own = [], measured.measure
+
+    def noting(workdir, asked, *given, **more):
+        done.append(asked.name)
+        own(workdir, asked, *given, **more)
+
+    monkeypatch.setattr(measured, "measure", noting)
+    assert evaluate.run(other, asked, workers=2, **ask) == found
+    assert done == ["likelihood", "spread", "udr"]
+    assert whole(one) == whole(other)
+    worker.run(other, 0, asked, **ask)
+    evaluate.run(other, asked, workers=2, **ask)
+    assert len(done) == 3
+    evaluate.run(other, asked[2:], workers=2, fresh=True, **ask)
+    assert done[3:] == ["spread", "spread"] and whole(one) == whole(other)
+
+
+@pytest.mark.retraced
+def test_three_losses_without_progress_fail_an_evaluation(copied):
+    path = copied("lost")
+    lost = place.Place(path, 0)
+    for _ in range(place.LOSSES):
+        with lost.taken():
+            worker._begin(lost, plan.alone(path, 0))
+    with pytest.raises(InputError, match="lost 3 times at its evaluation without any"):
+        worker.run(path, 0, ["reconstruction"])
+    with lost.taken():
+        lost.held.tell("evaluating likelihood")
+        assert "2 finished" in status.told(path)
+    evaluate.run(path, ["reconstruction"])  # the whole folder, which tries it anew
+    worker.run(path, 0, ["reconstruction"])
+
+
+@pytest.mark.parametrize(
+    ("ask", "says"),
+    [
+        ({"measures": "local"}, "the measure yielding.<locals>.odd is of this process"),
+        ({"metrics": [scores.mig, lambda *_: 0]}, "the function .*lambda> is of this"),
+        ({"dataset": {"x_test": np.zeros((9, 4))}}, "arrays are of this process alone"),
+        ({"workers": 0}, "workers must be at least 1"),
+        ({"k": 0}, "k must be a whole number of at least 1, not 0"),
+    ],
+)
+def test_what_workers_cannot_have_is_one_line(ask, says, folder):
+    before = contents(folder)
+    if ask.get("measures") == "local":
+        ask = {"measures": [yielding({"x": 1.0})]}
+    with pytest.raises(InputError, match=says):
+        evaluate.run(folder, **{"workers": 1} | ask)
+    assert contents(folder) == before and not (folder / "workers").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--group=2"], "has no group 2: its groups are 0 to 1"),
+        (["--group=1", "--collect"], "--group and --collect are different commands"),
+        (["--collect", "--k=3"], "--collect takes what is known: leave out --k"),
+        (["--group=1", "--measures=udr"], "is not measured of one: leave out --group"),
+    ],
+)
+def test_a_wrong_command_for_groups_is_one_line(arguments, says, folder, capsys):
+    given = [f"--workdir={folder}", *arguments]
+    assert command.execute(evaluate_command.define, evaluate_command.main, given) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert says in line
+
+
+def test_a_measure_has_one_thread_of_the_host(folder):
+    """Neighbors equally far, and last bits, are others by other numbers of threads."""
+
+    @contract.measure()
+    def threads(work):
+        from threadpoolctl import threadpool_info
+
+        most = max(library["num_threads"] for library in threadpool_info())
+        for _ in work.group.runs:
+            yield {"threads": most}
+
+    evaluate.run(folder, [threads])
+    assert {row["threads"] for row in tables.results(folder)} == {1}
+
+
+def command_line(*arguments):
+    return [sys.executable, "-m", "experiments.evaluate", *arguments]
+
+
+@pytest.mark.slow
+@pytest.mark.bits
+def test_a_killed_worker_and_a_stopped_driver_lose_no_bit(tmp_path):
+    """Four groups by two workers of a core each; against one process of all cores."""
+    one, many = tmp_path / "one", tmp_path / "many"
+    grid = {"latent": (2, 3, 4, 5), "seed": (0, 1)}
+    study.run("configs/digits.py", one, overrides=SMALL, grid=grid)
+    shutil.copytree(one, many)
+    names = "--measures=likelihood,latents,representation,udr"
+    ask = [names, "--k=40000"]
+    subprocess.run(command_line(f"--workdir={one}", *ask), check=True)
+    ask += [f"--workdir={many}", "--workers=2"]
+    for stop in (signal.SIGTERM, None):
+        with subprocess.Popen(command_line(*ask)) as driver:
+            while driver.poll() is None:
+                held = map(locks.holder, many.glob("checkpoints/*"))
+                held = [own for own in held if own and own[1].startswith("evaluating")]
+                if held:
+                    time.sleep(2)
+                    os.kill(int(held[0][0].split()[1]), signal.SIGKILL)
+                    break
+                time.sleep(0.2)
+            time.sleep(3)
+            if stop:
+                driver.send_signal(stop)
+        assert driver.returncode == (128 + stop if stop else 0)
+    assert whole(one) == whole(many)
+
+
+@pytest.mark.slow
+@pytest.mark.bits
+def test_a_result_is_reproduced_by_workers(tmp_path):
+    """Parsl starts for each stage of the schedule, and for the evaluation."""
+    found = []
+    for name, workers in (("one", None), ("many", "2")):
+        job = published.Job(tmp_path / name, np.inf, workers=workers)
+        part = published.Part("configs/digits.py", {"latent": (2, 3)}, SMALL)
+        runs = job.train(3, {"runs": part})["runs"]
+        rows = job.evaluate(runs, "likelihood", "reconstruction", k=20)
+        found.append([rows, whole(runs.workdir)])
+    for _, files in found:
+        files.pop("timing.csv")
+    assert found[0] == found[1]

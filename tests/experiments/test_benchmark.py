@@ -115,7 +115,7 @@ def test_an_accelerators_loops_are_compared_with_others(digits, monkeypatch):
     (run,) = config.settle(config.load("configs/digits.py"), widths, {})
     monkeypatch.setattr(population, "piece", lambda steps: steps // 4)
     checked = check_run(run, digits)
-    group = benchmark.Timed(run, digits, lay_out(1, checked.parameters), checked)
+    group = benchmark.Timed(run, digits, lay_out(1, 1), checked)
     assert group.loops(0.01, 1)["over_given_loops"] > 0
 
 

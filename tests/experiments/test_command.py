@@ -39,7 +39,7 @@ def test_a_sweep_ends_with_a_table_and_the_paths(tmp_path, capsys):
     assert [line.split()[0] for line in lines[1:3]] == ["1", "2"]
     for name in ("results.csv", "curves.csv", "figures/rate_distortion.png"):
         assert name in out and (workdir / name).is_file()
-    assert "group 1/1: epoch 1/1" in err and "\r" not in err  # no terminal
+    assert "group 0 of 1: epoch 1/1" in err and "\r" not in err  # no terminal
     assert [row["beta"] for row in tables.results(workdir)] == [1, 2]
 
     (workdir / "figures" / "elbo.png").write_bytes(b"")  # of a grid with one beta
@@ -180,7 +180,7 @@ def test_evaluate_names_the_files_that_are_there(tmp_path, capsys, monkeypatch):
         if there:
             (tmp_path / "latents.csv").touch()
         main = evaluate_command.define, evaluate_command.main
-        assert command.execute(*main, [f"--workdir={tmp_path}"]) is None
+        assert command.execute(*main, [f"--workdir={tmp_path}"]) == 0
         assert ("latents.csv" in capsys.readouterr().out) == there
 
 

@@ -24,14 +24,14 @@ def started(epochs=4):
     group = SimpleNamespace(runs=[run, run], number=0, names=[{"run": 0}, {"run": 1}])
     dataset = SimpleNamespace(train={"image": np.zeros(105)})
     task = SimpleNamespace(group=group, dataset=dataset)
-    shown = progress.Progress([task], SimpleNamespace(groups=[group]))
+    shown = progress.Progress([task], [group])
     shown.begin(task)
     return shown
 
 
 def test_no_estimate_before_a_step_has_run(clock, capsys):
     shown = started()
-    assert capsys.readouterr().err == "group 1/1: compiling\n"
+    assert capsys.readouterr().err == "group 0 of 1: compiling\n"
     shown.resume(Snapshot(0, 0, None, None))
     clock.at = 20.0
     shown.show(Snapshot(1, 0, None, None))
@@ -57,4 +57,4 @@ def test_a_terminal_that_was_closed_does_not_end_the_training(monkeypatch):
             raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(sys, "stderr", Closed())
-    progress.say("group 1/1: epoch 3/10")
+    progress.say("group 0 of 1: epoch 3/10")

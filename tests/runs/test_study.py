@@ -95,12 +95,12 @@ def test_groups_are_called_by_what_differs():
         return [*progress.heads([Named(i, own) for i, own in enumerate(cells)])]
 
     one = [{"latent": "5", "widths": "(8, 8)", "beta": b} for b in ("1", "4")]
-    assert heads(one) == ["group 1/1"]
+    assert heads(one) == ["group 0 of 1"]
     wide = [row | {"widths": "(8,)"} for row in one]
-    assert heads(one, wide)[1] == "group 2/2 (widths (8,))"
+    assert heads(one, wide)[1] == "group 1 of 2 (widths (8,))"
     assert heads(one, [one[0] | {"beta": "2"}]) == [
-        "group 1/2 (beta 1 & 4)",
-        "group 2/2 (beta 2)",
+        "group 0 of 2 (beta 1 & 4)",
+        "group 1 of 2 (beta 2)",
     ]
 
 
@@ -226,6 +226,27 @@ def test_swept_shapes_functions_and_lengths_are_loaded_back(tmp_path):
     runs = config.settle(config.load(CONFIG), small, grid)
     again = json.loads(json.dumps([config.canonical(x) for x in (small, grid)]))
     assert config.settle(config.load(CONFIG), *again) == runs
+
+
+def test_some_runs_are_declared_without_the_others(folder, tmp_path, monkeypatch):
+    runs = record.declared(folder)
+    made = []
+    whole = config.Config.__post_init__
+    monkeypatch.setattr(
+        config.Config, "__post_init__", lambda run: (made.append(run), whole(run))
+    )
+    assert record.declared(folder, only=[5, 2]) == {2: runs[2], 5: runs[5]}
+    assert len(made) < len(runs)  # the two, and those that overrides change
+    again = tmp_path / "again"  # more epochs, and other seeds, in a second command
+    shutil.copytree(folder, again)
+    declaration = json.loads((again / "config.json").read_text())
+    (first,) = declaration["sweeps"]
+    more = {"overrides": SMALL | {"epochs": 9}, "grid": GRID | {"seed": [1, 2]}}
+    declaration["sweeps"].append(first | more)
+    (again / "config.json").write_text(json.dumps(declaration))
+    runs = record.declared(again)
+    assert len(runs) == 12 and {run.epochs for run in runs} == {9}
+    assert record.declared(again, only=[3, 11]) == {3: runs[3], 11: runs[11]}
 
 
 def test_images_of_a_wrong_shape_are_named(folder):

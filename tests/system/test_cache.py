@@ -149,6 +149,6 @@ def test_a_sweep_of_a_user_without_a_home_goes_to_its_figures(tmp_path):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    lines = [line for line in done.stderr.splitlines() if "group 1/1" not in line]
+    lines = [line for line in done.stderr.splitlines() if "group 0 of 1" not in line]
     assert len(lines) == 1 and lines[0].startswith("cannot write to ~/.cache/aevae")
     assert (tmp_path / "run" / "figures" / "samples.png").is_file()

@@ -16,7 +16,7 @@ import pytest
 from aevae import InputError, WriteError
 from aevae.runs import checkpoints, tables
 from aevae.runs.tables import Table
-from aevae.system import files
+from aevae.system import files, locks
 
 PARTS = ("record", "state")
 
@@ -98,6 +98,7 @@ def test_half_a_save_is_no_checkpoint(place):
     shutil.copytree(place / "8-0", place / "9-0.partial")
     (place / "9-0.partial" / files.SUMS).unlink()
     assert [p.name for p in checkpoints.find(place)] == ["8-0", "7-0"]
+    files.remove_partial(place)
     checkpoints.save(place, "9-0", arrays(9))
     assert sorted(p.name for p in place.iterdir()) == ["8-0", "9-0"]
 
@@ -131,8 +132,8 @@ def test_a_row_that_was_being_written_is_not_read(tmp_path):
 
 def test_a_lock_is_of_one_process_and_dies_with_it(tmp_path):
     program = (
-        "import sys, time; from aevae.system import files\n"
-        "held = files.lock(sys.argv[1]); print('held', flush=True); time.sleep(60)"
+        "import sys, time; from aevae.system import locks\n"
+        "held = locks.lock(sys.argv[1]); print('held', flush=True); time.sleep(60)"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE
@@ -140,13 +141,13 @@ def test_a_lock_is_of_one_process_and_dies_with_it(tmp_path):
     try:
         assert other.stdout.readline() == b"held\n"
         with pytest.raises(InputError, match=rf"in use .*process {other.pid} on "):
-            files.lock(tmp_path)
+            locks.lock(tmp_path)
     finally:
         other.kill()
         other.wait()
         other.stdout.close()
     assert (tmp_path / ".lock").read_text().startswith(f"process {other.pid} ")
-    files.lock(tmp_path).close()
+    locks.lock(tmp_path).close()
 
 
 # Systems that lack a service
@@ -166,8 +167,8 @@ def test_a_file_system_without_locks_is_one_line_that_says_what_to_do(
     monkeypatch.setattr("fcntl.flock", lacking(number))
     says = rf"lock cannot be locked: its file system has no flock \({os.strerror(number)}\)"
     with pytest.raises(InputError, match=says + ": take a folder on another one"):
-        files.lock(tmp_path)
-    with pytest.raises(InputError, match=says), files.alone(tmp_path / "x.lock"):
+        locks.lock(tmp_path)
+    with pytest.raises(InputError, match=says), locks.alone(tmp_path / "x.lock"):
         pass
 
 
@@ -199,12 +200,12 @@ def test_a_system_without_fcntl_is_named_where_a_folder_is_locked(
     """As on Windows; what needs no lock of its own goes on."""
     monkeypatch.setitem(sys.modules, "fcntl", None)
     monkeypatch.delattr(os, "uname")
-    module = runpy.run_path(files.__file__)
+    module = runpy.run_path(locks.__file__)
     says = "cannot be locked: this system .* has no flock, .* WSL .* training.fit trains without"
     with pytest.raises(InputError, match=says):
         module["lock"](tmp_path)
     with module["alone"](tmp_path / "x.lock"):
-        module["write_json"](tmp_path / "a.json", {})
+        files.write_json(tmp_path / "a.json", {})
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "x.lock"]
 
 

@@ -261,7 +261,9 @@ def test_cores_are_those_that_the_quota_allows_and_at_least_one(
     monkeypatch.delenv("NPROC")
     assert machine.cores() == cores == machine.describe()["hardware"]["cores"]
     machine.prepare()
-    assert os.environ.get("NPROC") == (None if quota == math.inf else str(cores))
+    assert os.environ.get("NPROC") == (
+        None if quota == math.inf else str(max(cores, 2))
+    )
     monkeypatch.delattr(os, "sched_getaffinity")  # not Linux
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert machine.cores() == 1

@@ -51,6 +51,15 @@ def test_what_schedulers_and_terminals_repeat_does_not_end_the_process(again, ha
     assert signals.caught == signal.SIGUSR1
 
 
+def test_a_request_that_comes_twice_at_once_is_one(handlers):
+    """SLURM sends SIGTERM two times within milliseconds as a job's time ends."""
+    with Signals() as signals:
+        send(signal.SIGTERM, signals)
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.05)
+    assert signals.caught == signal.SIGTERM
+
+
 def test_what_nohup_ignores_stays_ignored(handlers):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     with Signals() as signals:

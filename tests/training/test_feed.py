@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from aevae import InputError, config, data, models, networks, objectives, optim
-from aevae.runs import study
+from aevae.runs import place, study
 from aevae.training import feed
 from aevae.training.check import check_run
 from aevae.training.layout import lay_out
@@ -56,7 +56,7 @@ def runs(binarization=data.stochastic):
 
 def population(runs, dataset, devices, memory=None):
     checked = check_run(runs[0], dataset)
-    layout = lay_out(len(runs), checked.parameters, devices, 2)
+    layout = lay_out(len(runs), 2, devices)
     return Population(runs, dataset, layout, checked, memory)
 
 
@@ -182,8 +182,8 @@ def test_a_fed_sweep_writes_the_bytes_of_a_resident_one_and_resumes(
         if len(left) == 3:
             raise KeyboardInterrupt
 
-    saved = study.Folder.save
-    monkeypatch.setattr(study.Folder, "save", save)
+    saved = place.Place.save
+    monkeypatch.setattr(place.Place, "save", save)
     with pytest.raises(KeyboardInterrupt):
         go(tmp_path / "fed", memory=memory, interval=0)
     monkeypatch.undo()

@@ -49,6 +49,7 @@ def test_a_chunk_follows_from_what_a_program_takes(chunk, temporary, room, expec
 def test_a_group_is_laid_out_by_a_devices_memory(tiny, monkeypatch):
     """By XLA's analysis of its two programs, each compiled for all members, and once more."""
     monkeypatch.setattr(jax, "device_count", lambda: 1)
+    monkeypatch.setattr(population, "chunk_of", lambda members, _: members)
     group = populate(runs(), tiny)
     assert group.layout.chunk == 6
     assert group.fitting(10**9) == 6

@@ -15,7 +15,7 @@ from aevae.models import likelihoods
 from aevae.training import bounds
 from aevae.training.check import check_run, with_image_shape
 from aevae.training.epochs import begin, is_evaluated, judge
-from aevae.training.layout import lay_out
+from aevae.training.layout import chunk_of, lay_out
 from aevae.training.loop import _mark, snapshots
 from aevae.training.population import Population
 from aevae.training.step import State, Window, init_state, train_span
@@ -54,7 +54,7 @@ def run(name="beta_vae", *, seed=0, lr=1e-3, epochs=2, **hparams):
 
 def group(runs, dataset, devices=1, chunk=2):
     checked = check_run(runs[0], dataset)
-    layout = lay_out(len(runs), checked.parameters, devices, chunk)
+    layout = lay_out(len(runs), min(chunk, len(runs)), devices)
     return Population(runs, dataset, layout, checked)
 
 
@@ -363,19 +363,31 @@ def test_autoencoder_has_no_bound(tiny):
 
 
 @pytest.mark.parametrize(
-    ("runs", "devices", "chunk", "expected"),
+    ("runs", "parameters", "expected"),
     [
-        (1, 4, None, (1, 1, 1)),
-        (3, 4, None, (3, 3, 1)),
-        (9, 2, 8, (9, 2, 5)),
-        (16, 2, 1, (16, 2, 1)),
-        (40, 2, 8, (40, 2, 7)),
+        (1, 1000, 1),
+        (3, 1000, 1),
+        (4, 1000, 2),
+        (9, 1000, 3),
+        (12, 1000, 3),
+        (40, 1000, 5),
+        (40, 30_000, 1),
     ],
 )
-def test_layout_wastes_little(runs, devices, chunk, expected):
-    layout = lay_out(runs, 1000, devices, chunk)
-    assert tuple(layout) == expected
-    assert runs <= layout.padded < runs + layout.devices * layout.chunk
+def test_a_chunk_follows_from_the_group_alone(runs, parameters, expected, monkeypatch):
+    for devices in (1, 2, 7, 64):
+        monkeypatch.setattr(jax, "device_count", lambda count=devices: count)
+        chunk = chunk_of(runs, parameters)
+        layout = lay_out(runs, chunk)
+        assert chunk == layout.chunk == expected
+        assert layout.devices <= devices
+        assert runs <= layout.padded < runs + layout.devices * chunk
+        part = lay_out(chunk, chunk, whole=runs)  # of one turn
+        assert part.devices == min(layout.devices, 2)
+        turns = -(-runs // chunk)
+        assert devices > 1 or layout.padded == turns * chunk
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert chunk_of(runs, parameters) == runs
 
 
 @pytest.mark.parametrize(

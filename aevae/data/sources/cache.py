@@ -12,7 +12,8 @@ from aevae.data.sources.source import Source, division, is_binary
 from aevae.data.sources.stock import rows
 from aevae.data.sources.tfds import Prepared
 from aevae.system.cache import cache_dir
-from aevae.system.files import Broken, alone, verify, whole_folder
+from aevae.system.files import Broken, verify, whole_folder
+from aevae.system.locks import alone
 
 FORMAT = 1  # version of the files kept here: others are not read, but decoded again
 

@@ -19,7 +19,7 @@ from aevae.data.sources import embedded, files
 from aevae.data.sources.source import first_line
 from aevae.data.sources.stock import STOCK
 from aevae.system.cache import cache_dir, cache_dirs, home
-from aevae.system.files import alone
+from aevae.system.locks import alone
 
 _VERSION = re.compile(r"\d+\.\d+\.\d+")
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)

@@ -1,0 +1,168 @@
+"""One measure of the runs of a group, or of several groups: whether it is known, done, and kept."""
+
+import contextlib
+import hashlib
+import json
+from typing import Any, NamedTuple
+
+from aevae import InputError, OutOfMemory, WriteError
+from aevae.evaluation import contract
+from aevae.evaluation.work import Work
+from aevae.runs import evaluated, record, reports
+from aevae.system import files, machine
+
+LACK = "what was found is kept; evaluate fewer runs at a time (--chunk)"
+
+
+class Asked(NamedTuple):
+    """A measure that is asked for, its options, and under which key its values are kept."""
+
+    measure: Any
+    options: dict
+    key: dict
+
+    @property
+    def name(self):
+        return self.measure.__name__
+
+    @property
+    def across(self):
+        return self.measure.contract.across
+
+
+def ask(measure, options):
+    """A measure with its options as `Asked`."""
+    declared = measure.contract.options
+    named = [f for name in options for f in declared[name].functions(options[name])]
+    key = {
+        "code": " ".join(map(contract.code_of, [measure, *named])),
+        "options": json.loads(json.dumps(options, default=reference)),
+    }
+    return Asked(measure, options, key)
+
+
+def reference(function):
+    """A function as module:function."""
+    return f"{function.__module__}:{function.__qualname__}"
+
+
+def numbers(groups):
+    """The numbers of the runs of groups."""
+    return [number for group in groups for number in group.numbers]
+
+
+def unknown(workdir, asked, groups):
+    """Those of measures whose values, of all runs of the groups, are not known."""
+    entries = [evaluated.of(workdir, number) for number in numbers(groups)]
+    keys = [_key(workdir, one, groups) for one in asked]
+    return [
+        one
+        for one, key in zip(asked, keys)
+        if not all(_is_of(own.get(one.name), key) for own in entries)
+    ]
+
+
+def _is_of(entry, key):
+    return entry is not None and {name: entry.get(name) for name in key} == key
+
+
+def _key(workdir, asked, groups):
+    """Under which a value is kept, beside the parameters of its run."""
+    if not asked.across:
+        return asked.key
+    paths = (record.params_path(workdir, n) for n in sorted(numbers(groups)))
+    looked_at = " ".join(map(files.digest, paths))
+    runs = hashlib.sha256(looked_at.encode()).hexdigest()[:16]
+    return asked.key | {"runs": runs}
+
+
+@machine.at_precision
+def measure(
+    workdir, asked, groups, facts, signals, chunk=None, holding=contextlib.nullcontext
+):
+    """Evaluates the runs of groups by a measure, and keeps what it finds of each.
+
+    Args:
+      asked: an `Asked`.
+      groups: as many `TrainedGroup`s as it looks across, or else one.
+      facts: a `contract.Facts` for each.
+      signals: a `Signals`.
+      chunk: how many runs a device evaluates at a time; None for as many as `Work` decides.
+      holding: a function of a group that gives a context in which its files are this process's.
+    """
+    key, measure = _key(workdir, asked, groups), asked.measure
+    works = [
+        Work(workdir, group, asked.name, asked.options, its, signals, chunk)
+        for group, its in zip(groups, facts)
+    ]
+    try:
+        with machine.within_memory(LACK), _one_thread():
+            found = list(measure(works if asked.across else works[0], **asked.options))
+    except Exception as error:
+        ours = InputError, WriteError, OutOfMemory
+        if measure.__module__.startswith("aevae.") or isinstance(error, ours):
+            raise
+        reason = (str(error).splitlines() or [""])[0]
+        told = f"{reference(measure)} fails: {type(error).__name__}: {reason}"
+        raise InputError(told) from error
+    count = len(numbers(groups))
+    if len(found) != count:
+        raise InputError(
+            f"{reference(measure)} gave {len(found)} rows for {count} runs: it yields one for each"
+        )
+    columns = {*record.read(workdir)["columns"], *reports.OWN}
+    rows = iter(found)
+    entries = [
+        {n: key | _checked(workdir, measure, n, next(rows), columns) for n in g.numbers}
+        for g in groups
+    ]
+    for group, work, own in zip(groups, works, entries):
+        with holding(group):
+            for number, entry in own.items():
+                evaluated.keep(workdir, number, asked.name, entry)
+            work.done()
+
+
+@contextlib.contextmanager
+def _one_thread():
+    """A context in which what NumPy and scikit-learn call uses one thread, as JAX does not.
+
+    Last bits depend on the number of threads, and so do the nearest of neighbors equally far: a
+    process that has a part of the cores would find others. For small matrices one is the fastest, too.
+    """
+    import sklearn  # noqa: F401, only libraries that are loaded are limited
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1):
+        yield
+
+
+def _checked(workdir, measure, number, item, columns):
+    """The values, and those of latents, that a measure gave of a run, as they are kept."""
+    values, latents = item if isinstance(item, tuple) and len(item) == 2 else (item, {})
+    others = {
+        column
+        for name, entry in evaluated.of(workdir, number).items()
+        for column in entry["values"]
+        if name != measure.__name__
+    }
+    try:
+        found = {"values": {str(name): _written(v) for name, v in values.items()}}
+        of_latents = {str(name): [*map(_written, v)] for name, v in latents.items()}
+    except (AttributeError, TypeError, ValueError):
+        raise InputError(
+            f"{reference(measure)} must yield {{column: number}}, or that and {{name: numbers of "
+            f"latents}}, not {item!r}"
+        ) from None
+    taken = [name for name in found["values"] if name in columns | others]
+    if taken:
+        raise InputError(
+            f"{reference(measure)} gives {', '.join(taken)}, which is another column of "
+            "results.csv: give it another name"
+        )
+    return found | ({"latents": of_latents} if of_latents else {})
+
+
+def _written(value):
+    """A number rounded to 7 significant digits."""
+    return None if value is None else float(f"{float(value):.7g}")
