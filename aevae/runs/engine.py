@@ -167,11 +167,8 @@ def follow(path, mark, work, calls, end, show, signals, engine):
     """
     path = Path(path).resolve()
     left, failed, said, ended = dict(calls), {}, set(), queue.SimpleQueue()
-    unwritten, held, late = (
-        set(),
-        set(),
-        {},
-    )  # late: files that this host does not see yet, until when
+    unwritten, held = set(), set()
+    late = {}  # groups whose files this host does not see yet, until when
     given = work, str(path), task.here(), mark
 
     def close(number, why=None):

@@ -33,9 +33,10 @@ def asked(folder, epochs=LONG["epochs"], grid=WIDE):
 
 
 @contextlib.contextmanager
-def driver(arguments, told=subprocess.DEVNULL):
+def driver(arguments, told=subprocess.DEVNULL, workers="2"):
     """A driver of two workers, which is killed at the end of the block if it still runs."""
-    command = [sys.executable, "-m", "experiments.sweep", *arguments, "--workers=2"]
+    command = [sys.executable, "-m", "experiments.sweep", *arguments]
+    command += [f"--workers={workers}"]
     nowhere = subprocess.DEVNULL
     with subprocess.Popen(command, stdout=nowhere, stderr=told, text=True) as process:
         try:
@@ -68,14 +69,17 @@ def wait_for(found, seconds=200):
 
 @pytest.mark.bits
 def test_a_killed_a_stopped_worker_and_a_killed_driver_lose_no_bit(tmp_path):
-    """Four groups by two workers, of a core each; against one process of all cores."""
+    """Four groups by two workers, of a core each; against one process of all cores.
+
+    The second driver takes its workers from a file.
+    """
     arguments = asked(tmp_path / "run")
     with driver(arguments) as first:
         for number, sent in ((0, signal.SIGKILL), (1, signal.SIGTERM), (2, 0)):
             process, _ = wait_for(lambda n=number: holder(tmp_path / "run", n))
             os.kill(process, sent)
         first.kill()
-    with driver(arguments, subprocess.PIPE) as again:
+    with driver(arguments, subprocess.PIPE, "experiments/workers/local.py") as again:
         told = again.communicate(timeout=300)[1]
     assert again.returncode == 0, told
     assert "groups 4 of 4" in told
