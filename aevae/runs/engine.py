@@ -22,6 +22,7 @@ from aevae.system import machine
 
 NEEDS = "workers need Parsl: pip install 'aevae[cluster]'"
 LATE = 100.0  # seconds in which a shared file system shows what another host wrote
+NAMED = 20  # groups that have failed, in one line
 SHARE = 20  # of the time goes into writing tables, at most one part
 FORK = r"os\.fork\(\) was called"  # by a process of several threads, as JAX's is
 # Becomes another program, which no Ctrl-C reaches, and which is told to end when this process dies, as
@@ -220,7 +221,8 @@ def follow(path, mark, work, calls, end, show, signals, engine):
         )
     if failed:
         first = next(iter(failed))
-        which = ", ".join(map(str, sorted(failed)))
+        which = ", ".join(map(str, sorted(failed)[:NAMED]))
+        which += f" and {len(failed) - NAMED} more" * (len(failed) > NAMED)
         raise (WriteError if unwritten == {*failed} else InputError)(
             f"{path}: group{'s'[: len(failed) > 1]} {which} failed; {first}: {failed[first]}"
         )
