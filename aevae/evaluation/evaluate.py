@@ -1,6 +1,5 @@
 """Evaluates every run of a folder by measures, and adds what they find to the folder's results."""
 
-import contextlib
 import importlib
 from pathlib import Path
 
@@ -71,7 +70,7 @@ def run(
     if workers is not None:
         _check_named(functions, sweeps, dataset)
         options = {name: _named(value) for name, value in options.items()}
-    with contextlib.closing(locks.lock(workdir)) as lock:
+    with locks.lock(workdir) as lock:
         groups, given = plan.finished(workdir, base), plan.Given(dataset, data_dir)
         asked = functions, options, by_name, given
         tasks, across = plan.made(workdir, groups, *asked, once=workers is not None)
@@ -98,7 +97,7 @@ def run(
 def collect(workdir):
     """Writes the tables of a folder anew with what evaluations have found so far; its columns."""
     record.read(workdir)
-    with contextlib.closing(locks.lock(workdir)):
+    with locks.lock(workdir):
         _report(workdir)
     found = [evaluated.of(workdir, row["run"]) for row in tables.results(workdir)]
     return [

@@ -74,6 +74,8 @@ def again(known):
     """The `Start` that config.json has of a folder's runs; None where they start anew."""
     if not known:
         return None
+    if known["given"] is None:
+        return Start(known, None, reason="only the process that was given it has it")
     try:
         kept = _kept(_split(known["given"])[0], known["run"])
     except InputError as error:

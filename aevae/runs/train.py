@@ -19,19 +19,15 @@ class Task(NamedTuple):
 
     group: Any  # history.Group
     dataset: data.DataSet
-    checked: tuple  # what `check_run` gives of the first run
+    checked: Any  # what `check_run` gives of the first run; None if a worker is to ask
     whole: int  # of how many runs the group is a part that `split` made, or all of them
-    chunk: int | None = (
-        None  # how many runs a device trains at a time, if it is declared
-    )
+    chunk: int | None = None  # runs that a device trains at a time, if declared
 
 
 class How(NamedTuple):
     """How a command trains groups; no bit of a run depends on `interval` and `memory`."""
 
-    chunk: int | None = (
-        None  # in place of what a group began with, and of what is declared
-    )
+    chunk: int | None = None  # in place of what is declared, and began
     interval: float = INTERVAL
     memory: float | None = None
     start: Any = None  # initial.Start
@@ -46,7 +42,7 @@ def train(task, place, how, signals):
     """
     group, began = task.group, time.perf_counter()
     known = place.history()
-    # A group stays as it was laid out, on whatever devices.
+    # What nobody asked for stays as it was laid out, on whatever devices.
     chunk = how.chunk or task.chunk or (known and known.chunk)
     given = {"chunk": chunk, "whole": task.whole, "memory": how.memory}
     population = populate(group.runs, task.dataset, checked=task.checked, **given)

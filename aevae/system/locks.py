@@ -16,7 +16,7 @@ try:
 except ImportError:  # Windows
     fcntl = None
 
-OBJECTS = (
+OBJECTS = [
     "s3fs",
     "gcsfuse",
     "goofys",
@@ -24,7 +24,7 @@ OBJECTS = (
     "blobfuse",
     "rclone",
     "geesefs",
-)
+]
 RETRY = 0.2  # seconds between attempts to get a lock
 WIDTH = 200  # bytes of what a holder tells: a line is replaced at once
 

@@ -14,6 +14,7 @@ import pytest
 from aevae import InputError, WriteError, config
 from aevae.runs import (
     engine,
+    initial,
     place,
     record,
     status,
@@ -229,6 +230,12 @@ def test_what_no_other_process_can_find_is_refused(tmp_path):
     with pytest.raises(InputError, match="address of object storage"):
         study.declare(CONFIG, "gs://bucket/run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_start_that_was_given_in_python_is_of_that_process():
+    start = initial.again({"given": None, "run": 0, "sha256": "ab" * 32})
+    with pytest.raises(InputError, match="run 0 .given in Python.* only the process"):
+        start.at_hand()
 
 
 def test_object_storage_is_known_by_its_file_system(tmp_path, monkeypatch):
