@@ -45,6 +45,7 @@ setup(
             "pytest-xdist>=3.6",  # several tests at a time
             "hypothesis>=6.100",  # files and command lines of tests/test_fuzz.py
             "numpyro>=0.22",
+            "prdc>=0.2",  # what density and coverage are compared with
             "scipy>=1.14",
             "tensorboard>=2.19",
         ],

@@ -127,6 +127,59 @@ def contractive(model, params, batch, key, hp):
     return distortion + hp["contraction"] * penalty, terms
 
 
+def rae(model, params, batch, key, hp):
+    """The regularized autoencoder: distortion + beta · ½ E[||z||²], z the mean code.
+
+    Ghosh et al. (2020), without a penalty on the decoder; with the decoder
+    `models.SpectralDecoder` it is their RAE-SN.
+    """
+    del key
+    draw = model.apply(params, batch, None, hp)
+    _one_code(draw, "a regularized autoencoder")
+    distortion, penalty = -draw.log_px.mean(), 0.5 * (draw.z**2).sum(-1).mean()
+    terms = {"distortion": distortion, "code_penalty": penalty}
+    return distortion + hp["beta"] * penalty, terms
+
+
+def rae_l2(model, params, batch, key, hp):
+    """The RAE-L2: distortion + beta · ½ E[||z||²] + lambda ||theta||², theta the decoder's.
+
+    Ghosh et al. (2020). theta is all parameters of the model's `decoder`, its biases too; the
+    output bias is the model's, and not among them.
+    """
+    loss, terms = rae(model, params, batch, key, hp)
+    own = params["params"]
+    if "decoder" not in own:
+        raise InputError(
+            f"RAE-L2 needs a decoder with parameters, as the submodule `decoder`: "
+            f"{type(model).__name__} has {', '.join(own)}"
+        )
+    penalty = sum((leaf**2).sum() for leaf in jax.tree.leaves(own["decoder"]))
+    return loss + hp["lambda"] * penalty, terms | {"weight_penalty": penalty}
+
+
+def rae_gp(model, params, batch, key, hp):
+    """The RAE-GP: distortion + beta · ½ E[||z||²] + lambda E[||dm/dz||²], m the mean of p(x|z).
+
+    Ghosh et al. (2020). The Frobenius norm of the decoder's Jacobian at the mean code is exact for
+    any decoder whose examples do not see each other: one forward pass for each latent.
+    """
+    loss, terms = rae(model, params, batch, key, hp)
+    z = model.apply(params, batch, None, hp).z
+
+    def column(one):
+        """The derivative of every example's mean by one latent."""
+        return jax.jvp(
+            lambda z: model.apply(params, z, batch, hp, method="decode").mean,
+            (z,),
+            (jnp.broadcast_to(one, z.shape),),
+        )[1]
+
+    columns = jax.vmap(column)(jnp.eye(z.shape[-1]))
+    penalty = (columns**2).sum() / len(z)
+    return loss + hp["lambda"] * penalty, terms | {"gradient_penalty": penalty}
+
+
 # Variational autoencoders. `free=True` gives each latent hp["floor"] free nats.
 
 

@@ -36,6 +36,21 @@ def contractive():
     return objectives.contractive, {"contraction": 0.0}, {"contraction": (0.0, 0.1)}
 
 
+def rae_l2():
+    hp = {"beta": 0.01, "lambda": 0.0}
+    return objectives.rae_l2, hp, {"lambda": (0.0, 0.1)}
+
+
+def rae_gp():
+    hp = {"beta": 0.01, "lambda": 0.0}
+    return objectives.rae_gp, hp, {"lambda": (0.0, 1.0)}
+
+
+def rae_sn():
+    fields = {"decoder": models.SpectralDecoder(networks.MLPDecoder((64,)))}
+    return objectives.rae, {"beta": 0.01}, {"beta": (0.01, 0.1)}, fields
+
+
 def beta_vae():
     return objectives.beta_vae, {"beta": 1.0}, {"beta": (1.0, 2.0)}
 
@@ -229,6 +244,7 @@ METHODS = {
     method.__name__: method
     for method in (
         *(autoencoder, denoising, sparse_kl, sparse_l1, contractive),
+        *(rae_l2, rae_gp, rae_sn),
         *(beta_vae, free_bits, warm_up, capacity_vae, beta_tcvae, factor_vae),
         *(dip_vae, dip_vae_2, info_vae, wae_mmd, iwae, miwae, stl, dreg),
         *(

@@ -44,13 +44,18 @@ def define():
     flags.DEFINE_integer("k", 5000, "samples of the importance-weighted bound")
 
 
-def methods(base, noise):
-    """The three configs by method; they differ in their objective alone."""
+def check_objective(base):
+    """Raises InputError where the config is not of a VAE that an autoencoder may stand beside."""
     if getattr(base.objective, "func", base.objective) is not objectives.beta_vae:
         raise InputError(
             "the config's objective must be beta_vae, not "
             f"{config.describe(base.objective)}: name another --config"
         )
+
+
+def methods(base, noise):
+    """The three configs by method; they differ in their objective alone."""
+    check_objective(base)
     plain = {name: value for name, value in base.hparams.items() if name != "beta"}
     of = functools.partial(dataclasses.replace, base, grid=None)
     return {
@@ -68,8 +73,8 @@ def masked(images, noise):
     return np.asarray(objectives.masking_noise(key, images, noise))
 
 
-def measured(workdir, base, k, data_dir):
-    """Evaluates a method's runs with the measures that apply to it; returns their rows."""
+def check_alike(workdir):
+    """Raises InputError where the runs of a folder differ in more than latent size and seed."""
     names, rows = record.read(workdir)["columns"], tables.results(workdir)
     names = [name for name in names if name not in ("run", "latent", "seed")]
     differ = [name for name in names if len({row[name] for row in rows}) > 1]
@@ -78,6 +83,11 @@ def measured(workdir, base, k, data_dir):
             f"the runs of {workdir} differ in {', '.join(differ)}, beside latent and seed, and "
             "cannot be averaged: name another --workdir"
         )
+
+
+def measured(workdir, base, k, data_dir):
+    """Evaluates a method's runs with the measures that apply to it; returns their rows."""
+    check_alike(workdir)
     measures = ["reconstruction"]
     if "label" in data.of(base, data_dir).test:
         measures.append("representation")

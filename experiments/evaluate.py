@@ -23,12 +23,18 @@ from pathlib import Path
 from absl import flags
 
 from aevae import InputError
-from aevae.evaluation import evaluate, worker
+from aevae.evaluation import evaluate, generation, worker
 from aevae.runs import tables
 from experiments import command
 
 ONE_OF = "workers", "group", "collect"  # one of them at most
-NOT_COLLECTED = "measures", "fresh", "chunk", "data_dir", "dataset"
+NOT_COLLECTED = "fresh", "chunk", "data_dir", "dataset"
+MAKERS = {  # of flags, by the kind of an option
+    int: flags.DEFINE_integer,
+    float: flags.DEFINE_float,
+    str: flags.DEFINE_string,
+    list: flags.DEFINE_list,
+}
 OPTIONS = {  # of all measures, each by its name
     name: option
     for measure in evaluate.MEASURES
@@ -38,8 +44,13 @@ OPTIONS = {  # of all measures, each by its name
 
 def define():
     names = ", ".join(measure.__name__ for measure in evaluate.MEASURES)
-    flags.DEFINE_string("workdir", None, "the run folder")
     flags.DEFINE_list("measures", None, f"some of {names}, or module:function")
+    define_work(OPTIONS)
+
+
+def define_work(options):
+    """Defines the flags of a command that does measures, but for which, with their options."""
+    flags.DEFINE_string("workdir", None, "the run folder")
     flags.DEFINE_bool("fresh", False, "measure again what is known")
     flags.DEFINE_integer(
         "chunk", None, "how many runs a device evaluates at a time", lower_bound=1
@@ -54,13 +65,27 @@ def define():
         lower_bound=0,
     )
     flags.DEFINE_bool("collect", False, "make tables from what is known, and end")
-    for name, option in OPTIONS.items():
-        make = flags.DEFINE_list if option.kind is list else flags.DEFINE_integer
+    for name, option in options.items():
         default = list(option.default) if option.kind is list else option.default
-        make(name, default, option.help)
+        MAKERS[option.kind](name, default, option.help)
 
 
 def main(args):
+    measures = args["measures"].value
+    found = work(args, "measures", measures, OPTIONS)
+    if found is None:
+        return 0
+    if measures and generation.generation.__name__ in measures:
+        for part in _parts(generation.COLUMNS):
+            print(tables.priors(args["workdir"].value, columns=part) + "\n")
+    return report(args["workdir"].value, found)
+
+
+def work(args, flag, measures, options):
+    """Has measures done as the flags of `define_work` say; the columns, or None of one group alone.
+
+    `flag` is the name of the flag that the measures were given by.
+    """
     workdir = args["workdir"].value
     if not workdir:
         raise InputError("name the run folder with --workdir")
@@ -71,27 +96,23 @@ def main(args):
         raise InputError(
             f"--{' and --'.join(how)} are different commands: leave all but one out"
         )
-    options = {name: args[name].value for name in OPTIONS if args[name].present}
-    given = {
-        name: args[name].value for name in ("fresh", "dataset", "data_dir", "chunk")
-    }
-    measures = args["measures"].value
     if how == ["collect"]:
-        wrong = [n for n in (*NOT_COLLECTED, *OPTIONS) if args[n].present]
+        wrong = [n for n in (flag, *NOT_COLLECTED, *options) if args[n].present]
         if wrong:
             raise InputError(
                 f"--collect takes what is known: leave out --{', --'.join(wrong)}"
             )
-        found = evaluate.collect(workdir)
-    elif how == ["group"]:
+        return evaluate.collect(workdir)
+    given = {name: args[name].value for name in options if args[name].present}
+    given |= {
+        name: args[name].value for name in ("fresh", "dataset", "data_dir", "chunk")
+    }
+    if how == ["group"]:
         number = args["group"].value
-        done = worker.run(workdir, number, measures, **given, **options)
+        done = worker.run(workdir, number, measures, **given)
         print(f"group {number} of {workdir} is evaluated by {', '.join(done)}")
-        return 0
-    else:
-        given["workers"] = args["workers"].value
-        found = evaluate.run(workdir, measures, **given, **options)
-    return report(workdir, found)
+        return None
+    return evaluate.run(workdir, measures, workers=args["workers"].value, **given)
 
 
 def report(workdir, found):
@@ -105,10 +126,12 @@ def report(workdir, found):
         row = next(row for row in rows if row.get(ceilings[0]) is not None)
         best = ", ".join(f"{n.removesuffix('_ceiling')} {row[n]:.3f}" for n in ceilings)
         print(f"A perfect code on these factors reaches {best}.")
-    latents = (Path(workdir) / "latents.csv").is_file()
+    there = [(Path(workdir) / name).is_file() for name in tables.PARTS]
+    parts = ", that of each latent in latents.csv", ", that of each prior in priors.csv"
+    more = "".join(part for part, is_there in zip(parts, there) if is_there)
     print(
         "Test split, nats, mean ± standard deviation over seeds. All of it is in "
-        f"{workdir}/results.csv{', and that of each latent in latents.csv' * latents}."
+        f"{workdir}/results.csv{more}."
     )
     return 0
 

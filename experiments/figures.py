@@ -23,6 +23,9 @@ def define():
         None,
         f"figures to draw, instead of all that have a meaning: {known}, or module:function",
     )
+    flags.DEFINE_list(
+        "prior", None, "fitted priors to sample from, instead of all that were fitted"
+    )
     flags.DEFINE_string("data_dir", None, "where TFDS has prepared data sets")
     flags.DEFINE_string("dataset", None, "where the runs' data are now, if they moved")
 
@@ -36,6 +39,7 @@ def main(args):
         args["figures"].value,
         dataset=args["dataset"].value,
         data_dir=args["data_dir"].value,
+        priors=args["prior"].value,
     ):
         print(path)
 

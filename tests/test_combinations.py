@@ -16,6 +16,7 @@ OBJECTIVES = {
     name: getattr(objectives, name)
     for name in (
         *("autoencoder", "denoising", "sparse_kl", "sparse_l1", "contractive"),
+        *("rae", "rae_l2", "rae_gp"),
         *("beta_vae", "optimal_sigma_vae", "capacity_vae", "beta_tcvae", "dip_vae"),
         *("factor_vae", "info_vae", "wae_mmd", "vq_vae", "fsq_vae"),
     )
@@ -58,6 +59,10 @@ PAIRS = {
         networks.ResNetEncoder((4,), (8,)),
         networks.ResNetDecoder((4,), (8,)),
     ),
+    "spectral": (
+        networks.ConvEncoder((4,), (8,)),
+        models.SpectralDecoder(networks.ConvDecoder((4,), (8,))),
+    ),
     "gru": (networks.GRUEncoder(8), networks.GRUDecoder(8)),
     "patch": (
         networks.PatchEncoder(4, 8, 1, 2),
@@ -71,6 +76,9 @@ REFUSED = {
     "sparse_kl": ({"two"}, "needs a code that is one vector"),
     "sparse_l1": ({"two"}, "needs a code that is one vector"),
     "contractive": ({"two"}, "needs a code that is one vector"),
+    "rae": ({"two"}, "needs a code that is one vector"),
+    "rae_l2": ({"two"}, "needs a code that is one vector"),
+    "rae_gp": ({"two"}, "needs a code that is one vector"),
     "info_vae": ({"two"}, "needs a code that is one vector"),
     "wae_mmd": ({"two"}, "needs a code that is one vector"),
     "free_bits": (WITHOUT_CLOSED_FORM, "a sum over latents in closed form"),

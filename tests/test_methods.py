@@ -125,6 +125,84 @@ def test_contraction_is_the_jacobian_by_differences(batch, params):
     np.testing.assert_allclose(terms["contraction"], total / 32, rtol=1e-4)
 
 
+def test_rae_has_the_code_and_no_rate(batch, params):
+    loss, terms = run(objectives.rae, params, batch)
+    draw = draw_of(params, batch, key=None)
+    by_hand = (draw.z**2).sum() / 32 / 2
+    assert set(terms) == {"distortion", "code_penalty"}
+    np.testing.assert_allclose(terms["distortion"], -draw.log_px.mean(), rtol=1e-5)
+    np.testing.assert_allclose(terms["code_penalty"], by_hand, rtol=1e-5)
+    np.testing.assert_allclose(loss, terms["distortion"] + 2 * by_hand, rtol=1e-5)
+
+
+def test_rae_l2_has_the_decoders_parameters_and_no_others(batch, params):
+    loss, terms = run(objectives.rae_l2, params, batch)
+    plain, _ = run(objectives.rae, params, batch)
+    first, last = (params["params"]["decoder"][f"Dense_{n}"] for n in range(2))
+    own = first["kernel"], first["bias"], last["kernel"]
+    by_hand = sum((np.float64(leaf) ** 2).sum() for leaf in own)
+    np.testing.assert_allclose(terms["weight_penalty"], by_hand, rtol=1e-5)
+    np.testing.assert_allclose(loss, plain + 7 * by_hand, rtol=1e-5)
+
+
+def test_rae_l2_needs_parameters_of_a_decoder(batch):
+    class Fixed(models.VAE):
+        """Without a use for the decoder."""
+
+        def decode(self, z, batch, hp):
+            out = jnp.broadcast_to(self.bias(batch)[None], (len(z), *self.shape))
+            return self.likelihood(out, hp)
+
+    model = vae(Fixed)
+    params = jax.jit(model.init)(jax.random.key(0), batch, None, HP)
+    with pytest.raises(InputError, match="RAE-L2 needs a decoder .*: Fixed has bias"):
+        run(objectives.rae_l2, params, batch, model)
+
+
+def test_rae_gp_is_the_jacobian_of_the_mean_by_the_code(batch, params):
+    """In float64 by the chain rule; sigmoids of a hidden layer of tanh."""
+    loss, terms = run(objectives.rae_gp, params, batch)
+    plain, _ = run(objectives.rae, params, batch)
+    p = jax.tree.map(np.float64, params["params"])
+    first, last = p["decoder"]["Dense_0"], p["decoder"]["Dense_1"]["kernel"]
+    h = np.tanh(draw_of(params, batch, key=None).z @ first["kernel"] + first["bias"])
+    mean = 1 / (1 + np.exp(-(h @ last + p["bias"]["value"].ravel())))
+    inner = np.einsum("lk,bk,kp->blp", first["kernel"], 1 - h**2, last)
+    jacobian = inner * (mean * (1 - mean))[:, None]
+    by_hand = (jacobian**2).sum() / 32
+    np.testing.assert_allclose(terms["gradient_penalty"], by_hand, rtol=1e-4)
+    np.testing.assert_allclose(loss, plain + 7 * by_hand, rtol=1e-5)
+
+
+def test_rae_gp_moves_all_parameters_as_the_whole_jacobian_does(batch, params):
+    """The gradient of JAX's own, an example at a time; the encoder feels it through the code."""
+
+    def whole(params):
+        def mean(z):
+            return vae().apply(params, z[None], batch, HP, method="decode").mean
+
+        z = vae().apply(params, batch, None, HP).z
+        return (jax.vmap(jax.jacfwd(mean))(z) ** 2).sum() / len(z)
+
+    def ours(params):
+        key = jax.random.key(KEY)
+        return objectives.rae_gp(vae(), params, batch, key, HP)[1]["gradient_penalty"]
+
+    slopes = [jax.jit(jax.grad(of))(params) for of in (ours, whole)]
+    for a, b in zip(*map(jax.tree.leaves, slopes)):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+    assert abs(slopes[0]["params"]["encoder"]["Dense_0"]["kernel"]).max() > 1e-3
+
+
+def test_rae_gp_of_a_linear_decoder_is_the_norm_of_its_weights(batch):
+    model, hp = vae(widths=(), likelihood=models.gaussian), HP | {"sigma": 0.5}
+    params = jax.jit(model.init)(jax.random.key(0), batch, None, hp)
+    of = jax.jit(functools.partial(objectives.rae_gp, model))
+    _, terms = of(params, batch, jax.random.key(KEY), hp)
+    kernel = np.float64(params["params"]["decoder"]["Dense_0"]["kernel"])
+    np.testing.assert_allclose(terms["gradient_penalty"], (kernel**2).sum(), rtol=1e-5)
+
+
 # Free bits
 
 

@@ -19,7 +19,9 @@ from experiments import (
     evaluate,
     figures,
     frontier,
+    generation,
     prepare,
+    prior,
     reproduce,
     revisions,
     sweep,
@@ -32,10 +34,11 @@ ROOT = Path(__file__).parents[1]
 GUIDES = (
     *("README.md", "configs/README.md", "aevae/data/README.md"),
     *("experiments/README.md", "experiments/published/README.md"),
+    "experiments/generation.md",
 )
 MODULES = (
-    *(benchmark, compare, evaluate, figures, frontier),
-    *(prepare, reproduce, revisions, sweep, verify),
+    *(benchmark, compare, evaluate, figures, frontier, generation),
+    *(prepare, prior, reproduce, revisions, sweep, verify),
 )
 DEFINES = {module.__name__: module.define for module in MODULES}
 
@@ -73,6 +76,8 @@ SHORTENED = (  # the first that fits
         "5,000 samples, and 500 temperatures of 16 chains",
     ),
     Short(("evaluate",), "--k=20", "5,000 samples"),
+    Short(("prior", "maf"), "--steps=50", "networks of every run"),
+    Short(("prior",), "", ""),
     Short(("figures",), "", ""),
     Short(("verify",), "--laws=5", "all laws take two minutes"),
     Short(
@@ -81,6 +86,11 @@ SHORTENED = (  # the first that fits
         "6 runs of each of three methods on MNIST",
     ),
     Short(("compare",), "--config.epochs=2 --seeds=0,1 --k=20", "18 runs"),
+    Short(
+        ("experiments.generation",),
+        "--config.epochs=1 --seeds=0 --priors=gmm,two_stage --steps=20 --samples=50",
+        "half an hour",
+    ),
     Short(
         ("benchmark",),
         "--runs=1,2 --chunks=1 --seconds=0.05 --rounds=1 --nolaunch",
@@ -95,7 +105,9 @@ SHOWN = {  # what a command's output has
     "experiments.evaluate": "results.csv",
     "experiments.figures": ".png",
     "experiments.frontier": "slope to the next",
+    "experiments.generation": "RAE-GP +two_stage",
     "experiments.prepare": "10,000 examples",
+    "experiments.prior": "gain",
     "experiments.reproduce": "aevb_figure2|published",
     "experiments.sweep": "Test split, nats",
     "experiments.verify": "of .* hold",

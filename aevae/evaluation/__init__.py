@@ -5,5 +5,7 @@ evaluates one group as a task of its own; `measured` has a measure done, and kee
 `contract` says what a measure is, `work` runs one on a group.
 Measures: `likelihood` (importance sampling), `annealing`, `aggregate` (the parts of the rate),
 `representation` (compression and features), `disentanglement`, whose scores are in `scores`.
-`codes` encodes.
+`codes` encodes. `second_stage` fits priors to codes (networks by `fitting`), and `generation` measures
+what they give, by `two_sample` and `neighbors`, which compare generated with real vectors, such as
+`features` of images.
 """

@@ -60,6 +60,27 @@ def encode(config, key, carry, given, shared):
     return jax.lax.fori_loop(start, stop, unit, carry)
 
 
+def draws(config, count, key, carry, given, shared):
+    """Draws codes z ~ q(z|x) of every example, [N, count, Z], by blocks; the codes without a key."""
+    (params, step, hp), (held, start, stop) = given, shared
+    del step, hp
+    rows, _ = rows_of(held)
+
+    def unit(block, carry):
+        first, batch = block_of(held, block, rows)
+        return put(carry, _drawn(config, params, batch, count, key, block), first)
+
+    return jax.lax.fori_loop(start, stop, unit, carry)
+
+
+def _drawn(config, params, batch, count, key, block):
+    q = config.model.apply(params, batch, method="encode")
+    if key is None:
+        return jnp.repeat(q.sample(None)[:, None], count, axis=1)
+    keys = jax.random.split(jax.random.fold_in(key, block), count)
+    return jax.lax.map(q.sample, keys).swapaxes(0, 1)
+
+
 def _codes(config, params, step, hp, batch, key):
     hp = config.schedule(hp, step)
     still = config.model.apply(params, batch, None, hp)

@@ -7,7 +7,7 @@
         yield {"accuracy": value}
 
 A measure is given the `work.Work` of a group and yields, run by run in their order, {column:
-value}, perhaps with {name: [Z]} of the latents beside it. With `across=True` it is given the works
+value}, or a `Found` of more. With `across=True` it is given the works
 of all groups of a folder, and yields for all of their runs. Its keyword-only parameters are its
 options: from those of the package's measures follow the flags and the help of
 `experiments.evaluate`. `--measures=module:function` takes a measure that is not in the package,
@@ -16,14 +16,16 @@ with the defaults of its options; from Python they are arguments of `evaluate.ru
 
 import inspect
 import sys
+import types
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from aevae import InputError
 from aevae.config import fingerprint, syntax
 
+NOTHING = types.MappingProxyType({})
 KINDS = int, float, str, list  # of options
 NO_MORE = (lambda value, facts: None, lambda value: ())  # no check, no functions
 
@@ -38,6 +40,15 @@ class Option(NamedTuple):
     functions: Callable  # value -> the functions that it names, whose code counts
 
 
+class Found(NamedTuple):
+    """What a measure yields of a run; values are numbers, or None."""
+
+    values: Mapping = NOTHING  # {column: value}, for results.csv
+    latents: Mapping = NOTHING  # {column: [Z]}, for latents.csv
+    priors: Mapping = NOTHING  # {prior: {column: value}}, for priors.csv
+    fitted: Any = None  # a prior of the codes, which `runs.fitted` keeps
+
+
 class Contract(NamedTuple):
     """What a measure carries as its attribute `contract`."""
 
@@ -45,6 +56,7 @@ class Contract(NamedTuple):
     options: dict[str, Option]
     across: bool  # whether it looks across all runs of a folder
     default: Callable  # facts -> whether it is measured where none is asked for
+    reads: Callable | None  # see `measure`
 
 
 class Facts(NamedTuple):
@@ -56,7 +68,8 @@ class Facts(NamedTuple):
     dataset: Any  # data.DataSet
     bounded: bool  # whether the objective has a bound
     seeds: bool  # whether two runs of the folder differ in their seed alone
-    vector: bool  # whether the code of an example is one vector
+    vector: bool  # whether the code of an example is one vector ...
+    latents: int | None  # ... of so many numbers
     rates: bool  # whether the rate of each latent has a closed form
     names: dict[str, str]  # of the classes of posterior, prior and likelihood
     posterior: frozenset[str]
@@ -65,7 +78,7 @@ class Facts(NamedTuple):
     levels: int | None  # the number of values that a pixel can take, where limited
 
 
-def measure(*needs, across=False, default=lambda facts: True):
+def measure(*needs, across=False, default=lambda facts: True, reads=None):
     """Makes a function a measure, which carries its `Contract`.
 
     Args:
@@ -73,10 +86,14 @@ def measure(*needs, across=False, default=lambda facts: True):
         a sentence that says what is missing.
       across: whether it is given the works of all groups, not of one.
       default: a function of `Facts`: whether it is measured where no measure is asked for.
+      reads: a function of (run folder, number of a run, options) that gives what the values depend on
+        beside the run's parameters, for JSON: if it changes, they are measured again. It raises
+        InputError where something is missing.
     """
 
     def carry(function):
-        function.contract = Contract(needs, _options(function), across, default)
+        options = _options(function)
+        function.contract = Contract(needs, options, across, default, reads)
         return function
 
     return carry
@@ -105,11 +122,16 @@ def missing(function, facts):
     return next((sentence for sentence in found if sentence), None)
 
 
-def check_options(function, given, facts):
-    """The options of a measure, its defaults among them; an InputError where one is wrong."""
+def check_options(function, given, facts, defaults=True):
+    """The options of a measure, its defaults among them; an InputError where one is wrong.
+
+    With `defaults` False only those that are given are checked.
+    """
     found = {}
     for name, option in function.contract.options.items():
-        value = given.get(name, option.default)
+        value = found[name] = given.get(name, option.default)
+        if not (defaults or name in given):
+            continue
         listed = option.kind is list and isinstance(value, tuple)
         if listed or type(value) is option.kind:
             fault = option.check(value, facts)
@@ -117,7 +139,6 @@ def check_options(function, given, facts):
             fault = f"must be of type {option.kind.__name__}"
         if fault:
             raise InputError(f"{name} {fault}, not {value!r}")
-        found[name] = value
     return found
 
 

@@ -9,7 +9,6 @@ from aevae.evaluation.plan import MEASURES
 from aevae.runs import evaluated, record, tables
 from aevae.runs.place import Place
 from aevae.runs.progress import Counting
-from aevae.runs.tables import Table
 from aevae.runs.worker import WAIT
 from aevae.system import locks, machine
 from aevae.system.signals import Signals
@@ -213,23 +212,8 @@ def _names(task):
     return [f.__name__ if f in MEASURES else measured.reference(f) for f in functions]
 
 
-# Tables
-
-
 def _report(workdir):
-    """Writes results.csv and latents.csv anew with what evaluations found.
-
-    latents.csv has of each run and latent what a measure gives, as its rate.
-    """
+    """Writes results.csv, latents.csv and priors.csv anew with what evaluations found."""
     tables.extend(workdir)
-    names, rows, columns = record.read(workdir)["columns"], [], {}
-    for row in tables.results(workdir):
-        own = evaluated.of(workdir, row["run"]).values()
-        found = {k: v for entry in own for k, v in entry.get("latents", {}).items()}
-        columns |= dict.fromkeys(found)
-        for latent, values in enumerate(zip(*found.values())):
-            own = dict(zip(found, values)) | {"latent_index": latent}
-            rows.append({n: row[n] for n in names} | own)
-    if rows:
-        table = Table(Path(workdir) / "latents.csv", [*names, "latent_index", *columns])
-        table.write(rows)
+    names, rows = record.read(workdir)["columns"], tables.results(workdir)
+    tables.write_parts(workdir, names, rows)

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from aevae import InputError, OutOfMemory, WriteError
 from aevae.evaluation import contract
 from aevae.evaluation.work import Work
-from aevae.runs import evaluated, record, reports
+from aevae.runs import evaluated, fitted, record, reports
 from aevae.system import files, machine
 
 LACK = "what was found is kept; evaluate fewer runs at a time (--chunk)"
@@ -53,12 +53,12 @@ def numbers(groups):
 
 def unknown(workdir, asked, groups):
     """Those of measures whose values, of all runs of the groups, are not known."""
-    entries = [evaluated.of(workdir, number) for number in numbers(groups)]
-    keys = [_key(workdir, one, groups) for one in asked]
+    entries = {number: evaluated.of(workdir, number) for number in numbers(groups)}
+    keys = [_keys(workdir, one, groups) for one in asked]
     return [
         one
         for one, key in zip(asked, keys)
-        if not all(_is_of(own.get(one.name), key) for own in entries)
+        if not all(_is_of(own.get(one.name), key[n]) for n, own in entries.items())
     ]
 
 
@@ -66,8 +66,18 @@ def _is_of(entry, key):
     return entry is not None and {name: entry.get(name) for name in key} == key
 
 
+def _keys(workdir, asked, groups):
+    """Under which the value of each run is kept, beside the parameters of the run, by its number."""
+    key, reads = _key(workdir, asked, groups), asked.measure.contract.reads
+    if reads is None:
+        return dict.fromkeys(numbers(groups), key)
+    return {
+        number: key | {"reads": reads(workdir, number, asked.options)}
+        for number in numbers(groups)
+    }
+
+
 def _key(workdir, asked, groups):
-    """Under which a value is kept, beside the parameters of its run."""
     if not asked.across:
         return asked.key
     paths = (record.params_path(workdir, n) for n in sorted(numbers(groups)))
@@ -90,7 +100,7 @@ def measure(
       chunk: how many runs a device evaluates at a time; None for as many as `Work` decides.
       holding: a function of a group that gives a context in which its files are this process's.
     """
-    key, measure = _key(workdir, asked, groups), asked.measure
+    keys, measure = _keys(workdir, asked, groups), asked.measure
     works = [
         Work(workdir, group, asked.name, asked.options, its, signals, chunk)
         for group, its in zip(groups, facts)
@@ -113,12 +123,17 @@ def measure(
     columns = {*record.read(workdir)["columns"], *reports.OWN}
     rows = iter(found)
     entries = [
-        {n: key | _checked(workdir, measure, n, next(rows), columns) for n in g.numbers}
+        {n: _checked(workdir, measure, n, next(rows), columns) for n in g.numbers}
         for g in groups
     ]
     for group, work, own in zip(groups, works, entries):
         with holding(group):
-            for number, entry in own.items():
+            for number, (entry, prior) in own.items():
+                entry = keys[number] | entry
+                if prior is not None:
+                    latents = work.facts.latents
+                    digest = fitted.keep(workdir, number, asked.name, prior, latents)
+                    entry |= {"arrays": digest}
                 evaluated.keep(workdir, number, asked.name, entry)
             work.done()
 
@@ -138,8 +153,10 @@ def _one_thread():
 
 
 def _checked(workdir, measure, number, item, columns):
-    """The values, and those of latents, that a measure gave of a run, as they are kept."""
-    values, latents = item if isinstance(item, tuple) and len(item) == 2 else (item, {})
+    """What a measure gave of a run as it is kept, and a prior that it fitted, or None."""
+    if not isinstance(item, contract.Found):
+        pair = isinstance(item, tuple) and len(item) == 2
+        item = contract.Found(*item) if pair else contract.Found(item)
     others = {
         column
         for name, entry in evaluated.of(workdir, number).items()
@@ -147,12 +164,15 @@ def _checked(workdir, measure, number, item, columns):
         if name != measure.__name__
     }
     try:
-        found = {"values": {str(name): _written(v) for name, v in values.items()}}
-        of_latents = {str(name): [*map(_written, v)] for name, v in latents.items()}
+        found = {"values": _all_written(item.values)}
+        of_latents = {
+            str(name): [*map(_written, v)] for name, v in item.latents.items()
+        }
+        of_priors = {str(name): _all_written(v) for name, v in item.priors.items()}
     except (AttributeError, TypeError, ValueError):
         raise InputError(
             f"{reference(measure)} must yield {{column: number}}, or that and {{name: numbers of "
-            f"latents}}, not {item!r}"
+            f"latents}}, or a contract.Found, not {item!r}"
         ) from None
     taken = [name for name in found["values"] if name in columns | others]
     if taken:
@@ -160,7 +180,12 @@ def _checked(workdir, measure, number, item, columns):
             f"{reference(measure)} gives {', '.join(taken)}, which is another column of "
             "results.csv: give it another name"
         )
-    return found | ({"latents": of_latents} if of_latents else {})
+    more = {"latents": of_latents, "priors": of_priors}
+    return found | {name: v for name, v in more.items() if v}, item.fitted
+
+
+def _all_written(values):
+    return {str(name): _written(value) for name, value in values.items()}
 
 
 def _written(value):

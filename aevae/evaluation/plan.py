@@ -1,5 +1,6 @@
 """What is to be measured of a folder: its finished runs, group by group, and the measures of each."""
 
+import functools
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ from aevae.evaluation import (
     annealing,
     contract,
     disentanglement,
+    generation,
     likelihood,
     measured,
     representation,
@@ -23,7 +25,7 @@ MEASURES = (  # the one that takes longest last
     *(likelihood.likelihood, aggregate.latents),
     *(representation.reconstruction, representation.representation),
     *(disentanglement.disentanglement, disentanglement.udr),
-    *(likelihood.train_likelihood, annealing.ais),
+    *(generation.generation, likelihood.train_likelihood, annealing.ais),
 )
 
 
@@ -142,15 +144,20 @@ def made(workdir, groups, measures, options, by_name, given, once=False):
     several = {id(its): its for its in facts}
     for its in several.values():
         for measure in {*MEASURES, *measures}:
-            contract.check_options(measure, options, its)
-    asked = [
-        measured.ask(measure, contract.check_options(measure, options, facts[0]))
-        for measure in measures
-    ]
+            contract.check_options(measure, options, its, defaults=False)
+    full = functools.partial(contract.check_options, defaults=False)
+    asked = [measured.ask(m, full(m, options, facts[0])) for m in measures]
     chosen = {key: _chosen(asked, its, by_name) for key, its in several.items()}
+    for key, its in several.items():
+        for one in chosen[key]:
+            contract.check_options(one.measure, options, its)
     tasks, across = [], {}
     for group, its in zip(groups, facts):
         its_own = chosen[id(its)]
+        for one in its_own:
+            if one.measure.contract.reads:  # what it lacks is said before any work
+                for number in group.numbers:
+                    one.measure.contract.reads(workdir, number, one.options)
         tasks.append(Task(group, its, [one for one in its_own if not one.across]))
         for one in (one for one in its_own if one.across):
             found = across.setdefault(one.name, Across(one, [], []))

@@ -29,7 +29,7 @@ from aevae.training.layout import (
 SAVED = 30.0  # seconds between what is kept of unfinished work
 ASKED_OF = (  # methods and attributes of distributions that measures may need
     *("mean", "std", "log_prob_each", "kl_each", "quantile"),
-    *("discrete", "levels", "support", "cross_entropy"),
+    *("discrete", "levels", "support", "cross_entropy", "book", "cells"),
 )
 
 
@@ -60,6 +60,7 @@ def facts_of(group, dataset, seeds):
             found[kind] = frozenset(name for name in ASKED_OF if hasattr(d, name))
         found["rates"] = kl_each(draw.q, draw.p) is not None
         found["vector"] = isinstance(draw.z, jax.Array)
+        found["latents"] = draw.z.shape[-1] if found["vector"] else None
         found["levels"] = getattr(draw.x, "levels", None)
         return draw.log_px
 
@@ -101,6 +102,7 @@ class Work:
 
     def __init__(self, workdir, group, name, options, facts, signals, chunk=None):
         self.group, self.dataset, self.facts = group, facts.dataset, facts
+        self.workdir = workdir
         self.members = _members(group, facts.dataset, chunk)
         self._limit = machine.memory() if chunk is None else None
         self.config = self.members.config
@@ -146,15 +148,7 @@ class Work:
         shared = jax.device_put(shared, self.members.everywhere)
         run = self._compiled(f, carry, given, shared)
         pace, saved = Pace(), time.perf_counter()
-        with tqdm(
-            total=units,
-            initial=first,
-            desc=self.name,
-            bar_format="{desc} {percentage:3.0f}%|{bar:16}| {remaining} left",
-            mininterval=0.5,
-            leave=False,
-            disable=None,
-        ) as bar:
+        with self._bar(units, first) as bar:
             printed = began = time.perf_counter()
             for start, carry in self.members.work(  # noqa: B020, the last is spent
                 run, carry, given, shared, first, units, pace
@@ -177,6 +171,21 @@ class Work:
                     )
         count = len(self.group.runs)
         return jax.tree.map(lambda v: np.asarray(v)[:count], carry)
+
+    def _bar(self, units, first=0):
+        how = {"mininterval": 0.5, "leave": False, "disable": None}
+        shown = "{desc} {percentage:3.0f}%|{bar:16}| {remaining} left"
+        named = {"desc": self.name, "bar_format": shown}
+        return tqdm(total=units, initial=first, **named, **how)
+
+    def each(self, items):
+        """Yields pieces of work of the host, of which progress is shown; leaves if a signal has come."""
+        items = [*items]
+        with self._bar(len(items)) as bar:
+            for item in items:
+                self.stop()
+                yield item
+                bar.update()
 
     def _compiled(self, f, carry, given, shared):
         """Compiles `f` for as many members at a time as the devices' memory holds."""

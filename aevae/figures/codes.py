@@ -20,6 +20,7 @@ from aevae.figures.views import (
     quantiles,
     span,
 )
+from aevae.models.distributions import is_standard
 from aevae.training import bounds
 from aevae.training.trained_run import EXAMPLES, Trained
 
@@ -66,11 +67,22 @@ def reconstructions(views):
     return _tiles(views, rows, f"{title}\n{_source(views)}")
 
 
-@contract.of_runs(contract.BOUND)
+@contract.of_runs(contract.SAMPLED)
 def samples(views):
-    """Shows the mean images of codes drawn from the prior, a row a run."""
-    rows = [(view.described("\n"), view.images["samples"]) for view in views]
-    title = "mean images of codes drawn from the prior, best runs"
+    """Shows the mean images of codes drawn from the prior, and from fitted ones, a row a prior.
+
+    All runs are shown, or the best one alone where they would be too much for a page.
+    """
+    if sum(1 + len(view.fitted) for view in views) > STRIPS:
+        views = [max(views, key=lambda view: bounds.criterion(view.run.row))]
+    rows = []
+    for view in views:
+        named = {"samples": "N(0, I)" if is_standard(view.prior) else "own prior"}
+        named |= {f"samples:{name}": name for name in view.fitted}
+        for piece, name in named.items():
+            if piece in view.images:
+                rows.append((f"{view.described(chr(10))}\n{name}", view.images[piece]))
+    title = "mean images of codes drawn from the prior that is named, best runs"
     title += _note(views, "the test examples")
     return _tiles(views, rows, f"{title}\n{_source(views)}")
 

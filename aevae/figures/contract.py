@@ -133,6 +133,10 @@ BOUND = Need(
     lambda view: view.run.row["elbo"] is not None,
     "the model is an autoencoder: it has no bound, no rate, and no prior that it was trained with",
 )
+SAMPLED = Need(
+    lambda view: BOUND.met(view) or bool(view.fitted),
+    f"{BOUND.otherwise}; experiments.prior fits one to its codes",
+)
 VECTORS = Need(
     lambda view: view.code is not None,
     "codes are not a vector of real numbers each",

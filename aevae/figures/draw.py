@@ -6,7 +6,7 @@ import numpy as np
 
 from aevae import InputError, data
 from aevae.figures import codes, contract, curves, planes, sheet, views
-from aevae.runs import record, tables, trained
+from aevae.runs import fitted, record, tables, trained
 from aevae.runs.progress import say
 from aevae.system import files, machine
 from aevae.training import bounds
@@ -26,7 +26,7 @@ AVERAGED = ("seed", "run")  # columns that tell runs apart and are never an axis
     "what the folder has is sound; name the figures to draw (--figures)"
 )
 @machine.at_precision
-def draw(workdir, names=None, base=None, dataset=None, data_dir=None):
+def draw(workdir, names=None, base=None, dataset=None, data_dir=None, priors=None):
     """Draws every figure that has a meaning for a run folder; returns the paths of the PNGs.
 
     Of the tables: curves by each swept value, the rate-distortion plane, and heat maps where two
@@ -46,6 +46,8 @@ def draw(workdir, names=None, base=None, dataset=None, data_dir=None):
         drawn since the tables were written; else codes are not shown, and rates are those of the
         ten examples that are kept.
       data_dir: where TFDS has prepared data sets.
+      priors: names of the fitted priors that are sampled from, beside the runs' own; by default all
+        that there are of a run.
     """
     columns = record.read(workdir)["columns"]
     rows = sheet.labeled(tables.results(workdir))
@@ -59,7 +61,7 @@ def draw(workdir, names=None, base=None, dataset=None, data_dir=None):
     of_tables = contract.Tables(rows, found, axes)
     of_runs = []
     if any(function.contract.looks_at == "runs" for function in asked):
-        of_runs = _views(workdir, rows, axes, base, dataset, data_dir)
+        of_runs = _views(workdir, rows, axes, base, dataset, data_dir, priors)
     found, reasons, spared, fewer, old = [], [], [], [], []
     for function in asked:
         own = function.contract
@@ -88,7 +90,7 @@ def draw(workdir, names=None, base=None, dataset=None, data_dir=None):
     return _write(Path(workdir) / "figures", found, columns, gone, not old)
 
 
-def _views(workdir, rows, axes, base, dataset, data_dir):
+def _views(workdir, rows, axes, base, dataset, data_dir, priors):
     """The best run of each latent size, as the figures look at it."""
     names = [*dict.fromkeys(("latent", "beta", *axes)), "seed"]
     names = [name for name in names if name in rows[0]]
@@ -104,7 +106,23 @@ def _views(workdir, rows, axes, base, dataset, data_dir):
         own = run.config.dataset
         digests = [e["sha256"] for e in data_sets if e["name"] == own]
         held = views.held(run, dataset, data_dir, known, place, digests)
-        found.append(views.View(run, held, names, classes.get(own, ())))
+        own_priors = _fitted(workdir, row["run"], priors)
+        about = names, classes.get(own, ()), own_priors
+        found.append(views.View(run, held, *about))
+    return found
+
+
+def _fitted(workdir, number, named):
+    """The fitted priors of a run that are named, or all that can be loaded."""
+    if named:
+        named = [named] if isinstance(named, str) else named
+        return {name: fitted.load(workdir, number, name) for name in named}
+    found = {}
+    for name in fitted.names(workdir, number):
+        try:
+            found[name] = fitted.load(workdir, number, name)
+        except InputError as error:
+            say(str(error))
     return found
 
 

@@ -33,6 +33,7 @@ class View:
       rows: test examples, of which the first are `run.examples`; by default those alone.
       names: the columns that tell the run apart, for `described`.
       classes: the names of labels 0, 1, ..., if they have others.
+      fitted: priors that were fitted to its codes, by name.
 
     Attributes:
       held: whether test examples beyond those of the folder were given.
@@ -44,8 +45,9 @@ class View:
       order: the latents by falling rate, or None.
     """
 
-    def __init__(self, run, rows=None, names=(), classes=()):
+    def __init__(self, run, rows=None, names=(), classes=(), fitted=None):
         self.run, self.names, self.held = run, names, rows is not None
+        self.fitted = fitted or {}
         rows = rows if self.held else run.examples
         self.prior = run.config.model.apply(run.params, {}, method="prior")
         self._codes, each, discrete = _encoded(run, rows, self.prior)
@@ -67,20 +69,23 @@ class View:
     def images(self):
         """{name: mean images [n, ...]}, those of the following that have a meaning.
 
-        `reconstructions` of the examples, `samples` from the prior, `interpolations`, `traversals`
-        and the `manifold`.
+        `reconstructions` of the examples, `samples` from the prior and, after a colon their names,
+        from fitted ones, `interpolations`, `traversals` and the `manifold`.
         """
         count = len(self.run.examples["image"])
         first = jax.tree.map(lambda v: v[:count], self._codes)
         pieces = {"reconstructions": (first, np.arange(count))}
         # An autoencoder trains no prior; N(0, I) is one that codes may be drawn from anyway.
+        priors = {f"samples:{name}": p for name, p in self.fitted.items()}
         if self._meets(contract.BOUND) or self._meets(contract.SCALE):
+            priors["samples"] = self.prior
+        for name, p in priors.items():
             # As one program, which compiles sooner than each operation of it; of a prior of
             # functions, too, which cannot be an argument.
-            sample = jax.jit(lambda key: self.prior.sample(key, EXAMPLES))
+            sample = jax.jit(lambda key, p=p: p.sample(key, EXAMPLES))
             drawn = sample(jax.random.key(0))
             which = np.arange(EXAMPLES) % count
-            pieces["samples"] = jax.tree.map(np.asarray, drawn), which
+            pieces[name] = jax.tree.map(np.asarray, drawn), which
         if self._meets(*INTERPOLATED):
             pieces["interpolations"] = lines(first)
         if self._meets(*TRAVERSED):

@@ -2,8 +2,10 @@
 
     distributions    posteriors and priors, as pytrees of arrays; Gaussians
     likelihoods      the other likelihoods, and the functions that a model takes as its own
+    spectral         `SpectralDecoder`: any decoder, with weights of spectral norm 1
     vae              `VAE`: its encode, prior and decode; the `Draw` that objectives are made of
     variants         models that change one of these: priors, flows, discrete codes, conditions
+    priors           priors that are fitted to codes after training
 
 Each file imports only from those above it. The likelihoods, (decoder's output, hp) -> p(x|z), are
 `bernoulli`, `gaussian` and the like; the modules `LearnedGaussian` and `OptimalGaussian` are such
@@ -18,6 +20,7 @@ from aevae.models.likelihoods import (
     gaussian,
     gaussian_pair,
 )
+from aevae.models.spectral import SpectralDecoder
 from aevae.models.vae import (
     VAE,
     DiagonalGaussian,
@@ -53,6 +56,7 @@ __all__ = [
     "LearnedGaussian",
     "MixturePrior",
     "OptimalGaussian",
+    "SpectralDecoder",
     "TwoLevel",
     "VampPrior",
     "bernoulli",

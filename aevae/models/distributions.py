@@ -288,6 +288,11 @@ def kl_each(q, p):
     return q.kl_each(p) if hasattr(q, "kl_each") else None
 
 
+def is_standard(p):
+    """Whether a prior is N(0, I); its arrays must be at hand."""
+    return isinstance(p, Normal) and not (p.mean.any() or p.log_std.any())
+
+
 def log_mean_exp(log_w):
     """The logarithm of a mean, log 1/K sum_k exp(log_w[k]), over the first axis."""
     return jax.nn.logsumexp(log_w, axis=0) - jnp.log(len(log_w))

@@ -12,18 +12,42 @@ def path(workdir, number):
     return Path(workdir) / "evaluated" / f"{number:04d}.json"
 
 
+def arrays_path(workdir, number, measure):
+    """The file of the arrays that a measure found of a run."""
+    return Path(workdir) / "evaluated" / f"{number:04d}.{measure}.npz"
+
+
 def of(workdir, number):
     """The stored results of a run's present parameters, {measure: entry}; {} if there are none.
 
-    An entry has `values` {column: value}, perhaps `latents` {name: [Z]}, and what they depend on
-    beside the parameters: `code`, `options`, and of a measure across runs `runs`.
+    An entry has `values` {column: value}, perhaps `latents` {name: [Z]} and `priors` {prior:
+    {column: value}}, `arrays`, the digest of its file of arrays, and what they depend on beside the
+    parameters: `code`, `options`, of a measure across runs `runs`, and perhaps what it `reads`.
     """
     try:
         known = json.loads(path(workdir, number).read_text("utf-8"))
         same = known["params"] == files.digest(record.params_path(workdir, number))
-        return known["measures"] if same else {}
-    except (OSError, ValueError, KeyError):
+        found = known["measures"] if same else {}
+        return {k: v for k, v in found.items() if _is_whole(workdir, number, k, v)}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
+
+
+def is_stale(workdir, number):
+    """Whether what was found of a run is of parameters that it had before."""
+    try:
+        known = json.loads(path(workdir, number).read_text("utf-8"))["params"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return known != files.digest(record.params_path(workdir, number))
+
+
+def _is_whole(workdir, number, measure, entry):
+    """Whether the arrays of an entry, if it has any, are there."""
+    place = arrays_path(workdir, number, measure)
+    return "arrays" not in entry or (
+        place.is_file() and files.digest(place) == entry["arrays"]
+    )
 
 
 def forget(workdir, number, measures):

@@ -39,6 +39,7 @@ class Reports:
         self, path, groups, histories, finished, columns, metrics, held_out_metrics
     ):
         self._path, self._groups, self._histories = path, groups, histories
+        self._names = columns
         self._finished = finished
         self._programs, self._place = _in_order(groups, columns)
         names = [name for known in histories.values() for name in known.curves]
@@ -115,6 +116,8 @@ class Reports:
         table = self._results
         table.columns, rows = tables.merged(self._path, self._result_columns, rows)
         table.write(rows)
+        if any((self._path / name).is_file() for name in tables.PARTS):
+            tables.write_parts(self._path, [*self._names], rows)
         self._timing.write([its.timing_row(group) for group, its in known])
 
 

@@ -13,6 +13,8 @@ from aevae.runs import evaluated, record, remarks
 from aevae.system import files
 
 ROWS = 10_000  # in memory at a time
+FIRST = "train", "standard", "own"  # of priors, in a table
+PARTS = "latents.csv", "priors.csv"  # of runs: see `write_parts`
 LONG = 30  # letters of a text, beyond which a label is shorter
 
 
@@ -108,6 +110,45 @@ def extend(workdir):
     Table(path, columns).write(rows)
 
 
+def write_parts(workdir, names, rows):
+    """Writes latents.csv and priors.csv anew with what evaluations found; they go if it is nothing.
+
+    latents.csv has of each run and latent what a measure gives, as its rate, and priors.csv of each
+    run and prior of its codes, as its gain.
+
+    Args:
+      names: the columns that tell runs apart.
+      rows: those of results.csv.
+    """
+    of_latents, of_priors = [], []
+    for row in rows:
+        known = evaluated.of(workdir, int(row["run"]))
+        run, own, entries = {n: row[n] for n in names}, {}, [*known.values()]
+        arrays = {name: entry.get("arrays") for name, entry in known.items()}
+        found = {k: v for entry in entries for k, v in entry.get("latents", {}).items()}
+        for latent, values in enumerate(zip(*found.values())):
+            of_latents.append(run | {"latent_index": latent} | dict(zip(found, values)))
+        # Whatever came first: what was fitted, and then what was measured of it.
+        for entry in sorted(entries, key=lambda entry: "arrays" not in entry):
+            reads = entry.get("reads", {})
+            for prior, values in entry.get("priors", {}).items():
+                # Not of a prior that was fitted anew since.
+                if reads.get(prior, arrays.get(prior)) == arrays.get(prior):
+                    own[prior] = own.get(prior, {}) | values
+        names_of_priors = [*FIRST, *sorted({*own} - {*FIRST})]
+        of_priors += [
+            run | {"prior": name} | own[name] for name in names_of_priors if name in own
+        ]
+    for name, found in zip(PARTS, (of_latents, of_priors)):
+        path = Path(workdir) / name
+        columns = dict.fromkeys(column for row in found for column in row)
+        if found:
+            Table(path, [*columns]).write(found)
+        else:
+            with files.writing(path):
+                path.unlink(missing_ok=True)
+
+
 def results(workdir):
     """The rows of results.csv: one for each run of the groups that are finished."""
     rows = read(record.existing(workdir, "results.csv"))
@@ -133,14 +174,49 @@ def summary(workdir, only=None):
     else:
         kept = {*names, *only, "diverged"}
         rows = [{k: v for k, v in row.items() if k in kept} for row in rows]
+    points, measures = _points(rows, names), _numbers(rows, [*rows[0]][len(names) :])
+    table = _by_point(rows, points, measures)
+    told = [table, *_density(densities, rows), *(said if only is None else ())]
+    return "\n".join(told)
+
+
+def priors(workdir, only=None, columns=None):
+    """priors.csv as a table of text, as `summary` has results; of some priors and columns, if named."""
+    names = record.read(workdir)["columns"]
+    path = Path(workdir) / "priors.csv"
+    rows = read(path) if path.is_file() else []
+    rows = [row | {"diverged": None} for row in rows]
+    rows = [row for row in rows if only is None or row["prior"] in only]
+    if not rows:
+        what = f" {', '.join(only)}" if only else ""
+        raise InputError(
+            f"{workdir} has no fitted prior{what}: experiments.prior fits some"
+        )
+    columns = [n for n in rows[0] if columns is None or n in columns]
+    columns = [n for n in columns if not n.endswith("_error")]
+    columns = [n for n in columns if n not in (*names, "prior", "diverged")]
+    points = [*_points(rows, names), "prior"]
+    return _by_point(rows, points, _numbers(rows, columns), digits=3)
+
+
+def _points(rows, names):
+    """The columns in which runs differ, beside their seed."""
     points = [n for n in names if n not in ("run", "seed")]
-    points = [n for n in points if len({row[n] for row in rows}) > 1] or points[:1]
-    measures = [
+    return [n for n in points if len({row[n] for row in rows}) > 1] or points[:1]
+
+
+def _numbers(rows, columns):
+    """Those of the columns that hold what was measured."""
+    return [
         name
-        for name in list(rows[0])[len(names) :]
+        for name in columns
         if any(isinstance(row[name], (int, float)) for row in rows)
         and name not in ("epoch", "epochs", "diverged", "validation_distortion")
     ]
+
+
+def _by_point(rows, points, measures, digits=2):
+    """Rows of runs as text: a row a point, mean ± standard deviation of the measures."""
     grouped = {}
     for row in rows:
         grouped.setdefault(tuple(row[n] for n in points), []).append(row)
@@ -152,9 +228,8 @@ def summary(workdir, only=None):
         lines.append([*cells, f"{len(sound)}/{len(own)}"])
         for name in measures:
             values = [row[name] for row in sound if row[name] is not None]
-            lines[-1].append(spread(values))
-    told = [aligned(lines), *_density(densities, rows), *(said if only is None else ())]
-    return "\n".join(told)
+            lines[-1].append(spread(values, digits))
+    return aligned(lines)
 
 
 def _density(densities, rows):

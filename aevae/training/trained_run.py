@@ -86,14 +86,33 @@ class Trained:
         return self.decode(self._apply("encode", batch).sample(None), batch).mean
 
     @machine.standard()
-    def sample(self, key, count, batch=None):
+    def sample(self, key, count, batch=None, prior=None):
         """Generates images: the mean of p(x|z) at `count` codes drawn from the prior, [count, H, W, C].
 
         `batch` has what the model reads beside the image: the labels of a conditional VAE, [count].
+        `prior` takes the place of the model's: one that `runs.fitted.load` gives, or another with
+        `sample(key, count)`.
         """
         if not isinstance(count, (int, np.integer)) or count < 1:
             raise InputError(f"count must be a whole number of at least 1, not {count}")
-        return self.decode(self.prior(batch).sample(key, count), batch).mean
+        if prior is not None and not hasattr(prior, "sample"):
+            raise InputError(
+                "prior must be a distribution with sample(key, count), as runs.fitted.load gives it, "
+                f"not {prior!r}"
+            )
+        own = self.prior(batch)
+        z = (own if prior is None else prior).sample(key, count)
+        if prior is not None:
+            needed = jax.eval_shape(lambda: own.sample(key, count))
+            given, needs = (
+                [list(v.shape) for v in jax.tree.leaves(t)] for t in (z, needed)
+            )
+            if given != needs:
+                raise InputError(
+                    f"the prior draws codes {' and '.join(map(str, given))}, and those of this run "
+                    f"are {' and '.join(map(str, needs))}: it was fitted to another run's"
+                )
+        return self.decode(z, batch).mean
 
     @machine.standard()
     def read(self, images):

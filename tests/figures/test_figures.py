@@ -148,7 +148,7 @@ def test_the_flag_for_data_is_passed_on(copy, monkeypatch):
     monkeypatch.setattr(figures, "draw", lambda *a, **k: given.append((a, k)) or [])
     arguments = [f"--workdir={copy}", "--data_dir=there", "--dataset=x.npz"]
     command.execute(figures_command.define, figures_command.main, arguments)
-    how = {"data_dir": "there", "dataset": "x.npz"}
+    how = {"data_dir": "there", "dataset": "x.npz", "priors": None}
     assert given == [((str(copy), None), how)]
 
 
