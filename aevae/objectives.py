@@ -219,6 +219,39 @@ def beta_vae(model, params, batch, key, hp, *, free=False):
     return terms["distortion"] + hp["beta"] * _rate(draw, terms, hp, free), terms
 
 
+def multi_rate_vae(model, params, batch, key, hp):
+    """The multi-rate VAE: E over log beta of E[-log p(x|z, beta)] + beta KL(q(z|x, beta) || p(z)).
+
+    Bae et al. (2022). log beta is uniform from hp["log_low"] to hp["log_high"], and of each example
+    its own: one number of the batch is drawn, from which its examples have equal distances around
+    the range. elbo, rate and distortion are those at beta = 1, of a second pass.
+    """
+    if not getattr(model, "multi_rate", False):
+        raise InputError(
+            "a multi-rate VAE needs a model that reads batch['log_beta'], as models.MultiRateVAE, and "
+            f"says so (`multi_rate = True`): {type(model).__name__} does not"
+        )
+    own, still = None, None
+    if key is not None:
+        key, own = jax.random.split(key)
+        still = jax.random.fold_in(own, 1)
+    log_beta = log_betas(own, len(batch["image"]), hp["log_low"], hp["log_high"])
+    draw = model.apply(params, batch | {"log_beta": log_beta}, key, hp)
+    rate = draw.log_qz - draw.log_pz if draw.rate is None else draw.rate
+    loss = (jnp.exp(log_beta) * rate - draw.log_px).mean()
+    return loss, bound_terms(model.apply(params, batch, still, hp))
+
+
+def log_betas(key, count, low, high):
+    """Draws log betas, [count], each uniform from `low` to `high`, at equal distances around it.
+
+    Without a key there is no noise: they are the middles of as many parts.
+    """
+    shift = 0.5 / count if key is None else jax.random.uniform(key)
+    place = (shift + jnp.arange(count) / count) % 1
+    return low + (high - low) * place
+
+
 def optimal_sigma_vae(model, params, batch, key, hp, *, free=False):
     """The sigma-VAE: the beta-VAE under N(x; mean, sigma²) with the best sigma².
 

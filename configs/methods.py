@@ -9,6 +9,7 @@ Stochastic binarization, except where a likelihood is of real-valued pixels.
 """
 
 import functools
+import math
 
 from aevae import InputError, config, data, models, networks, objectives, optim
 
@@ -102,6 +103,12 @@ def info_vae():
 
 def wae_mmd():
     return objectives.wae_mmd, {"lambda": 0.0}, {"lambda": (0.0, 10.0)}
+
+
+def multi_rate():
+    hp = {"log_low": math.log(0.1), "log_high": math.log(10)}
+    fields = {"kind": models.MultiRateVAE}
+    return objectives.multi_rate_vae, hp, {"latent": (2, 8)}, fields
 
 
 def iwae():
@@ -246,7 +253,7 @@ METHODS = {
         *(autoencoder, denoising, sparse_kl, sparse_l1, contractive),
         *(rae_l2, rae_gp, rae_sn),
         *(beta_vae, free_bits, warm_up, capacity_vae, beta_tcvae, factor_vae),
-        *(dip_vae, dip_vae_2, info_vae, wae_mmd, iwae, miwae, stl, dreg),
+        *(dip_vae, dip_vae_2, info_vae, wae_mmd, multi_rate, iwae, miwae, stl, dreg),
         *(
             sigma_vae,
             optimal_sigma,

@@ -13,7 +13,14 @@ from aevae import InputError, Interrupted, OutOfMemory, WriteError, config
 from aevae.system import cache, machine
 
 FLAGS = flags.FLAGS
-PLAIN = {"±": "+-", "×": "x", "−": "-", "–": "-", "…": "..."}  # without Unicode
+PLAIN = {
+    "±": "+-",
+    "×": "x",
+    "−": "-",
+    "–": "-",
+    "…": "...",
+    "≤": "<=",
+}  # without Unicode
 PATHS = ("config", "workdir", "data_dir", "manual_dir", "out", "dataset", "init_from")
 TOLD = (  # what absl says of a wrong value, and what is said in place of it
     (

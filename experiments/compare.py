@@ -27,7 +27,7 @@ from absl import flags
 
 from aevae import InputError, config, data, figures, objectives
 from aevae.evaluation import evaluate, representation
-from aevae.runs import record, study, tables, trained
+from aevae.runs import record, statistics, study, tables, trained
 from aevae.runs.tables import Table
 from aevae.training.trained_run import EXAMPLES
 from experiments import command
@@ -151,15 +151,17 @@ def main(args):
     lines = [["latent", "method", *names]]
     for latent, method, values in rows:
         cells = (
-            tables.spread(values.get(name, ()), 3 if "accuracy" in name else 2)
+            tables.interval(values.get(name, ()), 3 if "accuracy" in name else 2)
             for name in names
         )
         lines.append([str(latent), method, *cells])
     print(tables.aligned(lines))
     print(
-        "\nTest split, mean ± standard deviation over seeds; errors summed over pixels, nats; denoised: "
+        f"\nTest split, {statistics.MEANING}; errors summed over pixels, nats; denoised: "
         f"of images with {noise:.0%} of the pixels masked."
     )
+    for line in [*paired(found, names), *tables.few(folder / "vae")]:
+        print(line)
     print(page(folder, configs, found, clean, seen))
 
 
@@ -196,6 +198,54 @@ def tabulate(found, names, pca, clean, seen):
         yield latent, "PCA", beside(row, "pca_") | errors
     errors = {"denoised_error": [_error(seen, clean)]}
     yield clean.shape[1], "pixels", beside(row, "pixel_") | errors
+
+
+def paired(found, names):
+    """Yields a table of what the VAE's runs have less than the others', and the lines below it.
+
+    Runs of one seed start from the same weights: the methods differ in their objective alone.
+    """
+    pairs = []
+    for latent in sorted({row["latent"] for row in found["vae"]}):
+        own = {
+            method: {r["seed"]: r for r in rows if r["latent"] == latent}
+            for method, rows in found.items()
+        }
+        for method in [method for method in found if method != "vae"]:
+            values = {n: _pairs(own[method], own["vae"], n) for n in names}
+            pairs.append((latent, method, {n: v for n, v in values.items() if len(v)}))
+    names = [n for n in names if any(n in values for *_, values in pairs)]
+    tested = [(i, n) for i, (*_, own) in enumerate(pairs) for n in own]
+    tested = [(i, n) for i, n in tested if len(pairs[i][2][n]) > 1]
+    ps = [statistics.interval(pairs[i][2][n]).p for i, n in tested]
+    low = {
+        at for at, p in zip(tested, statistics.holm(ps)) if p is not None and p < 0.05
+    }
+    lines = [["latent", "method", *names]]
+    for i, (latent, method, own) in enumerate(pairs):
+        lines.append([str(latent), f"{method} - vae"])
+        for name in names:
+            estimate = name in own and statistics.interval(own[name], len(tested) or 1)
+            digits = 3 if "accuracy" in name else 2
+            cell = tables.estimated(estimate, digits) if estimate else ""
+            lines[-1].append(cell + " *"[(i, name) in low])
+    if not names:
+        return
+    yield "\n" + tables.aligned(lines)
+    yield (
+        "\nDifferences paired by seed, whose weights start alike; intervals hold together with 95 % "
+        f"(Bonferroni, {statistics.comparisons(len(tested))}).\n*: p below 0.05 (Holm)."
+    )
+
+
+def _pairs(rows, others, name):
+    """The differences of a measure between runs of one seed, [N]."""
+    sound = [
+        (rows[seed].get(name), others[seed].get(name))
+        for seed in rows
+        if seed in others and rows[seed]["diverged"] is others[seed]["diverged"] is None
+    ]
+    return np.array([a - b for a, b in sound if None not in (a, b)])
 
 
 def _error(again, images):

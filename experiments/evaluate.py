@@ -23,8 +23,8 @@ from pathlib import Path
 from absl import flags
 
 from aevae import InputError
-from aevae.evaluation import evaluate, generation, worker
-from aevae.runs import tables
+from aevae.evaluation import collapse, evaluate, generation, worker
+from aevae.runs import record, statistics, tables
 from experiments import command
 
 ONE_OF = "workers", "group", "collect"  # one of them at most
@@ -78,7 +78,26 @@ def main(args):
     if measures and generation.generation.__name__ in measures:
         for part in _parts(generation.COLUMNS):
             print(tables.priors(args["workdir"].value, columns=part) + "\n")
+    if measures and collapse.collapse.__name__ in measures:
+        _deaths(args["workdir"].value)
     return report(args["workdir"].value, found)
+
+
+def _deaths(workdir):
+    """Prints at which beta each latent collapses, if several betas were swept."""
+    names = [n for n in record.read(workdir)["columns"] if n not in ("run", "seed")]
+    rows = tables.read(Path(workdir) / "latents.csv")
+    names = [n for n in names if len({row[n] for row in rows}) > 1 and n != "beta"]
+    found = collapse.along_beta(rows, names)
+    if not found:
+        return
+    lines = [[*names, "latent by rate", "alive at beta", "dead at", "estimate"]]
+    for point, deaths in found.items():
+        for death in deaths:
+            ends = ["" if v is None else f"{v:g}" for v in (death.alive, death.dead)]
+            estimate = "" if death.estimate is None else f"{death.estimate:.3g}"
+            lines.append([*map(str, point), str(death.rank), *ends, estimate])
+    print(tables.aligned(lines) + "\n")
 
 
 def work(args, flag, measures, options):
@@ -126,13 +145,13 @@ def report(workdir, found):
         row = next(row for row in rows if row.get(ceilings[0]) is not None)
         best = ", ".join(f"{n.removesuffix('_ceiling')} {row[n]:.3f}" for n in ceilings)
         print(f"A perfect code on these factors reaches {best}.")
-    there = [(Path(workdir) / name).is_file() for name in tables.PARTS]
-    parts = ", that of each latent in latents.csv", ", that of each prior in priors.csv"
-    more = "".join(part for part, is_there in zip(parts, there) if is_there)
+    more = [f"{workdir}/{name}.csv" for name in tables.written(workdir)]
     print(
-        "Test split, nats, mean ± standard deviation over seeds. All of it is in "
-        f"{workdir}/results.csv{more}."
+        f"Test split, nats, {statistics.MEANING}. All of it is in "
+        f"{' and '.join([f'{workdir}/results.csv', *more])}."
     )
+    for line in tables.few(workdir):
+        print(line)
     return 0
 
 

@@ -1,11 +1,18 @@
 """Tabulates the rate-distortion frontier of a beta sweep, and whether it is as theory has it.
 
     python -m experiments.frontier --workdir=runs/mnist_frontier
+    python -m experiments.frontier --workdir=runs/mnist_frontier --multi_rate=runs/multi_rate
 
 Where runs minimize distortion + beta · rate over one family of models, the rate falls and the
 distortion rises with beta, the slope of the chord between two neighbors lies between their betas, and
 distortion + rate is least at beta = 1 (Alemi et al., 2018), all on the training split. Its values are
 running averages over the last epoch.
+
+The area under the curve that joins a seed's points is one number for all of it, the smaller the
+better; that of several sweeps is over the rates that all of them, with all seeds, go over.
+
+The second command sets multi-rate runs (`configs/multi_rate.py`) beside the sweep, on the test split: the
+distance of what a run of each beta minimizes, and a figure of both in the multi-rate folder.
 """
 
 from pathlib import Path
@@ -14,13 +21,17 @@ import numpy as np
 from absl import flags
 
 from aevae import InputError
-from aevae.figures import sheet
-from aevae.runs import record, tables
+from aevae.figures import frontier, sheet
+from aevae.runs import record, statistics, tables
+from aevae.system import files
 from experiments import command
 
 
 def define():
     flags.DEFINE_string("workdir", None, "the run folder of a sweep over beta")
+    flags.DEFINE_string(
+        "multi_rate", None, "the run folder of multi-rate runs, to set beside it"
+    )
 
 
 def sweeps(workdir):
@@ -57,29 +68,22 @@ def sweeps(workdir):
 def table(curves):
     """The table of a sweep, as lines of cells, and [(fact, whether it holds)].
 
-    The last fact, of beta = 1, needs betas on both sides of it. The table is of the seeds that were trained at every beta, whose number stands third.
+    The last fact, of beta = 1, needs betas on both sides of it. The table is of the seeds that were
+    trained at every beta, whose number stands third.
     """
-    betas, seeds = (sorted({row[name] for row in curves}) for name in ("beta", "seed"))
-    found = {(row["beta"], row["seed"]): row for row in curves}
-    seeds = [seed for seed in seeds if all((beta, seed) in found for beta in betas)]
-    if not seeds:
-        raise InputError("no seed has been trained at every beta: add one")
-    rate, distortion = (
-        np.array([[found[b, s][f"train_{name}"] for s in seeds] for b in betas])
-        for name in ("rate", "distortion")
-    )
+    betas, seeds, rate, distortion = plane(curves)
     slopes = -np.diff(distortion, axis=0) / np.diff(rate, axis=0)
     total = rate + distortion
     lines = [["beta", "rate", "distortion", "sum", "slope to the next", "between"]]
     between = []
     for i, beta in enumerate(betas):
         lines.append(
-            [f"{beta:g}", *map(tables.spread, (rate[i], distortion[i], total[i]))]
+            [f"{beta:g}", *map(tables.interval, (rate[i], distortion[i], total[i]))]
         )
         if i < len(slopes):
             mean, error = slopes[i].mean(), 2 * _error(slopes[i])
             between.append(beta - error <= mean <= betas[i + 1] + error)
-            lines[-1] += [tables.spread(slopes[i], 3), "yes" if between[-1] else "no"]
+            lines[-1] += [tables.interval(slopes[i], 3), "yes" if between[-1] else "no"]
         else:
             lines[-1] += ["", ""]
     least = betas[int(total.mean(1).argmin())]
@@ -96,15 +100,159 @@ def table(curves):
     return lines, facts, len(seeds)
 
 
+def plane(curves):
+    """Betas [B], seeds [S] that were trained at all of them, and rate and distortion [B, S]."""
+    betas, seeds = (sorted({row[name] for row in curves}) for name in ("beta", "seed"))
+    found = {(row["beta"], row["seed"]): row for row in curves}
+    seeds = [seed for seed in seeds if all((beta, seed) in found for beta in betas)]
+    if not seeds:
+        raise InputError("no seed has been trained at every beta: add one")
+    rate, distortion = (
+        np.array([[found[b, s][f"train_{name}"] for s in seeds] for b in betas])
+        for name in ("rate", "distortion")
+    )
+    return betas, seeds, rate, distortion
+
+
+def areas(found):
+    """The areas under curves of sweeps, {name: {seed: nats²}}, and the rates (from, to) they are over.
+
+    Args:
+      found: {name: rows of curves.csv}, as `sweeps` gives them.
+    Returns:
+      None in place of the rates, and no areas, where the curves share none.
+    """
+    planes = {name: plane(own)[1:] for name, own in found.items()}
+    curves = {
+        name: {s: (r, d) for s, r, d in zip(seeds, rate.T, distortion.T)}
+        for name, (seeds, rate, distortion) in planes.items()
+    }
+    span = statistics.shared_span([c for own in curves.values() for c in own.values()])
+    if span is None:
+        return {}, None
+    return {
+        name: {seed: statistics.area(*curve, *span) for seed, curve in own.items()}
+        for name, own in curves.items()
+    }, span
+
+
+def distances(workdir, multi_rate):
+    """Multi-rate runs beside runs of one beta each, on the test split.
+
+    Returns:
+      The rows of frontier.csv and of results.csv of the betas that both have, and {beta:
+      {"separate", "multi_rate": [S]}}: distortion + beta · rate, of the seeds that all have.
+    Raises:
+      InputError: the folders do not compare.
+    """
+    path = Path(multi_rate) / "frontier.csv"
+    betas, rows = _separate(workdir)
+    asked = ",".join(f"{beta:g}" for beta in betas)
+    way = (
+        f"python -m experiments.evaluate --workdir={multi_rate} --measures=frontier "
+        f"--betas={asked}"
+    )
+    if not path.is_file():
+        record.read(multi_rate)
+        raise InputError(f"{path} is not there: {way}")
+    curve = tables.read(path)
+    names = [n for n in record.read(multi_rate)["columns"] if n not in ("run", "seed")]
+    points = sheet.grouped(curve, names)
+    if len(points) > 1:
+        swept = [name for name in names if len(sheet.values(curve, name)) > 1]
+        raise InputError(f"{multi_rate} has several curves, by {', '.join(swept)}")
+    both = {
+        beta: [row for row in curve if np.isclose(row["at_beta"], beta, 1e-5)]
+        for beta in betas
+    }
+    lacking = [f"{beta:g}" for beta, own in both.items() if not own]
+    if lacking:
+        raise InputError(f"{path} has no beta {', '.join(lacking)}: {way}")
+    seeds = [{row["seed"] for row in own} for own in both.values()]
+    seeds += [{r["seed"] for r in rows if r["beta"] == beta} for beta in betas]
+    seeds = sorted(set.intersection(*seeds))
+    if not seeds:
+        raise InputError("no seed has been trained at every beta in both folders")
+
+    def objective(found, beta):
+        by_seed = {row["seed"]: row for row in found}
+        own = [by_seed[seed] for seed in seeds]
+        return np.array([row["distortion"] + beta * row["rate"] for row in own])
+
+    found = {
+        beta: {
+            "separate": objective([r for r in rows if r["beta"] == beta], beta),
+            "multi_rate": objective(own, beta),
+        }
+        for beta, own in both.items()
+    }
+    return [row for own in both.values() for row in own], rows, found
+
+
+def _separate(workdir):
+    """The betas of a sweep of nothing else, and the rows of its results."""
+    found = sweeps(workdir)
+    if len(found) > 1:
+        raise InputError(
+            f"{workdir} has several sweeps over beta ({'; '.join(found)}): multi-rate runs are set "
+            "beside one"
+        )
+    (curves,) = found.values()
+    runs = {row["run"] for row in curves}
+    rows = [row for row in tables.results(workdir) if row["run"] in runs]
+    return sorted({row["beta"] for row in rows}), rows
+
+
+def compare(workdir, multi_rate):
+    """Prints the distances, and draws the figure `beside` into the multi-rate folder."""
+    curve, rows, found = distances(workdir, multi_rate)
+    lines = [["beta", "a run each", "multi-rate", "difference", "95 % interval"]]
+    differences = {}
+    for beta, own in found.items():
+        differences[beta] = own["multi_rate"] - own["separate"]
+        mean, half, *_ = statistics.interval(differences[beta])
+        told = "" if half is None else f"{mean - half:.3f} to {mean + half:.3f}"
+        both = [tables.interval(own[name], 3) for name in ("separate", "multi_rate")]
+        lines.append([f"{beta:.4g}", *both, f"{mean:.3f}", told])
+    count = len(next(iter(differences.values())))
+    print(tables.aligned(lines))
+    print(
+        "\nDistortion + beta · rate, test split, nats, mean and half-width of the 95 % t interval "
+        f"over {sheet.seeds([count])}; intervals of differences of equal seeds."
+    )
+    figure = frontier.beside(curve, rows, differences, sheet.source(rows))
+    folder = Path(multi_rate) / "figures"
+    with files.writing(folder):
+        folder.mkdir(exist_ok=True)
+    print(f"Drawn into {sheet.save(figure, folder / 'beside.png')}.")
+
+
 def _error(values):
     return values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
+
+
+def _areas(curves):
+    """Yields lines on the areas under the curves of sweeps."""
+    found, span = areas(curves)
+    if span is None:
+        yield "area under the curves: none, for they share no rates"
+    for name, own in found.items():
+        values = np.array([*own.values()])
+        wide = span[1] - span[0]
+        yield (
+            f"area under the curve{f' of {name}' if name else ''} from rate {span[0]:.2f} to "
+            f"{span[1]:.2f}: {tables.interval(values)} nats², a mean distortion of "
+            f"{tables.interval(values / wide)}"
+        )
 
 
 def main(args):
     if not args["workdir"].value:
         raise InputError("name the run folder with --workdir")
-    found, left = {}, []
-    for name, own in sweeps(args["workdir"].value).items():
+    if args["multi_rate"].value:
+        return compare(args["workdir"].value, args["multi_rate"].value)
+    found, left, curves = {}, [], sweeps(args["workdir"].value)
+    for name, own in curves.items():
         try:
             found[name] = table(own)
         except InputError as fault:
@@ -114,9 +262,13 @@ def main(args):
     for name, (lines, facts, seeds) in found.items():
         print(*[f"{name}:"] if name else [], tables.aligned(lines), sep="\n")
         over = sheet.seeds([seeds])
-        print(f"\nTraining split, nats, mean ± standard deviation over {over}.")
+        print(f"\nTraining split, nats, {statistics.MEANING} ({over}).")
         for fact, holds in facts:
             print(f"{'holds' if holds else 'DOES NOT HOLD'}: {fact}")
+        few = statistics.few([seeds])
+        print(*[few] if few else [], end="\n" if few else "")
+    for line in _areas({name: curves[name] for name in found}):
+        print(line)
     for line in left:
         print(f"left out, {line}")
 

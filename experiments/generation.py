@@ -25,13 +25,12 @@ from pathlib import Path
 import jax
 import numpy as np
 from absl import flags
-from scipy import stats
 
 from aevae import InputError, config, data, figures, objectives
 from aevae.config import lookup
 from aevae.evaluation import evaluate, second_stage
 from aevae.models.distributions import Normal, is_standard
-from aevae.runs import fitted, study, tables, trained
+from aevae.runs import fitted, statistics, study, tables, trained
 from aevae.runs.tables import Table
 from aevae.system import files
 from aevae.training.trained_run import EXAMPLES
@@ -172,14 +171,6 @@ def chosen(place, grid):
     return [row for row in rows if row["diverged"] is None]
 
 
-def interval(values):
-    """The mean of values, and the half-width of its 95 % t interval, None of a single one."""
-    if len(values) < 2:
-        return float(np.mean(values)), None
-    half = stats.t.ppf(0.975, len(values) - 1) * stats.sem(values)
-    return float(np.mean(values)), float(half)
-
-
 def write(folder, rows):
     """Writes generation.csv and generation.md; the table as texts, in two parts."""
     columns = [n for n in DIGITS if any(n in values for _, _, values in rows)]
@@ -189,7 +180,9 @@ def write(folder, rows):
         written.append({"method": method, "prior": prior, "seeds": seeds})
         lines.append([NAMES.get(method, method), prior])
         for name in columns:
-            mean, half = interval(values[name]) if name in values else (None, None)
+            mean, half = None, None
+            if name in values:
+                mean, half, *_ = statistics.interval(values[name])
             written[-1] |= {name: mean, f"{name}_half": half}
             ends = (f"{x:.{DIGITS[name]}f}" for x in (mean, half) if x is not None)
             lines[-1].append(" ±".join(ends))

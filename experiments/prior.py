@@ -19,10 +19,11 @@ from absl import flags
 from aevae import InputError, figures
 from aevae.config import lookup
 from aevae.evaluation.second_stage import PRIORS
-from aevae.runs import fitted, tables
+from aevae.runs import fitted, statistics, tables
 from experiments import command, evaluate
 
-ABOUT = """Test split, nats, mean ± standard deviation over seeds. log_density: E[log p2(z)] of test examples' codes; gain:
+ABOUT = f"""Test split, nats, {statistics.MEANING}.
+log_density: E[log p2(z)] of test examples' codes; gain:
 E[log p2(z) - log p(z)], p the run's own prior; rate: E[-log p2(z)] of discrete codes. Of two_stage they are
 lower bounds, in expectation."""
 OPTIONS = {  # of all priors, each by its name

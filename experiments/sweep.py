@@ -23,7 +23,7 @@ from pathlib import Path
 from absl import flags
 
 from aevae import InputError, config, figures
-from aevae.runs import remarks, status, study, tables, trained, worker
+from aevae.runs import remarks, statistics, status, study, tables, trained, worker
 from aevae.system import files
 from experiments import command
 
@@ -167,7 +167,7 @@ def report(args, workdir, groups):
     if any(row.get("density") == "yes" for row in rows):
         for line in remarks.floored(trained.runs(workdir)):
             print(line)
-    print(f"\nTest split, nats, mean ± standard deviation over seeds. In {workdir}:")
+    print(f"\nTest split, nats, {statistics.MEANING}. In {workdir}:")
     print("  results.csv curves.csv timing.csv config.json environment.json")
     print("  params/ tensorboard/", *(path.relative_to(workdir) for path in drawn))
     diverged = sum(row["diverged"] is not None for row in rows)

@@ -4,28 +4,47 @@
     python -m experiments.verify --laws=1,4 --data_dir=DIR
 
 Laws 1 to 3 are trained on the embedded set `gaussian`, and also solved for on the covariance of MNIST's
-training images where TFDS has prepared MNIST. Exit codes: 0 all hold; 1 some do not; 2 a fault of the
-input.
+training images where TFDS has prepared MNIST. With a config, what is checked is that config, a method of
+anyone's, by the battery of checks that hold for every method, or for those that claim them:
+
+    python -m experiments.verify --config=mine.py
+    python -m experiments.verify --config=mine.py --checks=rate,gradient --config.hparams.beta=4
+
+Exit codes: 0 all hold; 1 some do not; 2 a fault of the input.
 """
 
 import time
 
 from absl import flags
 
-from aevae import InputError, data
+from aevae import InputError, config, data
 from aevae.system import machine
-from experiments import command, laws
+from aevae.training.check import check_run
+from experiments import battery, command, laws
 
 WIDTH = 62
 
 
 def define():
+    command.define_config()
     numbers = ", ".join(f"{n} {name}" for n, (name, _) in laws.ALL.items())
     flags.DEFINE_list("laws", None, f"some of {numbers}; by default all")
-    flags.DEFINE_string("data_dir", None, "where TFDS has prepared MNIST")
+    names = ", ".join(battery.CHECKS)
+    flags.DEFINE_list("checks", None, f"of a --config, some of {names}; by default all")
 
 
 def main(args):
+    overrides, given = command.overrides(args), args["config"].present
+    if given and args["laws"].present:
+        raise InputError("--laws are of the package, not of a --config: leave one out")
+    if not given and (overrides or args["checks"].present):
+        raise InputError("--checks and --config.PATH are of a --config=FILE: give one")
+    if given:
+        return _battery(args, overrides)
+    return _laws(args)
+
+
+def _laws(args):
     chosen = args["laws"].value or [*map(str, laws.ALL)]
     for name in chosen:
         if name not in map(str, laws.ALL):
@@ -48,6 +67,50 @@ def main(args):
     seconds = time.perf_counter() - began
     print(f"{count - failed} of {count} hold; {seconds:.0f} s")
     return 1 if failed else 0
+
+
+def _battery(args, overrides):
+    """The battery on the base run of a config: a line for each check."""
+    chosen = args["checks"].value or [*battery.CHECKS]
+    for name in chosen:
+        if name not in battery.CHECKS:
+            raise InputError(
+                f"there is no check {name!r}; there are {', '.join(battery.CHECKS)}"
+            )
+    machine.prepare()
+    began = time.perf_counter()
+    (run,) = config.settle(config.load(args["config"].value), overrides, {})
+    dataset = data.of(run, args["data_dir"].value)
+    subject = _subject(run, dataset)
+    print(f"{'check':16}  {'expected':>12}  {'found':>12}")
+    lines = []
+    for found in battery.lines(subject, chosen):
+        lines.append(found)
+        print(_told(found), flush=True)
+    holds = [found.holds for found in lines]
+    seconds = time.perf_counter() - began
+    print(
+        f"{holds.count(True)} of {len(holds) - holds.count(None)} hold, "
+        f"{holds.count(None)} are not claimed; {seconds:.0f} s"
+    )
+    return 1 if False in holds else 0
+
+
+def _subject(run, dataset):
+    try:
+        return battery.Subject(run, dataset)
+    except InputError:
+        raise
+    except Exception:
+        check_run(run, dataset)  # which says what fails, in one line
+        raise
+
+
+def _told(found):
+    if found.found is None:
+        return f"{found.name:16}  {found.verdict}{found.what and f': {found.what}'}"
+    numbers = f"{found.expected:12.6g}  {found.found:12.6g}"
+    return f"{found.name:16}  {numbers}  {found.verdict:4}  {found.what}"
 
 
 def _data(number):

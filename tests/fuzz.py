@@ -228,7 +228,9 @@ def looks(draw, program):
     if program == "figures":
         return [f"--figures={chosen}"] * draw(st.sampled_from([0, 1, 1, 1]))
     given = [f"--measures={chosen}", "--k=2", "--ais_steps=2", "--ais_chains=2"]
-    option = st.sampled_from(["k", "minibatch", "metrics", "ais_examples", "chunk"])
+    given += ["--gap_steps=2", "--gap_examples=4"]
+    option = ["k", "minibatch", "metrics", "ais_examples", "gap_steps", "chunk"]
+    option = st.sampled_from(option)
     value = st.sampled_from(["0", "1", "2", "-1", "x", "", "mig,sap", "math:sqrt"])
     odd = st.builds("--{}={}".format, option, value) | st.just("--fresh")
     count = draw(st.sampled_from([0, 0, 1, 2]))

@@ -18,7 +18,7 @@ OBJECTIVES = {
         *("autoencoder", "denoising", "sparse_kl", "sparse_l1", "contractive"),
         *("rae", "rae_l2", "rae_gp"),
         *("beta_vae", "optimal_sigma_vae", "capacity_vae", "beta_tcvae", "dip_vae"),
-        *("factor_vae", "info_vae", "wae_mmd", "vq_vae", "fsq_vae"),
+        *("factor_vae", "info_vae", "wae_mmd", "vq_vae", "fsq_vae", "multi_rate_vae"),
     )
 } | {
     "free_bits": functools.partial(objectives.beta_vae, free=True),
@@ -30,7 +30,15 @@ OBJECTIVES = {
 }
 WEIGHTS = (
     *("beta", "alpha", "gamma", "lambda", "capacity", "noise", "sparsity", "target"),
-    *("contraction", "off_diagonal", "diagonal", "commitment", "floor"),
+    *(
+        "contraction",
+        "off_diagonal",
+        "diagonal",
+        "commitment",
+        "floor",
+        "log_low",
+        "log_high",
+    ),
 )
 MODELS = {
     "vae": (models.VAE, {}),
@@ -45,6 +53,7 @@ MODELS = {
         models.FactorVAE,
         {"discriminator": networks.MLP((8,), outputs=2)},
     ),
+    "multi": (models.MultiRateVAE, {}),
     "learned": (models.VAE, {"likelihood": models.LearnedGaussian()}),
     "optimal": (models.VAE, {"likelihood": models.OptimalGaussian()}),
     "pair": (
@@ -89,6 +98,7 @@ REFUSED = {
         {*MODELS} - {"optimal"},
         "needs the likelihood models.Optimal",
     ),
+    "multi_rate_vae": ({*MODELS} - {"multi"}, "needs a model that reads batch"),
     "vq_vae": ({*MODELS} - {"vq", "fsq"}, "needs a code of codewords"),
 }
 
@@ -142,6 +152,7 @@ def test_a_model_is_trained_by_an_objective_or_refused(objective, model, small):
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_networks_combine_freely(objective, pair, small):
     own = {"factor_vae": "factor", "optimal_sigma_vae": "optimal", "vq_vae": "vq"}
+    own |= {"multi_rate_vae": "multi"}
     kind, fields = MODELS[own.get(objective, "vae")]
     others = [e for name, (e, _) in PAIRS.items() if name != pair]
     encoder = others[len(objective) % len(others)]  # not the decoder's own
@@ -156,6 +167,7 @@ def test_a_few_refusals(small):
         ("factor_vae", "vae"),
         ("optimal_sigma_vae", "learned"),
         ("vq_vae", "vae"),
+        ("multi_rate_vae", "vae"),
     ):
         kind, fields = MODELS[model]
         with pytest.raises(InputError, match=REFUSED[objective][1]):

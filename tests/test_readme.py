@@ -20,6 +20,7 @@ from experiments import (
     figures,
     frontier,
     generation,
+    paired,
     prepare,
     prior,
     reproduce,
@@ -33,12 +34,13 @@ pytestmark = pytest.mark.retraced
 ROOT = Path(__file__).parents[1]
 GUIDES = (
     *("README.md", "configs/README.md", "aevae/data/README.md"),
-    *("experiments/README.md", "experiments/published/README.md"),
-    "experiments/generation.md",
+    *("experiments/README.md", "experiments/inference.md", "experiments/statistics.md"),
+    *("experiments/generation.md", "experiments/multi_rate.md"),
+    *("experiments/battery.md", "experiments/published/README.md"),
 )
 MODULES = (
     *(benchmark, compare, evaluate, figures, frontier, generation),
-    *(prepare, prior, reproduce, revisions, sweep, verify),
+    *(paired, prepare, prior, reproduce, revisions, sweep, verify),
 )
 DEFINES = {module.__name__: module.define for module in MODULES}
 
@@ -70,15 +72,22 @@ SHORTENED = (  # the first that fits
     Short(("sweep", "mnist"), "--config.epochs=1", "MNIST"),
     Short(("sweep",), "--config.epochs=2", "a minute"),
     Short(("frontier",), "", ""),
+    Short(("paired",), "", ""),
     Short(
         ("evaluate", "ais"),
         "--k=20 --ais_steps=5 --ais_chains=2 --ais_examples=5",
         "5,000 samples, and 500 temperatures of 16 chains",
     ),
+    Short(
+        ("evaluate", "inference_gap"),
+        "--k=20 --gap_steps=5 --gap_examples=5",
+        "500 steps of 1,000 examples",
+    ),
     Short(("evaluate",), "--k=20", "5,000 samples"),
     Short(("prior", "maf"), "--steps=50", "networks of every run"),
     Short(("prior",), "", ""),
     Short(("figures",), "", ""),
+    Short(("verify", "--config"), "--checks=rate,elbo", "half a minute"),
     Short(("verify",), "--laws=5", "all laws take two minutes"),
     Short(
         ("compare", "mnist"),
@@ -104,7 +113,8 @@ SHOWN = {  # what a command's output has
     "experiments.compare": "autoencoder",
     "experiments.evaluate": "results.csv",
     "experiments.figures": ".png",
-    "experiments.frontier": "slope to the next",
+    "experiments.frontier": "slope to the next|difference",
+    "experiments.paired": "less that at",
     "experiments.generation": "RAE-GP +two_stage",
     "experiments.prepare": "10,000 examples",
     "experiments.prior": "gain",

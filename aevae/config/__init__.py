@@ -21,8 +21,10 @@ from aevae.config.compare import (
     identities,
     identity,
     join,
+    starts,
     structures,
     swept,
+    unlike,
 )
 from aevae.config.grid import (
     asks,
@@ -83,6 +85,8 @@ __all__ = [
     "shown",
     "sources",
     "split",
+    "starts",
     "structures",
     "swept",
+    "unlike",
 ]

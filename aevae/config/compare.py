@@ -10,6 +10,11 @@ import numpy as np
 from aevae import InputError
 from aevae.config.tree import Names, canonical, describe, facts, leaves
 
+NOT_OF_START = (  # fields on which neither initial weights nor the order of data depend
+    *("objective", "hparams", "optimizer", "schedule", "precision", "seed"),
+    *("epochs", "keep", "patience", "evaluate_every", "validation", "test"),
+)
+
 
 def fields(configs):
     """The names of the fields of configs of one class; none where there are no configs."""
@@ -132,6 +137,36 @@ def _program(value, field):
     )
     static = _facts(value, field)
     return (*(static if field == "hparams" else static.items()), *map(id, things))
+
+
+def starts(runs):
+    """A key for each run, equal for runs that share their start where they share a seed.
+
+    That is their initial weights, their data and the order of them. Such runs may differ in
+    hyperparameters, objective, optimizer and length; what else differs, as a latent size or the size
+    of a batch, changes the start, or might.
+    """
+    shared = [field for field in fields(runs) if field not in NOT_OF_START]
+    return [*zip(*(column(runs, field, _start) for field in shared))]
+
+
+def _start(value, field):
+    return tuple(_facts(value, field).items())
+
+
+def unlike(one, other):
+    """The paths in which the starts of two runs differ, as `starts` compares them."""
+    shared = [field for field in fields([one, other]) if field not in NOT_OF_START]
+    facts = [
+        {
+            k: v
+            for field in shared
+            for k, v in _facts(getattr(run, field), field).items()
+        }
+        for run in (one, other)
+    ]
+    paths = dict.fromkeys([*facts[0], *facts[1]])
+    return [path for path in paths if facts[0].get(path) != facts[1].get(path)]
 
 
 def structures(runs):

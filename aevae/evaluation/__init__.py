@@ -3,9 +3,9 @@
 `evaluate` drives the measures, by `plan`, which says what is to be measured of which groups; `worker`
 evaluates one group as a task of its own; `measured` has a measure done, and keeps what it finds.
 `contract` says what a measure is, `work` runs one on a group.
-Measures: `likelihood` (importance sampling), `annealing`, `aggregate` (the parts of the rate),
-`representation` (compression and features), `disentanglement`, whose scores are in `scores`.
-`codes` encodes. `second_stage` fits priors to codes (networks by `fitting`), and `generation` measures
-what they give, by `two_sample` and `neighbors`, which compare generated with real vectors, such as
-`features` of images.
+Measures: `likelihood` (importance sampling), `annealing`, `inference` (where the bound is lost),
+`aggregate` (the parts of the rate), `collapse` (of latents), `representation` (compression and
+features), `disentanglement`, whose scores are in `scores`; on codes `second_stage`, which fits priors
+(networks by `fitting`), and `generation`, which measures what they give by `two_sample` and
+`neighbors`, on `features` of images. `codes` encodes.
 """

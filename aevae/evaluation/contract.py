@@ -7,8 +7,8 @@
         yield {"accuracy": value}
 
 A measure is given the `work.Work` of a group and yields, run by run in their order, {column:
-value}, or a `Found` of more. With `across=True` it is given the works
-of all groups of a folder, and yields for all of their runs. Its keyword-only parameters are its
+value}, a pair of that and {column: [Z]} of latents, or a `Found` of more. With `across=True` it
+is given the works of all groups of a folder, and yields for all of their runs. Its keyword-only parameters are its
 options: from those of the package's measures follow the flags and the help of
 `experiments.evaluate`. `--measures=module:function` takes a measure that is not in the package,
 with the defaults of its options; from Python they are arguments of `evaluate.run`.
@@ -40,13 +40,30 @@ class Option(NamedTuple):
     functions: Callable  # value -> the functions that it names, whose code counts
 
 
+class Rows(NamedTuple):
+    """Rows of a run in a table of their own, whose `label` is the column that tells them apart."""
+
+    label: str  # such as "prior"
+    rows: Mapping  # {its value: {column: value}}
+
+
 class Found(NamedTuple):
     """What a measure yields of a run; values are numbers, or None."""
 
     values: Mapping = NOTHING  # {column: value}, for results.csv
-    latents: Mapping = NOTHING  # {column: [Z]}, for latents.csv
-    priors: Mapping = NOTHING  # {prior: {column: value}}, for priors.csv
+    tables: Mapping = NOTHING  # {name: Rows}, for NAME.csv
     fitted: Any = None  # a prior of the codes, which `runs.fitted` keeps
+
+
+def of_latents(columns):
+    """The table `latents`, of columns {name: [Z]}: a row for each latent."""
+    rows = [dict(zip(columns, values)) for values in zip(*columns.values())]
+    return {"latents": Rows("latent_index", dict(enumerate(rows)))}
+
+
+def of_priors(rows):
+    """The table `priors`, of rows {prior: {column: value}}."""
+    return {"priors": Rows("prior", rows)}
 
 
 class Contract(NamedTuple):
@@ -71,6 +88,7 @@ class Facts(NamedTuple):
     vector: bool  # whether the code of an example is one vector ...
     latents: int | None  # ... of so many numbers
     rates: bool  # whether the rate of each latent has a closed form
+    multi_rate: bool  # whether one run is of every beta
     names: dict[str, str]  # of the classes of posterior, prior and likelihood
     posterior: frozenset[str]
     prior: frozenset[str]
@@ -222,9 +240,24 @@ def moments(facts):
     return _of(facts, "posterior", ("mean", "std"))
 
 
+def scale(facts):
+    """Requires a prior with a standard deviation."""
+    return _of(facts, "prior", ("std",))
+
+
 def independent(facts):
     """Requires a posterior whose log-density is a sum over latents."""
     return _of(facts, "posterior", ("log_prob_each",))
+
+
+def refinable(facts):
+    """Requires a posterior whose arrays gradients may move, each example's by itself."""
+    if "unbounded" in facts.posterior:
+        return None
+    return (
+        f"the arrays of the posterior {facts.names['posterior']} may not be any real numbers: it "
+        "has no attribute unbounded"
+    )
 
 
 def continuous(facts):
@@ -239,6 +272,7 @@ def several_seeds(facts):
 
 
 def _of(facts, what, methods):
+    """A sentence where the posterior, prior or likelihood lacks one of some methods; else None."""
     lacking = [name for name in methods if name not in getattr(facts, what)]
     if lacking:
         return f"the {what} {facts.names[what]} has no {lacking[0]}"

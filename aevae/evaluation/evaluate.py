@@ -35,7 +35,7 @@ def run(
 
     What was found before is kept, if it is of the same parameters, by the same code of the measure
     (see `contract.code_of`) and with the same options. results.csv has the values beside the sweep's
-    own, latents.csv those of each latent.
+    own; what has several rows a run, as that of each latent, is in tables of their own.
 
     Args:
       workdir: a run folder.
@@ -213,7 +213,7 @@ def _names(task):
 
 
 def _report(workdir):
-    """Writes results.csv, latents.csv and priors.csv anew with what evaluations found."""
+    """Writes results.csv, and the tables of several rows a run, anew with what evaluations found."""
     tables.extend(workdir)
     names, rows = record.read(workdir)["columns"], tables.results(workdir)
     tables.write_parts(workdir, names, rows)

@@ -15,7 +15,7 @@ import numpy as np
 
 from aevae import InputError, data
 from aevae.evaluation import contract, features, neighbors, two_sample
-from aevae.evaluation.contract import Found, at_least, measure
+from aevae.evaluation.contract import Found, at_least, measure, of_priors
 from aevae.evaluation.representation import FITTED, Pixels
 from aevae.evaluation.work import standard_error
 from aevae.models.distributions import Normal, is_standard
@@ -124,7 +124,7 @@ def generation(
         else:
             say(f"run {work.group.numbers[i]}: images from {name} are not finite")
     for row in rows.values():
-        yield Found(priors=row)
+        yield Found(tables=of_priors(row))
 
 
 def _priors(work, i, number, named):

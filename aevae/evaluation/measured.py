@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from aevae import InputError, OutOfMemory, WriteError
 from aevae.evaluation import contract
 from aevae.evaluation.work import Work
-from aevae.runs import evaluated, fitted, record, reports
+from aevae.runs import evaluated, fitted, record, reports, tables
 from aevae.system import files, machine
 
 LACK = "what was found is kept; evaluate fewer runs at a time (--chunk)"
@@ -154,9 +154,9 @@ def _one_thread():
 
 def _checked(workdir, measure, number, item, columns):
     """What a measure gave of a run as it is kept, and a prior that it fitted, or None."""
+    given = item
     if not isinstance(item, contract.Found):
-        pair = isinstance(item, tuple) and len(item) == 2
-        item = contract.Found(*item) if pair else contract.Found(item)
+        item = _of_pair(item)
     others = {
         column
         for name, entry in evaluated.of(workdir, number).items()
@@ -165,14 +165,17 @@ def _checked(workdir, measure, number, item, columns):
     }
     try:
         found = {"values": _all_written(item.values)}
-        of_latents = {
-            str(name): [*map(_written, v)] for name, v in item.latents.items()
+        of_tables = {
+            name: {
+                "label": own.label,
+                "rows": {str(at): _all_written(v) for at, v in own.rows.items()},
+            }
+            for name, own in item.tables.items()
         }
-        of_priors = {str(name): _all_written(v) for name, v in item.priors.items()}
     except (AttributeError, TypeError, ValueError):
         raise InputError(
             f"{reference(measure)} must yield {{column: number}}, or that and {{name: numbers of "
-            f"latents}}, or a contract.Found, not {item!r}"
+            f"latents}}, or a contract.Found, not {given!r}"
         ) from None
     taken = [name for name in found["values"] if name in columns | others]
     if taken:
@@ -180,8 +183,42 @@ def _checked(workdir, measure, number, item, columns):
             f"{reference(measure)} gives {', '.join(taken)}, which is another column of "
             "results.csv: give it another name"
         )
-    more = {"latents": of_latents, "priors": of_priors}
-    return found | {name: v for name, v in more.items() if v}, item.fitted
+    for name, own in of_tables.items():
+        _check_table(workdir, measure, number, name, own, columns)
+    return found | ({"tables": of_tables} if of_tables else {}), item.fitted
+
+
+def _of_pair(item):
+    """{column: value}, or a pair of that and {column: [Z]} of latents, as a `Found`."""
+    if not (isinstance(item, tuple) and len(item) == 2):
+        return contract.Found(item)
+    values, latents = item
+    try:
+        return contract.Found(values, contract.of_latents(latents))
+    except (AttributeError, TypeError):
+        return contract.Found(item)
+
+
+def _check_table(workdir, measure, number, name, own, columns):
+    """Raises InputError where a table's name or columns are taken, or its label is another."""
+    what, label = f"{reference(measure)} gives the table {name!r}", own["label"]
+    if not (isinstance(name, str) and name.isidentifier()) or name in tables.OWN:
+        raise InputError(
+            f"{what}: give it a name of letters that is not of {', '.join(tables.OWN)}"
+        )
+    given = {label, *(column for row in own["rows"].values() for column in row)}
+    taken = sorted(({*columns} - {*reports.OWN}) & given)
+    if taken or any(label in row for row in own["rows"].values()):
+        raise InputError(
+            f"{what} with two columns {', '.join(taken) or label}: give one another name"
+        )
+    for other, entry in evaluated.of(workdir, number).items():
+        known = entry.get("tables", {}).get(name, own)["label"]
+        if other != measure.__name__ and known != label:
+            raise InputError(
+                f"{what} with rows for each {label}, and {other} for each {known}: "
+                "give it another name"
+            )
 
 
 def _all_written(values):

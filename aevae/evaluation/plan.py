@@ -9,9 +9,12 @@ from aevae.config.lookup import find
 from aevae.evaluation import (
     aggregate,
     annealing,
+    collapse,
     contract,
     disentanglement,
+    frontier,
     generation,
+    inference,
     likelihood,
     measured,
     representation,
@@ -22,10 +25,11 @@ from aevae.runs.place import Place
 from aevae.runs.progress import say
 
 MEASURES = (  # the one that takes longest last
-    *(likelihood.likelihood, aggregate.latents),
+    *(likelihood.likelihood, aggregate.latents, frontier.frontier),
     *(representation.reconstruction, representation.representation),
     *(disentanglement.disentanglement, disentanglement.udr),
-    *(generation.generation, likelihood.train_likelihood, annealing.ais),
+    *(generation.generation, collapse.collapse, likelihood.train_likelihood),
+    *(inference.inference_gap, inference.train_inference_gap, annealing.ais),
 )
 
 

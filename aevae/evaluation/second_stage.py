@@ -26,7 +26,14 @@ import numpy as np
 
 from aevae import objectives
 from aevae.evaluation import codes, fitting
-from aevae.evaluation.contract import Found, at_least, continuous, measure, vector
+from aevae.evaluation.contract import (
+    Found,
+    at_least,
+    continuous,
+    measure,
+    of_priors,
+    vector,
+)
 from aevae.evaluation.work import standard_error
 from aevae.models import priors
 from aevae.models.distributions import is_standard
@@ -191,7 +198,7 @@ def found(work, name, fitted, test):
         log_p2 = _log_prob(p2, z)
         if not np.isfinite(log_p2).all():
             say(f"run {row['run']}: log p(z) of {name} is not finite; it is not kept")
-            yield Found(priors={name: {"log_density": None}})
+            yield Found(tables=of_priors({name: {"log_density": None}}))
             continue
         values = _mean("log_density", log_p2)
         if getattr(p2, "discrete", False):
@@ -199,7 +206,7 @@ def found(work, name, fitted, test):
         uniform = hasattr(p, "book")
         bounded = row["elbo"] is not None and (uniform or is_standard(p))
         gain = log_p2 - _log_prob(p, z) if bounded else None
-        yield Found(priors={name: values | _mean("gain", gain)}, fitted=p2)
+        yield Found(tables=of_priors({name: values | _mean("gain", gain)}), fitted=p2)
 
 
 def _mean(name, values):

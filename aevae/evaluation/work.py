@@ -29,7 +29,7 @@ from aevae.training.layout import (
 SAVED = 30.0  # seconds between what is kept of unfinished work
 ASKED_OF = (  # methods and attributes of distributions that measures may need
     *("mean", "std", "log_prob_each", "kl_each", "quantile"),
-    *("discrete", "levels", "support", "cross_entropy", "book", "cells"),
+    *("discrete", "levels", "support", "cross_entropy", "book", "cells", "unbounded"),
 )
 
 
@@ -67,6 +67,7 @@ def facts_of(group, dataset, seeds):
     jax.eval_shape(look, given)
     levels = found.pop("levels")
     bounded = group.rows[0]["elbo"] is not None
+    found["multi_rate"] = getattr(config.model, "multi_rate", False)
     return Facts(dataset, bounded, seeds, levels=levels, **found)
 
 

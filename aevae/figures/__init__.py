@@ -1,7 +1,8 @@
 """The figures of a run folder, drawn from its tables and parameters, and from test data if at hand.
 
 `draw` draws them, `contract` says what a figure is; `curves` and `planes` are made of the tables,
-`codes` of trained runs through `views`; `sheet` has what all of them share.
+`codes` of trained runs through `views`; `sheet` has what all of them share. `differences` is drawn
+of what `runs.paired` finds.
 """
 
 from aevae.figures.codes import side_by_side

@@ -42,6 +42,8 @@ class Tables(NamedTuple):
     results: list  # rows of results.csv
     curves: list  # rows of curves.csv
     axes: list  # the columns that were swept, but for the seed
+    latents: list = ()  # rows of latents.csv
+    frontier: tuple | list = ()  # rows of frontier.csv, if there is one
 
     @property
     def measure(self):
@@ -119,6 +121,10 @@ BOUNDED = Need(
     lambda tables: bool(tables.bounded),
     "no run has a bound: autoencoders have no rate",
 )
+FRONTIER = Need(
+    lambda tables: bool(tables.frontier),
+    "there is no frontier.csv: experiments.evaluate --measures=frontier measures multi-rate runs",
+)
 TWO_AXES = Need(
     lambda tables: len(tables.axes) > 1,
     "fewer than two values were swept, beside the seed",
@@ -126,6 +132,18 @@ TWO_AXES = Need(
 SOUND = Need(
     lambda tables: any(row[tables.measure] is not None for row in tables.sound),
     "all runs diverged",
+)
+GAPS = Need(
+    lambda tables: any(row.get("inference_gap") is not None for row in tables.results),
+    "experiments.evaluate --measures=inference_gap has not measured it",
+)
+BETAS = Need(
+    lambda tables: "beta" in tables.axes,
+    "one value of beta was swept",
+)
+LATENT_RATES = Need(
+    lambda tables: any(row.get("rate") is not None for row in tables.latents),
+    "experiments.evaluate --measures=collapse has not measured it",
 )
 
 # Needs of views.

@@ -5,6 +5,7 @@ import textwrap
 import numpy as np
 
 from aevae.figures import contract, sheet
+from aevae.runs import statistics
 from aevae.system import files
 
 PANELS = 12  # in a figure at most
@@ -24,7 +25,7 @@ def curves(tables):
     """Draws train and test values against samples seen, a figure for each axis, as `elbo_by_beta`.
 
     A color is a value of the axis, a panel a point of the others. The line is the mean over seeds,
-    the band goes from the least to the greatest.
+    the band its 95 % t interval where there are three or more; of two, each has a thin line.
     """
     found = {}
     for axis in tables.axes or [None]:
@@ -76,7 +77,7 @@ def _by(axis, tables):
     _legend(figure, colors if axis else {}, axis, single)
     notes = ["one seed"]
     if max(everywhere, default=1) > 1:
-        notes = [f"mean over {sheet.seeds(everywhere)}, band from least to greatest"]
+        notes = [f"mean over {sheet.seeds(everywhere)}", *_about_bands(everywhere)]
     if diverged:
         count = len(diverged)
         notes.append(f"× {count} run{'s'[: count > 1]} diverged")
@@ -95,11 +96,31 @@ def _band(panel, rows, name, style, color):
     x, table = _by_samples(rows, name)
     if not len(x):
         return []
-    low, mean, high = zip(*[(min(v), np.mean(v), max(v)) for v in table])
     look = _dots(style) if len(x) == 1 else {}
-    panel.plot(x, mean, style, color=color, lw=1.2, **look)
-    panel.fill_between(x, low, high, color=color, alpha=0.2, lw=0)
-    return list(np.concatenate(table[len(table) // 10 :]))
+    panel.plot(x, [np.mean(v) for v in table], style, color=color, lw=1.2, **look)
+    band = np.full((len(x), 2), np.nan)
+    for place, own in enumerate(table):
+        if len(own) >= statistics.ENOUGH:
+            found = statistics.interval(own)
+            band[place] = found.low, found.high
+    panel.fill_between(x, *band.T, color=color, alpha=0.2, lw=0)
+    if len(x) == 1 and np.isfinite(band).all():
+        panel.vlines(x, *band.T, color=color, alpha=0.4, lw=2)
+    if max(map(len, table)) == 2:
+        for run in {row["run"]: None for row in rows}:
+            own, values = _by_samples([r for r in rows if r["run"] == run], name)
+            panel.plot(own, values, style, color=color, lw=0.5, alpha=0.6)
+    kept = len(table) // 10
+    ends = band[kept:][np.isfinite(band[kept:])]
+    return [*np.concatenate(table[kept:]), *ends]
+
+
+def _about_bands(counts):
+    """Yields what bands are, and of how many seeds there are none."""
+    if max(counts) >= statistics.ENOUGH:
+        yield "band: its 95 % t interval"
+    if 2 in counts:
+        yield "two seeds have thin lines and no band"
 
 
 def _dots(style):

@@ -5,14 +5,25 @@ from pathlib import Path
 import numpy as np
 
 from aevae import InputError, data
-from aevae.figures import codes, contract, curves, planes, sheet, views
+from aevae.figures import (
+    codes,
+    collapse,
+    contract,
+    curves,
+    frontier,
+    inference,
+    planes,
+    sheet,
+    views,
+)
 from aevae.runs import fitted, record, tables, trained
 from aevae.runs.progress import say
 from aevae.system import files, machine
 from aevae.training import bounds
 
 FIGURES = (
-    *(curves.curves, planes.rate_distortion, planes.heat_map),
+    *(curves.curves, planes.rate_distortion, frontier.frontier, planes.heat_map),
+    *(inference.inference_gap, collapse.collapse),
     *(codes.reconstructions, codes.samples, codes.interpolations, codes.traversals),
     *(codes.rates, codes.manifold, codes.codes),
 )
@@ -55,10 +66,9 @@ def draw(workdir, names=None, base=None, dataset=None, data_dir=None, priors=Non
     axes = [name for name in columns if name not in AVERAGED]
     axes = [name for name in axes if len(sheet.values(rows, name)) > 1]
     runs = {row["run"] for row in rows}
-    found = tables.read(Path(workdir) / "curves.csv")
-    found = [row for row in found if row["run"] in runs]  # whose axes are known
-    found = sheet.labeled(found)
-    of_tables = contract.Tables(rows, found, axes)
+    parts = ("curves", "latents", "frontier")
+    parts = [_labeled(Path(workdir) / f"{name}.csv", runs) for name in parts]
+    of_tables = contract.Tables(rows, parts[0], axes, *parts[1:])
     of_runs = []
     if any(function.contract.looks_at == "runs" for function in asked):
         of_runs = _views(workdir, rows, axes, base, dataset, data_dir, priors)
@@ -88,6 +98,12 @@ def draw(workdir, names=None, base=None, dataset=None, data_dir=None, priors=Non
             say(f"{workdir}: {listed} {what}: {contract.TEST_DATA.otherwise}")
     gone = set(FIGURES).difference(spared) if names is None else None
     return _write(Path(workdir) / "figures", found, columns, gone, not old)
+
+
+def _labeled(path, runs):
+    """The rows of a table, of runs whose axes are known; none where there is no such table."""
+    found = tables.read(path) if path.is_file() or path.stem == "curves" else []
+    return sheet.labeled([row for row in found if row["run"] in runs])
 
 
 def _views(workdir, rows, axes, base, dataset, data_dir, priors):

@@ -5,6 +5,7 @@ import textwrap
 import numpy as np
 
 from aevae.figures import contract, sheet
+from aevae.runs import statistics
 
 STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))  # of lines
 FACETS = 6  # of a heat map at most
@@ -17,7 +18,8 @@ def rate_distortion(tables):
     elbo = -(rate + distortion).
 
     The means over seeds are joined along beta, or another swept number; a color is a latent size, or
-    another swept value. What else is swept makes lines of its own, told by their marker and style.
+    another swept value. Of three seeds or more, a mean has its 95 % t intervals as a cross. What else
+    is swept makes lines of its own, told by their marker and style.
     """
     axes = tables.axes
     along = "beta" if "beta" in axes else None
@@ -50,6 +52,8 @@ def rate_distortion(tables):
             ]
             counts |= {len(near) for near in groups.values()}
             means.append((list(groups), middle))
+            if along:
+                _crosses(panel, groups.values(), color)
             panel.plot(*np.transpose(middle), color=color, lw=1, linestyle=style)
     panel.margins(0.07)
     panel.set_xlabel("rate, KL(q(z|x) || p(z)) (nats)", fontsize=9)
@@ -69,6 +73,8 @@ def rate_distortion(tables):
             for line in {tuple(names): (names, m) for names, m in longest}.values():
                 _numbered(panel, *line)
             notes[-1] += " (italic)"
+            if max(counts) >= statistics.ENOUGH:
+                notes.append("crosses: 95 % t intervals of the means")
         notes += left
         notes[-1] += "\ngray: equal ELBO (nats)"
     else:
@@ -77,6 +83,19 @@ def rate_distortion(tables):
     if means and axis:
         _legend(figure, axis, colors, labels, looks)
     return figure
+
+
+def _crosses(panel, groups, color):
+    """The intervals of both means of groups of runs, of those of three seeds or more."""
+    for near in groups:
+        if len(near) >= statistics.ENOUGH:
+            x, y = (
+                statistics.interval([r[n] for r in near])
+                for n in ("rate", "distortion")
+            )
+            look = {"color": color, "lw": 1.6, "alpha": 0.5}
+            panel.hlines(y.mean, x.low, x.high, **look)
+            panel.vlines(x.mean, y.low, y.high, **look)
 
 
 def _marker(number):
@@ -148,33 +167,35 @@ def _equal_elbo(panel, rows):
 
 
 def cells(rows, axes, name):
-    """Averages a column over the seeds of each cell, and counts them.
+    """Averages a column over the seeds of each cell, with intervals, and counts them.
 
     Args:
       rows: rows of results.csv that differ in the two axes and the seed alone.
       axes: {column: its values}, down and across.
       name: the column.
     Returns:
-      The means, [down, across], NaN where there is no run, and the numbers of seeds.
+      The means, [down, across], NaN where there is no run, the half-widths of their 95 % t intervals,
+      NaN of fewer than three seeds, and the numbers of seeds.
     """
     (down, ys), (across, xs) = axes.items()
     found = sheet.grouped(rows, [down, across])
-    table, counts = (
-        np.full((len(ys), len(xs)), np.nan),
-        np.zeros((len(ys), len(xs)), int),
-    )
+    table, halves = np.full((2, len(ys), len(xs)), np.nan)
+    counts = np.zeros((len(ys), len(xs)), int)
     for i, j in np.ndindex(table.shape):
         own = [row[name] for row in found.get((ys[i], xs[j]), ())]
         own = [value for value in own if value is not None and np.isfinite(value)]
         table[i, j], counts[i, j] = np.mean(own) if own else np.nan, len(own)
-    return table, counts
+        if len(own) >= statistics.ENOUGH:
+            halves[i, j] = statistics.interval(own).half
+    return table, halves, counts
 
 
 @contract.of_tables(contract.TWO_AXES, contract.SOUND)
 def heat_map(tables):
     """Draws test ELBO (or distortion) and active units over two swept axes, a number in each cell.
 
-    Means over seeds, of the runs that have not diverged. What else is swept makes panels below each
+    Means over seeds, of the runs that have not diverged, with the half-widths of their 95 % t
+    intervals, where there are three seeds or more. What else is swept makes panels below each
     other, that share their colors.
     """
     swept, measure = tables.axes, tables.measure
@@ -189,19 +210,20 @@ def heat_map(tables):
     axes = {name: sheet.values(rows, name) for name in (down, across)}
     ticks = {n: ["none" if v is None else v for v in vs] for n, vs in axes.items()}
     found = {n: [cells(own, axes, n) for own in facets.values()] for n in titles}
-    found = {n: f for n, f in found.items() if np.isfinite([t for t, _ in f]).any()}
-    counts = np.ravel([count for own in found.values() for _, count in own])
+    found = {n: f for n, f in found.items() if np.isfinite([t for t, *_ in f]).any()}
+    counts = np.ravel([count for own in found.values() for *_, count in own])
     usual = np.bincount(counts[counts > 0]).argmax()
     width, height = 0.62 * len(axes[across]) + 0.9, 0.4 * len(axes[down]) + 1.2
     figure, panels = sheet.canvas(len(facets), len(found), width, height)
     for (name, own), column in zip(found.items(), panels.T):
-        values = [table for table, _ in own]
+        values = [table for table, *_ in own]
         low, high = (
             0 if name == "active_units" else np.nanmin(values),
             np.nanmax(values),
         )
-        for point, (table, count), panel in zip(facets, own, column):
-            _heat(panel, table, np.where(count == usual, 0, count), low, high)
+        for point, (table, halves, count), panel in zip(facets, own, column):
+            odd = np.where(count == usual, 0, count)
+            _heat(panel, table, halves, odd, low, high)
             panel.set_xticks(range(table.shape[1]), ticks[across])
             panel.set_yticks(range(table.shape[0]), ticks[down])
             panel.tick_params(length=0)
@@ -214,17 +236,23 @@ def heat_map(tables):
     over = f"mean over {sheet.seeds([usual])} a cell" + (
         "" if same else ", or over n where it says so"
     )
+    if max(counts) >= statistics.ENOUGH:
+        over += ", ± half-width of the 95 % t interval"
     sheet.caption(figure, "; ".join([over, *left]) + f"\n{sheet.source(rows)}")
     return figure
 
 
-def _heat(panel, table, count, low, high):
+def _heat(panel, table, halves, count, low, high):
     """Colors cells by their values, which are written in them; `count` is written where it is not 0."""
     image = panel.imshow(table, cmap="cividis", vmin=low, vmax=high, aspect="auto")
     for (i, j), value in np.ndenumerate(table):
         finite = np.isfinite(value)
         dark = finite and np.mean(image.cmap(image.norm(value))[:3]) < 0.5
         text = sheet.number(value, 2 if abs(value) < 1000 else 0) if finite else "–"
+        half = halves[i, j]
+        if np.isfinite(half):
+            text += f"\n±{sheet.number(half, 2 if abs(half) < 1000 else 0)}"
         text += f"\nn={count[i, j]}" if finite and count[i, j] else ""
-        place = {"ha": "center", "va": "center", "fontsize": 8}
+        size = 8 if text.count("\n") < 2 else 6.5
+        place = {"ha": "center", "va": "center", "fontsize": size}
         panel.text(j, i, text, color="white" if dark else "black", **place)

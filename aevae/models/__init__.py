@@ -6,6 +6,7 @@
     vae              `VAE`: its encode, prior and decode; the `Draw` that objectives are made of
     variants         models that change one of these: priors, flows, discrete codes, conditions
     priors           priors that are fitted to codes after training
+    multi_rate       `MultiRateVAE`: one model for every beta
 
 Each file imports only from those above it. The likelihoods, (decoder's output, hp) -> p(x|z), are
 `bernoulli`, `gaussian` and the like; the modules `LearnedGaussian` and `OptimalGaussian` are such
@@ -20,6 +21,7 @@ from aevae.models.likelihoods import (
     gaussian,
     gaussian_pair,
 )
+from aevae.models.multi_rate import MultiRateVAE
 from aevae.models.spectral import SpectralDecoder
 from aevae.models.vae import (
     VAE,
@@ -55,6 +57,7 @@ __all__ = [
     "FromData",
     "LearnedGaussian",
     "MixturePrior",
+    "MultiRateVAE",
     "OptimalGaussian",
     "SpectralDecoder",
     "TwoLevel",

@@ -11,10 +11,11 @@ methods that other code calls, of which a distribution has those that it can com
     likelihood    mean, sample(key), log_prob(x); cross_entropy(x), log_prob_pairs(x);
                   support and levels of a pixel; density
 
-`discrete = True` marks codes without noise, and their priors. `density` says whether a likelihood
-is a density of real numbers, whose logarithm may be positive, or a probability. Outside `support`,
-or between `levels`, log_prob is -inf. `sample(None)` is without noise: the mean, or what the mean
-is mapped to.
+`discrete = True` marks codes without noise, and their priors; `unbounded = True` a posterior whose
+arrays may be any real numbers, a row an example, so that gradients may move each by itself.
+`density` says whether a likelihood is a density of real numbers, whose logarithm may be positive,
+or a probability. Outside `support`, or between `levels`, log_prob is -inf. `sample(None)` is without
+noise: the mean, or what the mean is mapped to.
 
 Scales are kept as logarithms. What a network or a parameter gives for one is `bounded` by LOG_STD,
 unless it has a floor of its own.
@@ -79,6 +80,7 @@ class Normal(NamedTuple):
     mean: jax.Array
     log_std: jax.Array  # of the mean's shape, or 1 along the axes that share it
     density = True
+    unbounded = True
 
     @property
     def std(self):

@@ -20,15 +20,17 @@ def arrays_path(workdir, number, measure):
 def of(workdir, number):
     """The stored results of a run's present parameters, {measure: entry}; {} if there are none.
 
-    An entry has `values` {column: value}, perhaps `latents` {name: [Z]} and `priors` {prior:
-    {column: value}}, `arrays`, the digest of its file of arrays, and what they depend on beside the
-    parameters: `code`, `options`, of a measure across runs `runs`, and perhaps what it `reads`.
+    An entry has `values` {column: value}, perhaps `tables` {name: {"label": column, "rows": {its
+    value: {column: value}}}} and `arrays`, the digest of its file of arrays, and what they depend on
+    beside the parameters: `code`, `options`, of a measure across runs `runs`, and perhaps what it
+    `reads`.
     """
     try:
         known = json.loads(path(workdir, number).read_text("utf-8"))
         same = known["params"] == files.digest(record.params_path(workdir, number))
         found = known["measures"] if same else {}
-        return {k: v for k, v in found.items() if _is_whole(workdir, number, k, v)}
+        found = {k: v for k, v in found.items() if _is_whole(workdir, number, k, v)}
+        return {k: _with_tables(v) for k, v in found.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 
@@ -40,6 +42,17 @@ def is_stale(workdir, number):
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return known != files.digest(record.params_path(workdir, number))
+
+
+def _with_tables(entry):
+    """An entry, of folders of before too, which had {column: [Z]} of latents alone."""
+    if "latents" not in entry:
+        return entry
+    entry = dict(entry)
+    columns = entry.pop("latents")
+    each = enumerate(zip(*columns.values()))
+    rows = {str(latent): dict(zip(columns, values)) for latent, values in each}
+    return entry | {"tables": {"latents": {"label": "latent_index", "rows": rows}}}
 
 
 def _is_whole(workdir, number, measure, entry):

@@ -116,7 +116,7 @@ class Reports:
         table = self._results
         table.columns, rows = tables.merged(self._path, self._result_columns, rows)
         table.write(rows)
-        if any((self._path / name).is_file() for name in tables.PARTS):
+        if tables.written(self._path):
             tables.write_parts(self._path, [*self._names], rows)
         self._timing.write([its.timing_row(group) for group, its in known])
 

@@ -3,18 +3,20 @@
 import csv
 import io
 import itertools
+import json
 import os
 from pathlib import Path
 
 import numpy as np
 
-from aevae import InputError
-from aevae.runs import evaluated, record, remarks
+from aevae import InputError, config
+from aevae.runs import evaluated, record, remarks, statistics
 from aevae.system import files
 
 ROWS = 10_000  # in memory at a time
 FIRST = "train", "standard", "own"  # of priors, in a table
-PARTS = "latents.csv", "priors.csv"  # of runs: see `write_parts`
+OWN = "results", "curves", "timing"  # that no measure may write
+BEFORE = "latents", "priors"  # of folders that do not say which tables they have
 LONG = 30  # letters of a text, beyond which a label is shorter
 
 
@@ -68,6 +70,13 @@ def _number(text):
     return text or None
 
 
+def same(cell, value):
+    """Whether a cell is a value that was asked for; numbers are compared in float32."""
+    if isinstance(cell, (int, float)) and isinstance(value, (int, float)):
+        return np.float32(cell) == np.float32(value)
+    return str(cell) == config.describe(value)
+
+
 def in_order(rows, columns):
     """Rows in the order of their columns, from the left: numbers rise; others stay as they came."""
     places = []
@@ -111,42 +120,65 @@ def extend(workdir):
 
 
 def write_parts(workdir, names, rows):
-    """Writes latents.csv and priors.csv anew with what evaluations found; they go if it is nothing.
+    """Writes anew the tables of several rows a run that evaluations found; others of them go.
 
-    latents.csv has of each run and latent what a measure gives, as its rate, and priors.csv of each
-    run and prior of its codes, as its gain.
+    As latents.csv, which has of each run and latent what measures give, and priors.csv, of each run
+    and prior of its codes. Rows of a run rise by number, or are in the order of their names.
 
     Args:
       names: the columns that tell runs apart.
       rows: those of results.csv.
     """
-    of_latents, of_priors = [], []
+    found = {}
     for row in rows:
-        known = evaluated.of(workdir, int(row["run"]))
-        run, own, entries = {n: row[n] for n in names}, {}, [*known.values()]
-        arrays = {name: entry.get("arrays") for name, entry in known.items()}
-        found = {k: v for entry in entries for k, v in entry.get("latents", {}).items()}
-        for latent, values in enumerate(zip(*found.values())):
-            of_latents.append(run | {"latent_index": latent} | dict(zip(found, values)))
+        own, entries = {}, evaluated.of(workdir, int(row["run"]))
+        arrays = {name: entry.get("arrays") for name, entry in entries.items()}
         # Whatever came first: what was fitted, and then what was measured of it.
-        for entry in sorted(entries, key=lambda entry: "arrays" not in entry):
+        for entry in sorted(entries.values(), key=lambda entry: "arrays" not in entry):
             reads = entry.get("reads", {})
-            for prior, values in entry.get("priors", {}).items():
-                # Not of a prior that was fitted anew since.
-                if reads.get(prior, arrays.get(prior)) == arrays.get(prior):
-                    own[prior] = own.get(prior, {}) | values
-        names_of_priors = [*FIRST, *sorted({*own} - {*FIRST})]
-        of_priors += [
-            run | {"prior": name} | own[name] for name in names_of_priors if name in own
-        ]
-    for name, found in zip(PARTS, (of_latents, of_priors)):
-        path = Path(workdir) / name
-        columns = dict.fromkeys(column for row in found for column in row)
-        if found:
-            Table(path, [*columns]).write(found)
-        else:
-            with files.writing(path):
-                path.unlink(missing_ok=True)
+            for name, part in entry.get("tables", {}).items():
+                known = own.setdefault(name, (part["label"], {}))[1]
+                for at, values in part["rows"].items():
+                    # Not of a prior that was fitted anew since.
+                    if reads.get(at, arrays.get(at)) == arrays.get(at):
+                        known[at] = known.get(at, {}) | values
+        run = {n: row[n] for n in names}
+        for name, (label, known) in own.items():
+            found.setdefault(name, []).extend(
+                run | {label: at} | known[at] for at in sorted(known, key=_place)
+            )
+    for name in {*written(workdir)} - {*found}:
+        path = Path(workdir) / f"{name}.csv"
+        with files.writing(path):
+            path.unlink(missing_ok=True)
+    for name, own in found.items():
+        columns = dict.fromkeys(column for row in own for column in row)
+        Table(Path(workdir) / f"{name}.csv", [*columns]).write(own)
+    if found or _list(workdir).is_file():
+        with files.writing(_list(workdir)):
+            _list(workdir).parent.mkdir(exist_ok=True)
+        files.write_json(_list(workdir), sorted(found))
+
+
+def written(workdir):
+    """The names of the tables that `write_parts` has written into a folder, and that are there."""
+    try:
+        names = json.loads(_list(workdir).read_text("utf-8"))
+    except (OSError, ValueError):
+        names = BEFORE
+    return [name for name in names if (Path(workdir) / f"{name}.csv").is_file()]
+
+
+def _list(workdir):
+    return Path(workdir) / "evaluated" / "tables.json"
+
+
+def _place(at):
+    """What the rows of a run are sorted by: a number, one of FIRST, or a name."""
+    value = _number(at)
+    if isinstance(value, (int, float)):
+        return 0, value, ""
+    return 1, FIRST.index(at) if at in FIRST else len(FIRST), at
 
 
 def results(workdir):
@@ -158,14 +190,15 @@ def results(workdir):
 
 
 def summary(workdir, only=None):
-    """Results as a table of text: mean ± standard deviation over the seeds of each grid point.
+    """Results as a table of text: mean ± half-width of the 95 % t interval over a grid point's seeds.
 
-    The standard deviation is that of the runs (ddof = 1); diverged runs are left out. `only`: the
-    columns of evaluations to show; by default those of the sweep itself. Lines below it say where
-    the likelihood is a density and, by default, which runs collapsed or diverged, and why.
+    Diverged runs are left out; one seed has no interval. `only`: the columns of evaluations to show;
+    by default those of the sweep itself. Lines below it say where the likelihood is a density and,
+    by default, where seeds are few and which runs collapsed or diverged, and why.
     """
     rows, names = results(workdir), record.read(workdir)["columns"]
-    said = [*remarks.collapsed(rows), *remarks.diverged(workdir, rows, names)]
+    said = [*few(workdir), *remarks.collapsed(rows)]
+    said += remarks.diverged(workdir, rows, names)
     densities = [str(row["run"]) for row in rows if row.get("density") == "yes"]
     if only is None:
         own = [evaluated.of(workdir, row["run"]).values() for row in rows]
@@ -196,7 +229,19 @@ def priors(workdir, only=None, columns=None):
     columns = [n for n in columns if not n.endswith("_error")]
     columns = [n for n in columns if n not in (*names, "prior", "diverged")]
     points = [*_points(rows, names), "prior"]
-    return _by_point(rows, points, _numbers(rows, columns), digits=3)
+    table = _by_point(rows, points, _numbers(rows, columns), digits=3)
+    return "\n".join([table, *few(workdir)])
+
+
+def few(workdir):
+    """Yields a line where points of a folder's grid have fewer than three seeds."""
+    names, found = record.read(workdir)["columns"], {}
+    for row in results(workdir):
+        point = tuple(row[n] for n in names if n not in ("run", "seed"))
+        found[point] = found.get(point, 0) + (row["diverged"] is None)
+    line = statistics.few(found.values())
+    if line:
+        yield line
 
 
 def _points(rows, names):
@@ -216,7 +261,7 @@ def _numbers(rows, columns):
 
 
 def _by_point(rows, points, measures, digits=2):
-    """Rows of runs as text: a row a point, mean ± standard deviation of the measures."""
+    """Rows of runs as text: a row a point, mean ± half-width of the interval of the measures."""
     grouped = {}
     for row in rows:
         grouped.setdefault(tuple(row[n] for n in points), []).append(row)
@@ -228,7 +273,7 @@ def _by_point(rows, points, measures, digits=2):
         lines.append([*cells, f"{len(sound)}/{len(own)}"])
         for name in measures:
             values = [row[name] for row in sound if row[name] is not None]
-            lines[-1].append(spread(values, digits))
+            lines[-1].append(interval(values, digits))
     return aligned(lines)
 
 
@@ -264,13 +309,14 @@ def labels(texts):
     return found
 
 
-def spread(values, digits=2):
-    """Values as text: their mean ± standard deviation (with n - 1); "" if there are none."""
-    if not len(values):
-        return ""
-    shown = [np.mean(values)]
-    if len(values) > 1:
-        shown.append(np.std(values, ddof=1))
+def interval(values, digits=2):
+    """Values as text: their mean ± half-width of its 95 % t interval; "" if there are none."""
+    return estimated(statistics.interval(values), digits) if len(values) else ""
+
+
+def estimated(estimate, digits=2):
+    """A `statistics.Estimate` as text: its mean, and ± the half-width where it has an interval."""
+    shown = [x for x in (estimate.mean, estimate.half) if x is not None]
     return " ±".join(f"{x:.{digits}{'f' if abs(x) < 1e6 else 'e'}}" for x in shown)
 
 

@@ -69,7 +69,9 @@ def matching(workdir, where):
             raise InputError(
                 f"{workdir} tells runs apart by {', '.join(names)}, not {name!r}"
             )
-    return [row for row in rows if all(_same(row[k], v) for k, v in where.items())]
+    return [
+        row for row in rows if all(tables.same(row[k], v) for k, v in where.items())
+    ]
 
 
 def ambiguous(workdir, found, where):
@@ -142,9 +144,3 @@ def _history(workdir, number):
     names = [name for name in (rows or [{}])[0] if name.startswith(names)]
     found = {name: [row[name] for row in rows] for name in names}
     return {k: np.array(v) for k, v in found.items() if None not in v}
-
-
-def _same(cell, value):
-    if isinstance(cell, (int, float)) and isinstance(value, (int, float)):
-        return np.float32(cell) == np.float32(value)
-    return str(cell) == config.describe(value)

@@ -3,6 +3,7 @@
 import sys
 from typing import Any, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
 
 from aevae import InputError
@@ -233,3 +234,19 @@ def read_labels(label, count, classes, names):
     raise InputError(
         f"labels must be {number}whole numbers from 0 to {classes - 1}, [N], not {odd}{ways}"
     )
+
+
+def read_betas(beta, count):
+    """The log betas of so many examples, [count] float32, of one beta or of one for each."""
+    try:
+        found = np.asarray(beta, np.float64)
+    except (TypeError, ValueError):
+        found = np.array(np.nan)
+    if found.shape not in ((), (count,)):
+        raise InputError(
+            f"beta must be a number, or one for each of the {count} examples, not of shape "
+            f"{list(found.shape)}"
+        )
+    if not (np.isfinite(found) & (found > 0)).all():
+        raise InputError(f"beta must be a number above 0, not {beta!r}")
+    return jnp.asarray(np.broadcast_to(np.log(found), count), jnp.float32)

@@ -21,7 +21,8 @@ class Trained:
     Images are [N, H, W, C], or [N, H, W] of one channel, uint8, bool or floats, on the scale of the
     data as they are stored; vectors are [N, P], or a DataFrame of the run's columns, in any order.
     Or they are a batch, a dict of `image` and what else the model reads; labels may be the names of
-    the classes, and texts that no model reads are left out. Where the data were standardized, what
+    the classes, and texts that no model reads are left out. A multi-rate run has a `beta`, by default
+    1: a number, or one for each example. Where the data were standardized, what
     is given and what comes back is in the units of the data as they are stored; `config.model`
     itself is applied to values that `scaling` has standardized. To build on, there are `config`,
     `params`, `hp` (at the last step), `row` (of results.csv), `history`, `examples`, the first test
@@ -52,12 +53,12 @@ class Trained:
             self._history = self._history()
         return self._history
 
-    def encode(self, images):
+    def encode(self, images, beta=None):
         """q(z|x), [N, Z]: its `mean` is the code."""
-        return self._apply("encode", self._batch(images))
+        return self._apply("encode", self._at(beta, self._batch(images)))
 
     @machine.standard()
-    def decode(self, z, batch=None):
+    def decode(self, z, batch=None, beta=None):
         """p(x|z), [N, H, W, C]: its `mean` is the image."""
         if isinstance(z, list) and all(map(np.isscalar, jax.tree.leaves(z))):
             z = _array(z)
@@ -69,7 +70,8 @@ class Trained:
         if not all(shapes):
             raise InputError(odd)
         z = jax.tree.map(jnp.asarray, z)
-        batch = self._labeled(batch or {}, shapes[0][0])
+        count = shapes[0][0]
+        batch = self._at(beta, self._labeled(batch or {}, count), count)
         try:
             x = self._apply("decode", z, batch, self.hp)
         except flax.errors.ScopeParamShapeError:
@@ -80,13 +82,13 @@ class Trained:
         """The prior p(z), [1, Z]."""
         return self._apply("prior", self._labeled(batch or {}))
 
-    def reconstruct(self, images):
+    def reconstruct(self, images, beta=None):
         """The mean image of the mean code, [N, H, W, C]."""
-        batch = self._batch(images)
+        batch = self._at(beta, self._batch(images))
         return self.decode(self._apply("encode", batch).sample(None), batch).mean
 
     @machine.standard()
-    def sample(self, key, count, batch=None, prior=None):
+    def sample(self, key, count, batch=None, prior=None, beta=None):
         """Generates images: the mean of p(x|z) at `count` codes drawn from the prior, [count, H, W, C].
 
         `batch` has what the model reads beside the image: the labels of a conditional VAE, [count].
@@ -112,7 +114,7 @@ class Trained:
                     f"the prior draws codes {' and '.join(map(str, given))}, and those of this run "
                     f"are {' and '.join(map(str, needs))}: it was fitted to another run's"
                 )
-        return self.decode(z, batch).mean
+        return self.decode(z, batch, beta).mean
 
     @machine.standard()
     def read(self, images):
@@ -157,6 +159,19 @@ class Trained:
         return {
             name: v for name, v in batch.items() if name == "image" or _is_number(v)
         }
+
+    def _at(self, beta, batch, count=None):
+        """A batch with the log betas of its examples, where a beta is given."""
+        if beta is None:
+            return batch
+        if not getattr(self.config.model, "multi_rate", False):
+            name = type(self.config.model).__name__
+            raise InputError(
+                f"a beta is given to multi-rate runs, as of models.MultiRateVAE, and {name} has the one "
+                "that it was trained at: leave beta out"
+            )
+        count = len(batch["image"]) if count is None else count
+        return batch | {"log_beta": given.read_betas(beta, count)}
 
     @machine.standard()
     def _apply(self, method, *args):

@@ -259,6 +259,7 @@ def test_diverged_runs_are_left_out_and_said_to_be(tmp_path, capfd):
         ({"minibatch": 1}, "minibatch must be 0, or a whole number from 2 to the 300"),
         ({"minibatch": 301}, "from 2 to the 300 test examples, not 301"),
         ({"ais_steps": 2.5}, "ais_steps must be of type int, not 2.5"),
+        ({"gap_steps": 0}, "gap_steps must be a whole number of at least 1, not 0"),
         (
             {"chains": 3},
             "no measure has the option 'chains'; there are ais_chains, ais",
@@ -325,6 +326,10 @@ def test_other_codes_are_measured_where_it_has_a_meaning(name, tmp_path):
     else:
         ask = {"ais_chains": 2, "ais_steps": 20, "ais_examples": 5}
         assert "bdmc_gap" in evaluate.run(tmp_path / name, ["ais"], **ask)
+    if name == "conditional":
+        ask = {"k": 20, "gap_steps": 5, "gap_examples": 5}
+        found = evaluate.run(tmp_path / name, ["inference_gap", "collapse"], **ask)
+        assert {"amortization_gap", "used_latents"} <= {*found}
 
 
 @pytest.mark.slow

@@ -91,11 +91,13 @@ def test_the_gain_of_a_gaussian_in_closed_form():
     mean, covariance = z.mean(0), np.cov(z, rowvar=False, bias=True)
     gain = np.trace(covariance) + mean @ mean - 3 - np.linalg.slogdet(covariance)[1]
     (found,) = judged(second_stage._of_moments(z), z[:, None], own)
-    np.testing.assert_allclose(found.priors["mine"]["gain"], gain / 2, rtol=1e-4)
+    np.testing.assert_allclose(
+        found.tables["priors"].rows["mine"]["gain"], gain / 2, rtol=1e-4
+    )
     # An autoencoder has no bound that could rise, and a prior that was learned is another.
     for elbo, p in ((None, own), (-3.0, own._replace(mean=own.mean + 1))):
         (found,) = judged(second_stage._of_moments(z), z[:, None], p, elbo)
-        assert found.priors["mine"]["gain"] is None
+        assert found.tables["priors"].rows["mine"]["gain"] is None
 
 
 def judged(prior, z, own, elbo=-3.0):
@@ -413,7 +415,8 @@ def test_arrays_that_are_gone_or_changed_are_fitted_again(copied):
 def test_columns_of_what_was_fitted_come_first_whatever_was_known_before(copied):
     for number in range(4):
         evaluated.path(copied, number).unlink()
-        known = {"values": {}, "priors": {"gaussian": {"density": 1.0}}}
+        rows = {"label": "prior", "rows": {"gaussian": {"density": 1.0}}}
+        known = {"values": {}, "tables": {"priors": rows}}
         evaluated.keep(copied, number, "early", known)
     evaluate.run(copied, [second_stage.gaussian])
     names = [*of(copied, 3, "gaussian")]

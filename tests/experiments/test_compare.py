@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from scipy import integrate, stats
 
 from aevae import InputError, config
 from aevae.evaluation import representation
@@ -121,9 +122,51 @@ def test_the_frontiers_numbers_are_those_of_the_last_epoch(sweep):
         / (b["train_rate"] - a["train_rate"])
         for a, b in zip(half, one)
     ]
-    assert lines[1][4] == f"{np.mean(slopes):.3f} ±{np.std(slopes, ddof=1):.3f}"
+    ends = stats.ttest_1samp(slopes, 0).confidence_interval()
+    width = (ends.high - ends.low) / 2
+    assert lines[1][4] == f"{np.mean(slopes):.3f} ±{width:.3f}"
     assert lines[1][1].startswith(f"{np.mean([r['train_rate'] for r in half]):.2f}")
     assert facts[0][1] and len(lines) == 4
+
+
+def test_areas_of_sweeps_are_over_rates_that_all_seeds_share(sweep, tmp_path, capsys):
+    """By hand, of each seed; a sweep whose rates are elsewhere leaves none."""
+    (own,) = frontier.sweeps(sweep).values()
+    found, (low, high) = frontier.areas({"a": own, "b": own})
+    assert found["a"] == found["b"] and [*found["a"]] == [0, 1]
+    by = {s: [r for r in own if r["seed"] == s] for s in (0, 1)}
+    rates = {s: [r["train_rate"] for r in rows] for s, rows in by.items()}
+    assert low == max(min(r) for r in rates.values())
+    assert high == min(max(r) for r in rates.values())
+    for seed, rows in by.items():
+        rows = sorted(rows, key=lambda row: row["train_rate"])
+        x, y = ([r[f"train_{n}"] for r in rows] for n in ("rate", "distortion"))
+        exact, _ = integrate.quad(np.interp, low, high, args=(x, y), points=x[1:-1])
+        assert found["a"][seed] == pytest.approx(exact, rel=1e-9)
+    far = [row | {"train_rate": row["train_rate"] + 99} for row in own]
+    assert frontier.areas({"a": own, "b": far}) == ({}, None)
+    assert not command.execute(frontier.define, frontier.main, [f"--workdir={sweep}"])
+    shown = capsys.readouterr().out
+    assert f"area under the curve from rate {low:.2f} to {high:.2f}: " in shown
+    assert "Fewer than three seeds: that of two is 12.7 standard errors" in shown
+
+
+def test_methods_are_compared_seed_by_seed():
+    """What a VAE's seed has is not in the difference; a run that diverged is in no pair."""
+
+    def rows(errors):
+        return [
+            {"latent": 2, "seed": s, "diverged": None, "squared_error": e}
+            for s, e in enumerate(errors)
+        ]
+
+    luck = np.array([0.0, 5.0, 9.0])
+    found = {"autoencoder": rows(luck - [1.0, 1.1, 0.9]), "vae": rows(luck)}
+    text = "\n".join(compare.paired(found, ["squared_error"]))
+    assert " -1.00 ±0.25*" in text and "1 comparison" in text
+    found["vae"][1]["diverged"] = 3
+    text = "\n".join(compare.paired(found, ["squared_error"]))
+    assert " -0.95 ±0.64" in text
 
 
 def test_facts_that_do_not_hold_are_said_not_to(sweep, tmp_path):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from outside import LaplaceVAE
+from scipy import stats
 
 from aevae import InputError, config, data, figures, models
 from aevae.figures import codes, contract, curves, planes, sheet, views
@@ -228,23 +229,78 @@ def test_the_manifold_is_at_the_priors_quantiles(run, view):
 def test_cells_are_means_over_seeds(grid):
     rows, axes = grid.results, {name: GRID[name] for name in ("latent", "beta")}
     for name in ("elbo", "active_units"):
-        table, counts = planes.cells(rows, axes, name)
-        assert (counts == 2).all()
+        table, halves, counts = planes.cells(rows, axes, name)
+        assert (counts == 2).all() and np.isnan(halves).all()  # of three seeds or more
         for (i, j), value in np.ndenumerate(table):
             point = GRID["latent"][i], GRID["beta"][j]
             own = [r[name] for r in rows if (r["latent"], r["beta"]) == point]
             assert len(own) == 2 and value == pytest.approx(sum(own) / 2)
-    table, _ = planes.cells(rows, axes, "elbo")
+    table, *_ = planes.cells(rows, axes, "elbo")
     figure = planes.heat_map(grid)
     written = texts(figure)
     assert {f"{value:.2f}".replace("-", "−") for value in table.flat} <= {*written}
     assert "mean over 2 seeds a cell\ndigits, stochastic binarization" in written
 
 
+@pytest.fixture
+def seeded(grid):
+    """The same grid with a third seed, whose ELBO is 0.5 above that of the first."""
+
+    def more(rows):
+        own = [r | {"run": r["run"] + 8, "seed": 2} for r in rows if r["seed"] == 0]
+        names = ("elbo", "test_elbo", "train_elbo")
+        return rows + [
+            r | {n: r[n] + 0.5 for n in names if r.get(n) is not None} for r in own
+        ]
+
+    return grid._replace(results=more(grid.results), curves=more(grid.curves))
+
+
+def test_bands_and_crosses_are_t_intervals(seeded, grid):
+    """As scipy has them; of two seeds there are none, but a thin line of each."""
+    figure = curves.curves(seeded)["elbo_by_beta"]
+    rows = [r for r in seeded.curves if (r["latent"], r["beta"]) == (1, 0.5)]
+    last = [r["test_elbo"] for r in rows if r["epoch"] == max(x["epoch"] for x in rows)]
+    assert len(last) == 3
+    ends = stats.ttest_1samp(last, 0).confidence_interval()
+    found = [
+        (path.vertices[:, 1].min(), path.vertices[:, 1].max())
+        for band in figure.axes[0].collections
+        for path in [
+            p
+            for p in band.get_paths()
+            if np.isclose(p.vertices[:, 1], ends.low, rtol=1e-12).any()
+            and np.isclose(p.vertices[:, 1], ends.high, rtol=1e-12).any()
+        ]
+    ]
+    assert len(found) == 1
+    said = " ".join(texts(figure))
+    assert "mean over 3 seeds; band: its 95 % t interval" in said
+    two = curves.curves(grid)["elbo_by_beta"]
+    assert "two seeds have thin lines and no band" in " ".join(texts(two))
+    assert "95 %" not in " ".join(texts(two))
+    plane = planes.rate_distortion(seeded)
+    own = [r for r in seeded.results if (r["latent"], r["beta"]) == (1, 0.5)]
+    for name, axis in (("rate", 0), ("distortion", 1)):
+        ends = stats.ttest_1samp([r[name] for r in own], 0).confidence_interval()
+        crosses = [
+            segment[:, axis]
+            for lines in plane.axes[0].collections
+            if hasattr(lines, "get_segments")
+            for segment in lines.get_segments()
+        ]
+        assert any(np.allclose(c, ends, rtol=1e-12) for c in crosses)
+    assert "95 % t intervals of the means" in " ".join(" ".join(texts(plane)).split())
+    half = stats.ttest_1samp([r["elbo"] for r in own], 0).confidence_interval()
+    written = texts(planes.heat_map(seeded))
+    mean, half = sum(half) / 2, (half.high - half.low) / 2
+    assert f"{mean:.2f}\n±{half:.2f}".replace("-", "−") in written
+
+
 def test_cells_without_a_run_are_empty(grid):
     rows = [r for r in grid.results if (r["latent"], r["beta"]) != (1, 4)]
     axes = {name: GRID[name] for name in ("latent", "beta")}
-    table, counts = planes.cells(rows, axes, "elbo")
+    table, _, counts = planes.cells(rows, axes, "elbo")
     assert np.isnan(table[0, 1]) and counts.tolist() == [[2, 0], [2, 2]]
     assert "–" in texts(planes.heat_map(grid._replace(results=rows)))
 

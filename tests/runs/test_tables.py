@@ -41,7 +41,7 @@ def test_a_summary_says_where_the_likelihood_is_a_density(
     assert "203.50" in lines[1]
     count = 1 + len(densities)
     assert (lines[count] if expected else "").startswith(expected or "")
-    assert len(lines) == count + bool(expected)
+    assert len(lines) == count + bool(expected) + 1  # one seed has no interval
 
 
 @pytest.mark.parametrize(
@@ -49,17 +49,52 @@ def test_a_summary_says_where_the_likelihood_is_a_density(
     [
         ([], ""),
         ([1.0], "1.00"),
-        ([999_999.0, 999_997.0], "999998.00 ±1.41"),
-        ([-7.3e69, 7.3e69], "0.00 ±1.03e+70"),
+        ([999_999.0, 999_997.0], "999998.00 ±12.71"),  # t of 1 degree of freedom
+        ([2.0, 3.0, 4.0], "3.00 ±2.48"),  # 4.303 / √3
+        ([-7.3e69, 7.3e69], "0.00 ±9.28e+70"),
         ([-7.3e69], "-7.30e+69"),
     ],
 )
-def test_values_are_shown_as_mean_and_standard_deviation(values, expected):
-    assert tables.spread(values) == expected
+def test_values_are_shown_as_mean_and_its_interval(values, expected):
+    assert tables.interval(values) == expected
 
 
-def test_digits_of_a_spread_are_those_asked_for():
-    assert tables.spread([1.0, 3.0], 3) == "2.000 ±1.414"
+def test_digits_of_an_interval_are_those_asked_for():
+    assert tables.interval([1.0, 3.0], 3) == "2.000 ±12.706"
+
+
+@pytest.mark.parametrize(
+    ("seeds", "said"),
+    [
+        ((3, 3), None),
+        (
+            (2, 3),
+            "Fewer than three seeds at 1 of 2 points: that of two is 12.7 standard",
+        ),
+        ((1, 1), "Fewer than three seeds: one seed has no interval"),
+    ],
+)
+def test_a_summary_says_where_seeds_are_few(seeds, said, tmp_path):
+    """Those of runs that diverged do not count."""
+    columns = ["run", "beta", "seed"]
+    declared = {
+        "format": record.FORMAT,
+        "columns": columns,
+        "sweeps": [1],
+        "groups": [1],
+    }
+    (tmp_path / "config.json").write_text(json.dumps(declared))
+    points = [(beta, seed) for beta, n in enumerate(seeds) for seed in range(n)]
+    rows = [
+        {"run": i, "beta": beta, "seed": seed, "elbo": -9.0 - seed, "diverged": None}
+        for i, (beta, seed) in enumerate(points)
+    ]
+    tables.Table(tmp_path / "results.csv", [*rows[0]]).write(rows)
+    lines = tables.summary(tmp_path).splitlines()
+    assert len(lines) == 3 + bool(said) and lines[-1].startswith(said or lines[2])
+    lost = rows[0] | {"run": 9, "seed": 9, "diverged": 4}
+    tables.Table(tmp_path / "results.csv", [*rows[0]]).write([*rows, lost])
+    assert [*tables.few(tmp_path)] == lines[3:]
 
 
 def test_long_texts_have_labels_that_tell_them_apart():
