@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import sys
+from pathlib import Path
 
 from absl import app, flags, logging
 
@@ -82,6 +83,16 @@ def overrides(args):
     """The values of the config that the command line sets, {name: text}."""
     given = [name for name in args if name.startswith("config.") and args[name].present]
     return {name.removeprefix("config."): args[name].value for name in given}
+
+
+def configured(args, prefix):
+    """The Config that the flags give, and the folder: --workdir, or runs/ with the prefix and its name."""
+    file, part = config.split(args["config"].value)
+    name = f"{file.stem}_{part}" if part else file.stem
+    base = config.load(args["config"].value)
+    for value in overrides(args).items():
+        base = config.override(base, *value)
+    return base, Path(args["workdir"].value or f"runs/{prefix}_{name}")
 
 
 def execute(define, main, arguments):

@@ -19,7 +19,6 @@ page of figures, compare.png. The same command again resumes what was interrupte
 
 import dataclasses
 import functools
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -107,12 +106,7 @@ def denoise(workdir, base, rows, clean, seen):
 
 
 def main(args):
-    file, part = config.split(args["config"].value)
-    name = f"{file.stem}_{part}" if part else file.stem
-    folder = Path(args["workdir"].value or f"runs/compare_{name}")
-    base = config.load(args["config"].value)
-    for value in command.overrides(args).items():
-        base = config.override(base, *value)
+    base, folder = command.configured(args, "compare")
     noise, data_dir = args["noise"].value, args["data_dir"].value
     if not 0 < noise < 1:
         raise InputError(f"noise must lie between 0 and 1, not {noise}")

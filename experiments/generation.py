@@ -20,7 +20,6 @@ for 2 epochs with seed 5. Neighbors on the grid differ little: in the RAEs by le
 """
 
 import dataclasses
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -102,12 +101,7 @@ def methods(base, rae_beta, rae_l2, rae_gp, wae):
 
 
 def main(args):
-    file, part = config.split(args["config"].value)
-    name = f"{file.stem}_{part}" if part else file.stem
-    folder = Path(args["workdir"].value or f"runs/generation_{name}")
-    base = config.load(args["config"].value)
-    for value in command.overrides(args).items():
-        base = config.override(base, *value)
+    base, folder = command.configured(args, "generation")
     configs = methods(base, **{name: args[name].value for name in WEIGHTS})
     latent = args["latent"].value
     latent = base.model.latent if latent is None else latent

@@ -7,7 +7,8 @@ Each value of the axis is set against the base value, at each point of all other
 differences are Student's t, with Bonferroni's correction; p-values are Holm's, both over all
 comparisons of a measure. Runs are pairs where they share a seed and their start; across latent
 sizes, network widths or batches they share none, and differences are unpaired (Welch). The table is
-written to paired.csv, and drawn to paired.png. Axes that change together are named together: --by=beta,lr --base=1:1e-3.
+written to paired.csv, and drawn to paired.png. Axes that change together are named together:
+--by=beta,lr --base=1:1e-3.
 """
 
 from pathlib import Path

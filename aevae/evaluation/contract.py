@@ -7,9 +7,9 @@
         yield {"accuracy": value}
 
 A measure is given the `work.Work` of a group and yields, run by run in their order, {column:
-value}, a pair of that and {column: [Z]} of latents, or a `Found` of more. With `across=True` it
-is given the works of all groups of a folder, and yields for all of their runs. Its keyword-only parameters are its
-options: from those of the package's measures follow the flags and the help of
+value}, a pair of that and {column: [Z]} of latents, or a `Found` of more. With `across=True` it is
+given the works of all groups of a folder, and yields for all of their runs. Its keyword-only
+parameters are its options: from those of the package's measures follow the flags and the help of
 `experiments.evaluate`. `--measures=module:function` takes a measure that is not in the package,
 with the defaults of its options; from Python they are arguments of `evaluate.run`.
 """

@@ -14,10 +14,7 @@ from aevae.training.step import State
 
 COLUMNS = "elbo", "distortion", "rate", "iwae", "active_units"
 COUNT = 9  # betas, where none is named
-RANGE = (
-    "log_low",
-    "log_high",
-)  # of log beta in training: see `objectives.multi_rate_vae`
+RANGE = "log_low", "log_high"  # of log beta: see `objectives.multi_rate_vae`
 
 
 def _multi_rate(facts):
@@ -53,8 +50,8 @@ def frontier(
 ):
     """Measures a multi-rate run at each beta, as results.csv has other runs, by the same draws.
 
-    A row each in frontier.csv, never in results.csv, whose row is at beta = 1. `objective` is distortion + beta · rate, what a run of that
-    beta alone would minimize.
+    A row each in frontier.csv, never in results.csv, whose row is at beta = 1; nats. `objective` is
+    distortion + beta · rate, what a run of that beta alone would minimize.
     """
     grid = np.stack([_grid(work, i, betas) for i in range(len(work.group.runs))])
     held = work.held("test")
