@@ -137,8 +137,9 @@ def work(args, flag, measures, options):
 def report(workdir, found):
     """Prints the columns that were found; the exit code."""
     ceilings = [name for name in found if name.endswith("_ceiling")]
-    shown = [name for name in found if name not in ceilings]
-    for part in _parts(shown):
+    shown = tables.without_errors(found)
+    hidden = len(shown) < len(found)
+    for part in _parts([name for name in shown if name not in ceilings]):
         print(tables.summary(workdir, part) + "\n")
     if ceilings:
         rows = tables.results(workdir)
@@ -150,6 +151,10 @@ def report(workdir, found):
         f"Test split, nats, {statistics.MEANING}. All of it is in "
         f"{' and '.join([f'{workdir}/results.csv', *more])}."
     )
+    if hidden:
+        print(
+            "The standard error of each run's own estimate stands there, as `_error`."
+        )
     for line in tables.few(workdir):
         print(line)
     return 0

@@ -9,7 +9,8 @@ distortion + rate is least at beta = 1 (Alemi et al., 2018), all on the training
 running averages over the last epoch.
 
 The area under the curve that joins a seed's points is one number for all of it, the smaller the
-better; that of several sweeps is over the rates that all of them, with all seeds, go over.
+better; that of several sweeps is over the rates that all of them, with all seeds, go over. Differences
+from that of the first sweep are paired by seed where runs share their start, and else Welch's.
 
 The second command sets multi-rate runs (`configs/multi_rate.py`) beside the sweep, on the test split: the
 distance of what a run of each beta minimizes, and a figure of both in the multi-rate folder.
@@ -20,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
-from aevae import InputError
+from aevae import InputError, config
 from aevae.figures import frontier, sheet
 from aevae.runs import record, statistics, tables
 from aevae.system import files
@@ -210,7 +211,7 @@ def compare(workdir, multi_rate):
     differences = {}
     for beta, own in found.items():
         differences[beta] = own["multi_rate"] - own["separate"]
-        mean, half, *_ = statistics.interval(differences[beta])
+        mean, half, *_ = statistics.interval(differences[beta], len(found))
         told = "" if half is None else f"{mean - half:.3f} to {mean + half:.3f}"
         both = [tables.interval(own[name], 3) for name in ("separate", "multi_rate")]
         lines.append([f"{beta:.4g}", *both, f"{mean:.3f}", told])
@@ -218,7 +219,8 @@ def compare(workdir, multi_rate):
     print(tables.aligned(lines))
     print(
         "\nDistortion + beta · rate, test split, nats, mean and half-width of the 95 % t interval "
-        f"over {sheet.seeds([count])}; intervals of differences of equal seeds."
+        f"over {sheet.seeds([count])}; intervals of differences of equal seeds, which hold together "
+        f"with 95 % (Bonferroni, {statistics.comparisons(len(found))})."
     )
     figure = frontier.beside(curve, rows, differences, sheet.source(rows))
     folder = Path(multi_rate) / "figures"
@@ -231,8 +233,58 @@ def _error(values):
     return values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else 0.0
 
 
-def _areas(curves):
-    """Yields lines on the areas under the curves of sweeps."""
+def area_differences(workdir, curves, found):
+    """Areas of sweeps less that of the first: {name: (`statistics.Estimate`, "paired t" or "Welch")}.
+
+    Intervals hold together with 95 %. Sweeps of which no seed is on both sides are left out.
+
+    Args:
+      curves: {name: rows of curves.csv}, as `sweeps` gives them.
+      found: {name: {seed: nats²}}, as `areas` gives them.
+    Raises:
+      InputError: the configs of the folder cannot be made again.
+    """
+    first, *others = found
+    starts = config.starts(record.declared(workdir))
+    own = {name: {starts[row["run"]] for row in curves[name]} for name in found}
+    estimates = {}
+    for name in others:
+        a, b = found[name], found[first]
+        if len(own[name] | own[first]) > 1:
+            sides = [*a.values()], [*b.values()]
+            estimate = statistics.welch(*sides, len(others))
+            estimates[name] = estimate, "Welch"
+        elif seeds := [seed for seed in a if seed in b]:
+            sides = ([side[seed] for seed in seeds] for side in (a, b))
+            estimates[name] = statistics.paired(*sides, len(others)), "paired t"
+    return estimates
+
+
+def _area_differences(workdir, curves, found):
+    """Yields lines on the differences of areas, where there are several."""
+    if len(found) < 2:
+        return
+    try:
+        estimates = area_differences(workdir, curves, found)
+    except InputError as fault:
+        yield f"no differences of areas: {fault}"
+        return
+    adjusted = statistics.holm([estimate.p for estimate, _ in estimates.values()])
+    for p, (name, (estimate, test)) in zip(adjusted, estimates.items()):
+        p = "" if p is None else f", p = {p:.3g}"
+        yield (
+            f"area of {name} less that of {next(iter(found))}: {tables.estimated(estimate)} nats² "
+            f"({test}{p})"
+        )
+    if not estimates:
+        yield "no differences of areas: no seed is in the first sweep and another"
+        return
+    many = statistics.comparisons(len(found) - 1)
+    yield f"Intervals of differences hold together with 95 % (Bonferroni, {many}); p is Holm's."
+
+
+def _areas(workdir, curves):
+    """Yields lines on the areas under the curves of sweeps, and on their differences."""
     found, span = areas(curves)
     if span is None:
         yield "area under the curves: none, for they share no rates"
@@ -244,6 +296,7 @@ def _areas(curves):
             f"{span[1]:.2f}: {tables.interval(values)} nats², a mean distortion of "
             f"{tables.interval(values / wide)}"
         )
+    yield from _area_differences(workdir, curves, found)
 
 
 def main(args):
@@ -267,7 +320,7 @@ def main(args):
             print(f"{'holds' if holds else 'DOES NOT HOLD'}: {fact}")
         few = statistics.few([seeds])
         print(*[few] if few else [], end="\n" if few else "")
-    for line in _areas({name: curves[name] for name in found}):
+    for line in _areas(args["workdir"].value, {name: curves[name] for name in found}):
         print(line)
     for line in left:
         print(f"left out, {line}")

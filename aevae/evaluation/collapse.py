@@ -152,7 +152,8 @@ def deaths(rates):
     Latents have no names across runs: the r-th is that of the r-th highest rate in each run, whose
     rate is the mean over runs. It is alive above 0.01 nats. The estimate goes through its last two
     points that are alive, which is exact in a linear VAE of known sigma², whose rates are
-    ½ log(l / (beta sigma²)).
+    ½ log(l / (beta sigma²)). Beta = 0 has no logarithm: no line goes through it, and there is no
+    estimate beside it.
     """
     betas = sorted(rates)
     means = [np.sort(rates[beta], axis=1)[:, ::-1].mean(0) for beta in betas]
@@ -174,10 +175,12 @@ def _death(rank, betas, means):
     if last + 1 == len(betas):
         return Death(rank, betas[last], None, None)
     low, high = betas[last], betas[last + 1]
+    if low <= 0:
+        return Death(rank, low, high, None)
     estimate = np.sqrt(low * high)
-    if len(alive) > 1:
-        before, logs = alive[-2], np.log(betas)
-        slope = (means[last] - means[before]) / (logs[last] - logs[before])
+    if len(alive) > 1 and betas[alive[-2]] > 0:
+        before = alive[-2]
+        slope = (means[last] - means[before]) / np.log(low / betas[before])
         if slope < 0:
-            estimate = np.clip(np.exp(logs[last] - means[last] / slope), low, high)
+            estimate = np.clip(low * np.exp(-means[last] / slope), low, high)
     return Death(rank, low, high, float(estimate))

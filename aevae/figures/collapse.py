@@ -31,7 +31,7 @@ def collapse(tables):
     shown, left = sheet.selected(rows, others, PANELS, "beta")
     width = 2.6 if len(shown) > 1 else 4.4
     figure, panels = sheet.canvas(2, len(shown), width, 2.4, sharex=True, sharey="row")
-    counts = set()
+    betas, counts = sheet.values(rows, "beta"), set()
     for (point, own), (above, below) in zip(shown.items(), panels.T):
         of_betas = {
             beta: _runs(here) for (beta,), here in sheet.grouped(own, ["beta"]).items()
@@ -42,9 +42,8 @@ def collapse(tables):
         above.set_title(textwrap.fill(sheet.named(others, point), 27), fontsize=9)
         below.set_xlabel("beta", fontsize=9)
         for panel in (above, below):
-            panel.set_xscale("log")
+            _scale(panel, betas)
             panel.grid(alpha=0.25)
-    betas = sheet.values(rows, "beta")
     betas = betas[:: -(-len(betas) // TICKS)]
     for panel in panels[1]:
         panel.set_xticks(betas, [f"{beta:g}" for beta in betas])
@@ -64,6 +63,15 @@ def collapse(tables):
     used = [row for row in tables.results if row["run"] in {r["run"] for r in rows}]
     sheet.caption(figure, "; ".join(notes) + f"\n{sheet.source(used)}")
     return figure
+
+
+def _scale(panel, betas):
+    """A logarithmic axis; with beta = 0 on it, linear up to the first beta above it."""
+    if min(betas) > 0:
+        panel.set_xscale("log")
+    else:
+        first = min((beta for beta in betas if beta > 0), default=1.0)
+        panel.set_xscale("symlog", linthresh=first, linscale=0.5)
 
 
 def _runs(rows):

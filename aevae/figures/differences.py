@@ -16,7 +16,7 @@ def drawn(found):
     is selected as the best has a star below it.
 
     Args:
-      found: `runs.paired.Found` of each measure.
+      found: `runs.paired.Differences` of each measure.
     """
     by, others = found[0].by, found[0].others
     points = [tuple(row[n] for n in others) for row in found[0].rows]

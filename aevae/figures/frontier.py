@@ -66,7 +66,7 @@ def beside(rows, separate, differences, source):
     plane.legend(fontsize=8)
     _label(plane)
     betas = list(differences)
-    found = [statistics.interval(differences[beta]) for beta in betas]
+    found = [statistics.interval(differences[beta], len(betas)) for beta in betas]
     means = np.array([one.mean for one in found])
     half = np.array([np.nan if one.half is None else one.half for one in found])
     panel.axhline(0, color="0.6", lw=0.8)
@@ -77,7 +77,7 @@ def beside(rows, separate, differences, source):
     name = "distortion + beta · rate, less that of\nthe run of that beta (nats)"
     panel.set_ylabel(name, fontsize=9)
     count = len(next(iter(differences.values())))
-    over = f"95% t intervals over {sheet.seeds([count])}"
+    over = f"95% t intervals over {sheet.seeds([count])}, all together (Bonferroni)"
     sheet.caption(figure, f"test split, right: {over}; {source}")
     return figure
 

@@ -36,7 +36,7 @@ class Side(NamedTuple):
         return {s: v for s, v in found.items() if v is not None and np.isfinite(v)}
 
 
-class Found(NamedTuple):
+class Differences(NamedTuple):
     """The rows of paired.csv, and what is said below them, as lines."""
 
     rows: list
@@ -58,7 +58,7 @@ def differences(workdir, by, measure="elbo", against=None, highest=None, base=No
         the measure. Where it is not known, none is marked.
       base: the Config that the sweep was given, if it was none of a file.
     Returns:
-      `Found`.
+      `Differences`.
     Raises:
       InputError: a column or value that is not there, or no two runs that differ in it alone.
     """
@@ -107,11 +107,11 @@ def differences(workdir, by, measure="elbo", against=None, highest=None, base=No
             row["best"] = f"selected by {how}" if value == best else None
             row["within_one_error"] = "yes" if value == near else None
             table.append(row)
-    return Found(table, [*notes, *_about(table)], others, by)
+    return Differences(table, [*notes, *_about(table)], others, by)
 
 
 def write(workdir, found):
-    """Writes paired.csv of several `Found`, of one axis; returns its path."""
+    """Writes paired.csv of several tables of `Differences`, of one axis; returns its path."""
     rows = [row for own in found for row in own.rows]
     columns = dict.fromkeys(name for row in rows for name in row)
     last = ("best", "within_one_error")
@@ -121,7 +121,7 @@ def write(workdir, found):
 
 
 def told(found, digits=2):
-    """A `Found` as text: its table, and the lines below it."""
+    """Differences as text: their table, and the lines below it."""
     first, measure = (found.rows[0][name] for name in ("against", "measure"))
     head = [
         *found.others,

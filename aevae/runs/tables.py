@@ -225,12 +225,17 @@ def priors(workdir, only=None, columns=None):
         raise InputError(
             f"{workdir} has no fitted prior{what}: experiments.prior fits some"
         )
-    columns = [n for n in rows[0] if columns is None or n in columns]
-    columns = [n for n in columns if not n.endswith("_error")]
+    columns = [n for n in without_errors(rows[0]) if columns is None or n in columns]
     columns = [n for n in columns if n not in (*names, "prior", "diverged")]
     points = [*_points(rows, names), "prior"]
     table = _by_point(rows, points, _numbers(rows, columns), digits=3)
     return "\n".join([table, *few(workdir)])
+
+
+def without_errors(columns):
+    """Columns but for the `_error` beside another, as `ais_error`: `squared_error` is a measure."""
+    errors = {f"{name}_error" for name in columns}
+    return [name for name in columns if name not in errors]
 
 
 def few(workdir):

@@ -1,6 +1,7 @@
 """Posterior collapse, against linear VAEs at their optimum, where all of it has a closed form."""
 
 import functools
+import types
 
 import jax
 import jax.numpy as jnp
@@ -90,6 +91,40 @@ def test_kinds_of_latents():
     assert found == ["active", "passive", "mixed", "mixed", "mixed"]
 
 
+def test_what_is_told_of_each_latent():
+    """Variances are over the prior's; a cost within its noise is no use, nor one that is exact but small."""
+    count, latents = 200, 5
+    prior = np.array([3.0, 3.0, 1.0, 1.0, 0.5])
+    ratio = np.array(
+        [0.05, 1.0, 1.3, 0.5, 0.95]
+    )  # a variance above the prior's is mixed
+    std = np.tile(prior * np.sqrt(ratio), (1, count, 1))
+    noise = np.tile([1.0, -1.0], count // 2)
+    permuted = np.array([1.0, 0.05, 0.005, 0.05, -1.0])[None] + np.zeros((count, 1))
+    permuted[:, 1] += 2 * noise  # of standard error 0.14
+    found = {"permuted": permuted, "prior": permuted + 7, "image": permuted + 9}
+    found["std"] = np.tile(prior, (count, 1))
+    found = {name: v[None] for name, v in found.items()}
+    codes = {"z": np.zeros((1, count, latents)), "rate": np.ones((1, count, latents))}
+    work = types.SimpleNamespace(
+        held=lambda part: {"image": np.zeros((count, 4))},
+        encoded=lambda held, use: codes | {"q": types.SimpleNamespace(std=std)},
+        members=types.SimpleNamespace(spread=lambda v: v),
+        given=(),
+        through=lambda *args: found,
+    )
+    ((counts, told),) = collapse.collapse(work)
+    kinds = [collapse.KINDS[kind] for kind in told["kind"]]
+    assert kinds == ["active", "passive", "mixed", "mixed", "passive"]
+    assert [counts[f"{kind}_latents"] for kind in collapse.KINDS] == [2, 2, 1]
+    np.testing.assert_allclose(told["posterior_variance"], ratio)
+    assert counts["used_latents"] == 2  # the first and the fourth
+    for name, own in (("prior", 7), ("permuted", 0)):
+        costs = told[f"used_{name}"] - own
+        np.testing.assert_allclose(costs, permuted.mean(0), atol=1e-9)
+    np.testing.assert_allclose(told["image_change"] - 9, permuted.mean(0), atol=1e-9)
+
+
 def test_where_latents_die_in_closed_form():
     """At beta = l / sigma², from betas on both sides and in any order; the r-th of each run."""
     betas = (30.0, 0.5, 1.5, 3.0, 7.0, 12.0)
@@ -116,6 +151,18 @@ def test_where_latents_die_in_closed_form():
     )
     assert first == (1, 2.0, None, None)
     assert collapse.deaths({1.0: np.zeros((1, 1))}) == [(1, None, 1.0, None)]
+    # The line goes through the last two that are alive, here rates of 1 and 0.5.
+    bent = {0.5: [[9.0]], 1.0: [[1.0]], 2.0: [[0.5]], 8.0: [[0.0]]}
+    (bent,) = collapse.deaths({beta: np.array(own) for beta, own in bent.items()})
+    assert bent == (1, 2.0, 8.0, pytest.approx(4.0))
+
+
+@pytest.mark.filterwarnings("error")
+def test_beta_0_has_no_logarithm():
+    """No estimate beside it, and no line through it."""
+    rates = {0.0: [[5.0, 3.0]], 1.0: [[1.0, 0.0]], 4.0: [[0.0, 0.0]]}
+    found = collapse.deaths({beta: np.array(own) for beta, own in rates.items()})
+    assert found == [(1, 1.0, 4.0, 2.0), (2, 0.0, 1.0, None)]
 
 
 @pytest.mark.slow

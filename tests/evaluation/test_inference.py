@@ -3,6 +3,7 @@
 import functools
 import itertools
 import signal
+import types
 
 import jax
 import jax.numpy as jnp
@@ -164,6 +165,43 @@ def test_a_refinement_that_ends_lower_leaves_the_encoders_posterior(monkeypatch)
     carry = run(carry, given(w), (held, 0, units))
     np.testing.assert_array_equal(carry["own"], carry["refined"])
     np.testing.assert_allclose(carry["log_px"], carry["own"], atol=1e-4)
+
+
+def test_an_odd_k_is_rounded_up():
+    """So that one sample is one of each posterior, and none is no bound."""
+    assert [inference._turns(k)[0] for k in (1, 2, 41)] == [1, 1, 21]
+    _, _, log_px = gaps(loadings(False), given(loadings(False)), k=1, steps=5)
+    assert np.isfinite(log_px).all()
+
+
+@pytest.mark.parametrize("prefix, part", [("", "test"), ("train_", "train")])
+def test_what_is_told_of_the_gaps(monkeypatch, prefix, part):
+    """Means over the split that it is named for, each with its own standard error."""
+    random = np.random.default_rng(0)
+    found = {n: random.normal(size=(1, 50)) for n in ("own", "refined", "log_px")}
+    monkeypatch.setattr(inference, "refining", lambda *args: (lambda given: given, 0))
+    held = []
+    fake = types.SimpleNamespace(
+        held=lambda *args: held.append(args),
+        through=lambda *args: found,
+        **dict.fromkeys(("config", "given"), ()),
+        shapes=lambda: (),
+        group=types.SimpleNamespace(runs=[0]),
+    )
+    asked = getattr(inference, f"{prefix}inference_gap")
+    (row,) = asked(fake, k=40, gap_steps=1, gap_examples=50)
+    assert held == [(part, 50)]
+    own, refined, log_px = (v[0] for v in found.values())
+    for name, values in {
+        "log_px_40": log_px,
+        "refined_elbo": refined,
+        "inference_gap": log_px - own,
+        "approximation_gap": log_px - refined,
+        "amortization_gap": refined - own,
+    }.items():
+        told = row[prefix + name], row[f"{prefix}{name}_error"]
+        error = values.std(ddof=1) / np.sqrt(50)
+        np.testing.assert_allclose(told, (values.mean(), error), err_msg=name)
 
 
 SMALL = {

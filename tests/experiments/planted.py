@@ -263,7 +263,6 @@ def like(sound, objective):
     )
 
 
-WEIGHTED = _config(objectives.beta_vae, {"beta": 2.0})
 DIPPED = _config(objectives.dip_vae, DIP)
 TCVAE = _config(objectives.beta_tcvae, TC)
 PLANTED = (
@@ -383,8 +382,8 @@ PLANTED = (
     ),
     Planted(
         "an elbo with beta in it",
-        like(WEIGHTED, weighted_elbo),
-        WEIGHTED,
+        like(VAE, weighted_elbo),
+        VAE,
         ("elbo",),
     ),
     Planted(

@@ -11,7 +11,7 @@ from aevae import InputError, config
 from aevae.evaluation import representation
 from aevae.runs import study, tables
 from aevae.runs.tables import Table
-from experiments import command, compare, frontier
+from experiments import command, compare, evaluate, frontier
 
 pytestmark = pytest.mark.retraced
 
@@ -129,6 +129,19 @@ def test_the_frontiers_numbers_are_those_of_the_last_epoch(sweep):
     assert facts[0][1] and len(lines) == 4
 
 
+def test_an_estimates_own_error_is_not_printed_beside_the_interval(
+    sweep, tmp_path, capsys
+):
+    """It is in results.csv, as a line says; an error that is a measure, as squared, is printed."""
+    path = shutil.copytree(sweep, tmp_path / "copy")
+    place = [f"--workdir={path}", "--measures=likelihood,reconstruction", "--k=3"]
+    assert not command.execute(evaluate.define, evaluate.main, place)
+    shown = capsys.readouterr().out
+    assert "iwae_3 " in shown and "squared_error" in shown
+    assert "iwae_3_error" not in shown and "stands there, as `_error`" in shown
+    assert all(row["iwae_3_error"] > 0 for row in tables.results(path))
+
+
 def test_areas_of_sweeps_are_over_rates_that_all_seeds_share(sweep, tmp_path, capsys):
     """By hand, of each seed; a sweep whose rates are elsewhere leaves none."""
     (own,) = frontier.sweeps(sweep).values()
@@ -149,6 +162,32 @@ def test_areas_of_sweeps_are_over_rates_that_all_seeds_share(sweep, tmp_path, ca
     shown = capsys.readouterr().out
     assert f"area under the curve from rate {low:.2f} to {high:.2f}: " in shown
     assert "Fewer than three seeds: that of two is 12.7 standard errors" in shown
+
+
+@pytest.mark.parametrize(("axis", "test"), [("lr", "paired t"), ("latent", "Welch")])
+def test_areas_of_two_sweeps_have_a_difference(axis, test, tmp_path, capsys):
+    """Paired where runs of a seed share their start, as scipy has it; across latent sizes Welch's."""
+    grid = {axis: {"lr": (1e-3, 2e-3), "latent": (2, 3)}[axis], "beta": (0.1, 8.0)}
+    grid["seed"] = (0, 1, 2)
+    few = {"epochs": 20, "encoder.widths": (16,), "decoder.widths": (16,)}
+    study.run("configs/methods.py:beta_vae", tmp_path / "a", grid=grid, overrides=few)
+    curves = frontier.sweeps(tmp_path / "a")
+    found, _ = frontier.areas(curves)
+    ((name, (estimate, kind)),) = frontier.area_differences(
+        tmp_path / "a", curves, found
+    ).items()
+    first, second = ([*own.values()] for own in found.values())
+    if test == "Welch":
+        known = stats.ttest_ind(second, first, equal_var=False)
+    else:
+        known = stats.ttest_rel(second, first)
+    ends = known.confidence_interval()
+    assert kind == test and estimate.p == pytest.approx(known.pvalue)
+    np.testing.assert_allclose([estimate.low, estimate.high], ends, rtol=1e-6)
+    place = f"--workdir={tmp_path / 'a'}"
+    assert not command.execute(frontier.define, frontier.main, [place])
+    shown = capsys.readouterr().out
+    assert f"area of {name} less that of " in shown and f"({test}, p = " in shown
 
 
 def test_methods_are_compared_seed_by_seed():

@@ -58,6 +58,19 @@ def test_lines_are_counts_and_rates_and_ticks_where_latents_die():
     assert tick.get_xdata()[0] == pytest.approx(2.0)
 
 
+def test_beta_0_leaves_the_other_betas_their_places():
+    """A logarithmic axis has none for it, and would push all others together."""
+    known = tables()
+    for row in known.latents:
+        row["beta"] = {0.5: 0.0}.get(row["beta"], row["beta"])
+    _, below = collapse.collapse(known).axes
+    places = below.transAxes.inverted().transform(
+        below.transData.transform([(beta, 0) for beta in (0.0, 1.0, 4.0)])
+    )[:, 0]
+    assert 0 < places[0] and places[-1] < 1
+    assert (np.diff(places) > 0.15).all()
+
+
 def test_rates_alone_are_drawn_without_kinds():
     above, _ = collapse.collapse(tables(kinds=False)).axes
     assert [line.get_label() for line in above.get_lines()] == ["rate above 0.01 nats"]
