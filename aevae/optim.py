@@ -134,6 +134,15 @@ def stages(hp, step, *, ends, factor, name="lr"):
     return hp | {name: hp[name] * hp[factor] ** passed}
 
 
+def shortened(hp, step, *, schedule, share="share"):
+    """Runs through a whole schedule in the share `hp[share]` of its steps.
+
+    Every stage and warm-up is shorter by that factor, so that a run of as large a share of the
+    epochs ends where the schedule ends.
+    """
+    return schedule(hp, step / hp[share])
+
+
 def chain(hp, step, *, schedules):
     """Applies several schedules in turn."""
     for schedule in schedules:

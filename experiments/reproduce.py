@@ -4,11 +4,16 @@
     python -m experiments.reproduce --result=aevb_figure2 --data_dir=DIR
     python -m experiments.reproduce --result=aevb_figure2 --data_dir=DIR --budget=60
     python -m experiments.reproduce --result=aevb_figure2 --data_dir=DIR --workers=4
+    python -m experiments.reproduce --result=iwae_table1 --data_dir=DIR --share=1/40,1/20 --points=vae_1
 
 `--budget` is minutes of training over all calls together: as many epochs as fit are trained, at least one
 and at most the config's schedule (`--budget=inf`), and a curve is compared with the paper's after as many
 images. Not counted are the 5 epochs by which figure 3 chooses its learning rates, flax's 10, and evaluation.
 The same command again does nothing, a larger budget trains further, and an interrupted call is resumed.
+A result whose schedule ends, iwae_table1 or priors, has no budget: `--share` shortens all of its stages and
+warm-ups by one factor and is trained to its end; `--points` are the runs to train, its first by default. What
+earlier calls have ended stays in its table.
+
 Table and figure are written to `runs/reproduce/RESULT`; `--keep` also puts them into
 `experiments/published/found`, and rewrites the tables of `experiments/published/README.md` from what is there.
 Exit codes: 0; 1 the disk is full or cannot be written; 2 a fault of the input; 128 + n: signal n.
@@ -17,6 +22,7 @@ Exit codes: 0; 1 the disk is full or cannot be written; 2 a fault of the input; 
 import datetime
 import re
 import time
+from fractions import Fraction
 from pathlib import Path
 
 from absl import flags
@@ -38,6 +44,7 @@ AGAIN = (
 LOST = "interrupted.json"  # seconds beside training of calls that were interrupted
 BEGIN, END = "<!-- reproduced: begin -->", "<!-- reproduced: end -->"
 HEADS = "published or exact", "ours", "difference", "tolerance", "verdict"
+FORETOLD = "predicted"  # a column before ours, of tables that have any
 
 
 def define():
@@ -46,6 +53,12 @@ def define():
     flags.DEFINE_float(
         "budget", None, "minutes of training, or inf; the default is in --list"
     )
+    flags.DEFINE_list(
+        "share",
+        None,
+        "shares of a schedule that ends, as 1/40 or 0.025, or 1 for all of it",
+    )
+    flags.DEFINE_list("points", None, "runs of such a schedule; --list has their names")
     flags.DEFINE_string("workdir", "runs/reproduce", "the folder of all results")
     flags.DEFINE_string("data_dir", None, "where TFDS has prepared data sets")
     command.define_workers()
@@ -64,12 +77,15 @@ def main(args):
         wrong = f"there is no result {name!r}" if name else "name one with --result"
         raise InputError(f"{wrong}; there are {names}")
     result, budget = published.ALL[name], args["budget"].value
-    budget = result.budget if budget is None else budget
-    if not budget >= 0:
-        raise InputError(f"budget must be minutes, 0 or more, not {budget}")
+    shares, points = chosen(name, result, args)
+    if result.budget is not None:
+        budget = result.budget if budget is None else budget
+        if not budget >= 0:
+            raise InputError(f"budget must be minutes, 0 or more, not {budget}")
     machine.prepare()
     folder = Path(args["workdir"].value) / name
-    job = published.Job(folder, budget, args["data_dir"].value, args["workers"].value)
+    where = args["data_dir"].value, args["workers"].value
+    job = published.Job(folder, budget, *where, shares=shares, points=points)
     outcome, beside = timed(result, job)
     found = record(name, job, outcome, beside)
     with files.writing(folder):
@@ -83,6 +99,35 @@ def main(args):
     if args["keep"].value:
         keep_here(found, image if outcome.figure is not None else None)
     return 0
+
+
+def chosen(name, result, args):
+    """The shares and points that are asked for of a result, both empty for one with a budget."""
+    asked = {flag: args[flag].value for flag in ("budget", "share", "points")}
+    other = ("share", "points") if result.share is None else ("budget",)
+    for flag in other:
+        if asked[flag] is not None:
+            instead = "--budget" if result.share is None else "--share"
+            raise InputError(f"{name} has no --{flag}: say how long with {instead}")
+    if result.share is None:
+        return (), ()
+    shares = []
+    for text in asked["share"] or [str(result.share)]:
+        try:
+            share = Fraction(text).limit_denominator(10_000)
+        except (ValueError, ZeroDivisionError):
+            share = 0
+        if not 0 < share <= 1:
+            raise InputError(
+                f"--share={text}: a share is above 0 and at most 1, as 1/40 or 0.025"
+            )
+        shares.append(share)
+    points = asked["points"] or result.points[:1]
+    for point in points:
+        if point not in result.points:
+            known = ", ".join(result.points)
+            raise InputError(f"{name} has no point {point!r}; it has {known}")
+    return tuple(sorted(set(shares))), tuple(dict.fromkeys(points))
 
 
 def timed(result, job):
@@ -124,18 +169,25 @@ def keep_here(found, image):
 
 def listed():
     """A table of all results, and how long they take."""
-    heads = "result", "minutes of training by default", "and of all else"
+    heads = "result", "minutes of training, or share, by default", "and of all else"
     lines = [[*heads, "images of the whole schedule", "what it is"]]
     for name, result in published.ALL.items():
         known = kept(FOUND / f"{name}.json")
         full = f"{known['full']:,}" if known and known["full"] else ""
         beside = f"{known['beside']:g}" if known else ""
-        lines.append([name, f"{result.budget:g}", beside, full, result.title])
+        how = f"{result.budget:g}" if result.share is None else f"share {result.share}"
+        lines.append([name, how, beside, full, result.title])
     widths = [max(map(len, column)) for column in zip(*lines)]
-    return "\n".join(
+    table = [
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
         for line in lines
-    )
+    ]
+    points = [
+        f"points of {name}: {', '.join(result.points)}"
+        for name, result in published.ALL.items()
+        if result.points
+    ]
+    return "\n".join([*table, *points])
 
 
 def record(name, job, outcome, beside):
@@ -195,9 +247,7 @@ def _hardware(made):
 
 def report(found):
     """What was found, as text for a terminal."""
-    lines = [["", *HEADS]]
-    for row in (published.Row(**row) for row in found["rows"]):
-        lines.append([row.what, *_cells(row)])
+    lines = _table([published.Row(**row) for row in found["rows"]])
     width = max(len(line[0]) for line in lines)
     table = tables.aligned([[line[0].ljust(width), *line[1:]] for line in lines])
     facts = "\n".join(map(_fact, found["facts"]))
@@ -209,6 +259,18 @@ def report(found):
 
 def _fact(fact):
     return f"{'holds' if fact['holds'] else 'DOES NOT HOLD'}: {fact['what']}"
+
+
+def _table(rows):
+    """Heads, and the cells of each row."""
+    lines = [["", *HEADS], *([row.what, *_cells(row)] for row in rows)]
+    if any(row.predicted for row in rows):
+        told = [
+            row.predicted and "{:.2f} ±{:.2f}".format(*row.predicted) for row in rows
+        ]
+        for line, cell in zip(lines, [FORETOLD, *told]):
+            line.insert(2, cell or "")
+    return lines
 
 
 def _cells(row):
@@ -253,9 +315,8 @@ def readme_tables():
 
 def _section(name, result, found):
     rows = [row for row in (published.Row(**row) for row in found["rows"]) if row.main]
-    heads = "", *HEADS
-    table = [_line(heads), _line(["---"] * len(heads))]
-    table += [_line([row.what, *_cells(row)]) for row in rows]
+    heads, *lines = _table(rows)
+    table = [_line(heads), _line(["---"] * len(heads)), *map(_line, lines)]
     facts = [f"* {_fact(fact)}" for fact in found["facts"]]
     image = FOUND / f"{name}.png"
     parts = [f"### `{name}`", _sentence(result.title), _how(found)]

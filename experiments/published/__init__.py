@@ -5,6 +5,8 @@ papers' numbers, `found/` ours: NAME.json and its figure, and NAME.md on what di
 to be said.
 """
 
+from fractions import Fraction
+
 from experiments.published import aevb, deep, disentangle, iwae, priors, theory
 from experiments.published.job import Fact, Job, Outcome, Part, Result, Row
 
@@ -27,7 +29,9 @@ ALL = {
         title="VAE and IWAE at K = 1, 5, 50: Burda et al. (2016), table 1",
         run=iwae.table1,
         pixels="stochastic binarization",
-        budget=18.0,
+        budget=None,
+        share=Fraction(1, 40),
+        points=tuple(iwae.POINTS),
     ),
     "deep_autoencoder": Result(
         title="784-1000-500-250-30: Hinton and Salakhutdinov (2006), figure 2",
@@ -45,7 +49,9 @@ ALL = {
         title="standard prior and VampPrior: Tomczak and Welling (2018), table 1; flax's example",
         run=priors.table1,
         pixels="dynamic (stochastic) or static binarization, as each row says",
-        budget=12.0,
+        budget=None,
+        share=Fraction(1, 10),
+        points=tuple(priors.POINTS),
     ),
     "frontier": Result(
         title="rate and distortion of a beta sweep: Alemi et al. (2018), beside the exact linear one",

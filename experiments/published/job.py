@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import re
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,8 +13,8 @@ from aevae.evaluation import evaluate
 from aevae.runs import record, study, tables
 from aevae.system import files
 
-SAMPLES = {True: 5000, False: 500}  # of the bound: whole schedule, or a shorter one
 PILOT = 5  # epochs after which a learning rate is chosen
+CURVE = 41  # evaluations in a share of a schedule, about
 STAGE = 10  # epochs grow at most by this factor at a time, so that an interruption loses little
 
 
@@ -25,6 +27,9 @@ class Row(NamedTuple):
     tolerance: float | None = None  # None where the two are not to be compared
     better: int = 0  # 1 if more is better, -1 if less is, 0 if neither
     main: bool = False  # whether it is in the table of the README
+    predicted: tuple | None = (
+        None  # what was foretold, and its error, before it was run
+    )
 
     @property
     def difference(self):
@@ -65,7 +70,11 @@ class Result(NamedTuple):
     title: str  # with paper and year
     run: Any  # Job -> Outcome
     pixels: str  # real-valued, or how they are binarized
-    budget: float  # minutes of training on two cores, by default
+    budget: (
+        float | None
+    )  # minutes of training on two cores, by default; None: by shares
+    share: Fraction | None = None  # of a schedule that ends, by default
+    points: tuple = ()  # names of the runs that can be asked for, the default first
 
 
 class Part(NamedTuple):
@@ -106,12 +115,14 @@ class Job:
     """A result being reproduced: its folder, and the minutes of training it may take in all."""
 
     folder: Path
-    budget: float
+    budget: float | None
     data_dir: str | None = None
     workers: str | None = None  # as in `study.run`
     took: list = dataclasses.field(
         default_factory=list
     )  # seconds of training, this call
+    shares: tuple[Fraction, ...] = ()  # of a schedule that ends ...
+    points: tuple[str, ...] = ()  # ... and which of its runs
 
     def train(self, full, parts):
         """Trains {name: Part} within the budget; returns {name: Trained}.
@@ -134,6 +145,37 @@ class Job:
                     for name, folder in folders.items()
                 }
             epochs += more
+
+    def ends(self, full, parts):
+        """Trains points to the end of shares of their schedule; {(point, share): Trained}, in order.
+
+        What earlier calls have ended is there, too. The config has a hyperparameter `share`, as
+        `optim.shortened` takes it; the run is evaluated CURVE times at most.
+
+        Args:
+          full: epochs of the whole schedule.
+          parts: {point: Part}.
+        """
+        for share in self.shares:
+            for point in self.points:
+                epochs = max(1, round(share * full))
+                own = {"share": float(share), "evaluate_every": -(-epochs // CURVE)}
+                part = parts[point]
+                part = part._replace(overrides=(part.overrides or {}) | own)
+                self._study(_ending(point, share), part, epochs)
+        found = {}
+        for path in self.folder.glob("*_share_*_*/results.csv"):
+            point, *ratio = re.fullmatch(
+                r"(.+)_share_(\d+)_(\d+)", path.parent.name
+            ).groups()
+            share, epochs = Fraction(*map(int, ratio)), _asked(path.parent)
+            if point in parts and tables.read(path):
+                found[point, share] = Trained(path.parent, epochs, share == 1)
+        order = list(parts)
+        return {
+            key: found[key]
+            for key in sorted(found, key=lambda k: (order.index(k[0]), k[1]))
+        }
 
     def _study(self, name, part, epochs):
         overrides = (part.overrides or {}) | {"epochs": epochs}
@@ -170,6 +212,16 @@ class Job:
     def seconds(self):
         """Seconds of training over all calls, with compilation and evaluation of the curves."""
         return sum(_seconds(path.parent) for path in self.folder.glob("*/timing.csv"))
+
+
+def shown(share):
+    """A share of a schedule as tables say it."""
+    return "whole schedule" if share == 1 else f"share {share}"
+
+
+def _ending(point, share):
+    """The name of a point's folder, as vae_1_share_1_40."""
+    return f"{point}_share_{share.numerator}_{share.denominator}"
 
 
 def _asked(workdir):

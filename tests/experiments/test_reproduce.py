@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tarfile
 import types
+from fractions import Fraction
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -96,7 +97,15 @@ def test_every_config_is_one_and_is_as_the_paper_says():
     want = [1e-3 * 10 ** (-i / 7) for i in range(8)]
     np.testing.assert_allclose([lr(n) for n in firsts], want, rtol=1e-5)
     np.testing.assert_allclose([lr(n - 1) for n in firsts[1:]], want[:-1], rtol=1e-5)
-    assert iwae.FULL == sum(3**i for i in range(8))
+    assert iwae.FULL == base.epochs == sum(3**i for i in range(8))
+    short = base.hparams | {"share": 1 / 40}
+    found = [float(base.schedule(short, 3000 * n // 40)["lr"]) for n in firsts]
+    np.testing.assert_allclose(found, want, rtol=1e-5)
+    warm = config.load(ROOT / "configs/priors.py")
+    for share, epochs in ((1.0, 100), (0.1, 10)):
+        hp = warm.hparams | {"share": share}
+        beta = [float(warm.schedule(hp, 500 * epochs * n)["beta"]) for n in (0.5, 1, 2)]
+        np.testing.assert_allclose(beta, [0.5, 1, 1], rtol=1e-6)
 
 
 @pytest.mark.retraced
@@ -153,6 +162,53 @@ def test_a_learning_rate_is_chosen_by_the_training_bound(tmp_path, monkeypatch):
     assert Job(tmp_path, 1).chosen("pilot", "configs/digits.py", "lr", values) == 1e-2
 
 
+@pytest.mark.retraced
+def test_shares_of_a_schedule_are_trained_to_their_ends(tmp_path, monkeypatch):
+    """What a call has ended stays in the table of the next; what was interrupted is not in it."""
+    monkeypatch.chdir(ROOT)
+    (tmp_path / "short.py").write_text(
+        "import dataclasses, functools\n"
+        "from aevae import config, optim\n"
+        "def get_config():\n"
+        "    base = config.load('configs/digits.py')\n"
+        "    ramp = functools.partial(optim.ramp, name='beta', length='warmup')\n"
+        "    hparams = {**base.hparams, 'warmup': 32.0, 'share': 1.0}\n"
+        "    schedule = functools.partial(optim.shortened, schedule=ramp)\n"
+        "    return dataclasses.replace(base, hparams=hparams, schedule=schedule)\n"
+    )
+    parts = {
+        name: Part(str(tmp_path / "short.py"), {"seed": (seed,)}, SMALL)
+        for name, seed in (("b", 1), ("a", 0))
+    }
+    half, quarter, whole = Fraction(1, 2), Fraction(1, 4), Fraction(1)
+
+    def ends(points, *shares):
+        job = Job(tmp_path, None, shares=shares, points=points)
+        return {k: (t.epochs, t.complete) for k, t in job.ends(8, parts).items()}
+
+    found = ends(("a",), whole, quarter)
+    assert found == {("a", quarter): (2, False), ("a", whole): (8, True)}
+    (tmp_path / "b_share_1_8").mkdir()  # another call is at work there
+    found = ends(("b", "a"), half)
+    assert [*found] == [("b", half), ("a", quarter), ("a", half), ("a", whole)]
+    rows = tables.results(tmp_path / "a_share_1_2")
+    assert [row["epochs"] for row in rows] == [4]
+
+
+def test_an_extrapolation_is_exact_for_what_it_assumes():
+    shares = [Fraction(1, n) for n in (160, 80, 40, 20, 10)]
+    x = np.log(np.array(shares, float))
+    bent = dict(zip(shares, -86 + 0.7 * x - 0.1 * x**2))
+    value, error = iwae.extrapolated(bent, Fraction(1, 3))
+    at = np.log(1 / 3)
+    np.testing.assert_allclose(value, -86 + 0.7 * at - 0.1 * at**2)
+    straight = np.polyval(np.polyfit(x[-2:], [*bent.values()][-2:], 1), at)
+    np.testing.assert_allclose(error, abs(value - straight))
+    told = iwae.extrapolations({("vae_1", s): v for s, v in bent.items()})
+    assert len(told) == 1 and f"{value:.2f} ± {error:.2f} at share 1/3" in told[0]
+    assert not iwae.extrapolations({("vae_1", s): -86.0 for s in shares[:3]})
+
+
 class Fake(Job):
     """A job whose training is made up: `table` gives a part's rows of results and of curves."""
 
@@ -161,6 +217,11 @@ class Fake(Job):
     def train(self, full, parts):
         del full
         return {name: self.table(name) for name in parts}
+
+    def ends(self, full, parts):
+        del full
+        keys = [(name, share) for name in parts for share in self.shares]
+        return {key: self.table(*key) for key in keys}
 
     def evaluate(self, trained, *asked, k=5000):
         del asked
@@ -301,78 +362,73 @@ def test_figure_3_keeps_what_a_mark_was(tmp_path, monkeypatch):
         aevb.figure3(Past(tmp_path / "new", 1))
 
 
-def test_table_1_is_compared_at_the_whole_schedule_alone():
-    numbers = iwae.TABLE | {(2, "VAE", 1): (-85.33, 16)}
+def ended(values, sign=1):
+    """A `Fake` whose points have these (log p(x), active units), the better the larger the share."""
 
-    def table(complete, sign):
-        def of(self, name):
-            del self
-            rows = [
-                {"m": 1 if kind == "IWAE" else k, "k": k if kind == "IWAE" else 1}
-                | {"iwae_K": sign * (value - 0.3), "active_units": sign * (units or 0)}
-                for (layers, kind, k), (value, units) in numbers.items()
-                if layers == (2 if name == "two_layers" else 1)
-            ]
-            curves = [
-                {
-                    "m": r["m"],
-                    "k": r["k"],
-                    "samples": n,
-                    "test_elbo": -n,
-                    "test_iwae": -n,
-                }
-                for r in rows
-                for n in (1, 2)
-            ]
-            return made(rows, curves, complete=complete)
+    def table(self, name, share=1):
+        del self
+        value, units = values.get(name, (-104.5, None))
+        curves = [
+            {"samples": n, "test_elbo": -n, "test_iwae": -n, "train_elbo": -n}
+            | {"validation_elbo": -n}
+            for n in (1, 2)
+        ]
+        row = {"iwae_K": sign * value - (1 - float(share)), "elbo": value, "epochs": 20}
+        row["active_units"] = sign * (units or 0)
+        return made([row], curves)
 
-        return of
-
-    def outcome_of(complete, sign=1):
-        fake = type("Table", (Fake,), {"table": table(complete, sign)})
-        return iwae.table1(fake(Path(), 1))
-
-    for complete in (True, False):
-        outcome = outcome_of(complete)
-        verdicts = {row.verdict for row in outcome.rows}
-        assert verdicts == {"within" if complete else None}
-        assert len(outcome.rows) == 7 + 5 and all(f.holds for f in outcome.facts)
-        assert f"by {5000 if complete else 500} importance samples" in outcome.note
-    assert not any(fact.holds for fact in outcome_of(True, -1).facts)
+    return type("Ended", (Fake,), {"table": table})
 
 
-def test_priors_are_compared_once_validation_has_ended_them():
-    def table(epochs, sign=1):
-        def of(self, name):
-            del self
-            rows = [
-                {
-                    "binarization": kind,
-                    "epochs": epochs,
-                    "elbo": -104.5,
-                    "iwae_K": sign * value,
-                }
-                for (part, kind), value in priors.TABLE.items()
-                if part == name or name == "flax"
-            ]
-            curves = [
-                {"binarization": r["binarization"], "samples": n}
-                | {"train_elbo": -n, "validation_elbo": -n}
-                for r in rows
-                for n in (90, 91)
-            ]
-            return made(rows, curves, epochs=300)
+SHARES = Fraction(1, 40), Fraction(1)
 
-        return of
 
-    for epochs, verdict in ((300, None), (211, "within")):
-        fake = type("Table", (Fake,), {"table": table(epochs)})
-        outcome = priors.table1(fake(Path(), 1))
+def test_table_1_is_compared_at_the_whole_schedule_alone(monkeypatch):
+    monkeypatch.setattr(iwae, "PREDICTED", {("vae_1", SHARES[1]): (-86.9, 0.25)})
+    values = {
+        name: (v - 0.3, u) for name, (v, u) in zip(iwae.POINTS, iwae.TABLE.values())
+    }
+
+    def outcome_of(sign, *shares):
+        fake = ended(values, sign)
+        return iwae.table1(fake(Path(), None, shares=shares))
+
+    outcome = outcome_of(1, *SHARES)
+    assert len(outcome.rows) == 2 * (7 + 5) and outcome.complete
+    for row in outcome.rows:
+        assert row.verdict == (None if "share 1/40" in row.what else "within")
+    assert len(outcome.facts) == 6 and all(f.holds for f in outcome.facts)
+    assert all("whole schedule" in fact.what for fact in outcome.facts)
+    (told,) = [row for row in outcome.rows if row.predicted]
+    heads, *lines = reproduce._table(outcome.rows)
+    assert heads.index("predicted") == 2
+    assert [line[2] for line in lines if line[2]] == ["-86.90 ±0.25"]
+    assert told.what.startswith("VAE, K = 1") and told.ours == values["vae_1"][0]
+    short = outcome_of(1, SHARES[0])
+    assert {row.verdict for row in short.rows} == {None} and not short.complete
+    assert "82 of 3,280 passes" in short.note
+    assert not any(fact.holds for fact in outcome_of(-1, SHARES[1]).facts)
+
+
+def test_statements_are_made_of_what_is_trained():
+    found = {("vae_1", SHARES[0]): (-90.0, 20), ("iwae_5", SHARES[0]): (-89.0, 22)}
+    facts = iwae._facts(found | {("vae_1", SHARES[1]): (-87.0, 19)})
+    assert [fact.what for fact in facts] == [
+        "IWAE's log p(x) rises with K = 1, 5 (-90.00, -89.00), share 1/40",
+        "and so do its active units with K = 1, 5 (20, 22), share 1/40",
+    ]
+    assert not iwae._facts({("vae_1", SHARES[0]): (-90.0, 20)})
+
+
+def test_priors_are_compared_at_the_whole_schedule_alone():
+    values = {name: (v, None) for name, v in zip(priors.POINTS, priors.TABLE.values())}
+    for share, verdict in zip(SHARES, (None, "within")):
+        outcome = priors.table1(ended(values)(Path(), None, shares=(share,)))
         assert [row.verdict for row in outcome.rows] == 4 * [verdict] + ["within"]
         assert outcome.complete is (verdict is not None)
-        assert all(fact.holds for fact in outcome.facts)
-    fake = type("Table", (Fake,), {"table": table(211, -1)})
-    assert not any(fact.holds for fact in priors.table1(fake(Path(), 1)).facts)
+        assert len(outcome.facts) == 2 and all(fact.holds for fact in outcome.facts)
+    outcome = priors.table1(ended(values, -1)(Path(), None, shares=SHARES[1:]))
+    assert not any(fact.holds for fact in outcome.facts)
 
 
 def test_methods_are_ranked_by_what_was_measured():
@@ -432,6 +488,23 @@ def test_faults_are_one_line_before_any_work(tmp_path, capsys):
         (["--result=figure9"], "there is no result 'figure9'; there are aevb_figure2"),
         ([], "name one with --result; there are aevb_figure2"),
         (["--result=ppca", "--budget=-1"], "budget must be minutes, 0 or more, not -1"),
+        (
+            ["--result=ppca", "--share=1"],
+            "ppca has no --share: say how long with --bud",
+        ),
+        (
+            ["--result=iwae_table1", "--budget=1"],
+            "no --budget: say how long with --share",
+        ),
+        (
+            ["--result=iwae_table1", "--share=1/0"],
+            "--share=1/0: a share is above 0 and",
+        ),
+        (
+            ["--result=iwae_table1", "--share=40"],
+            "--share=40: a share is above 0 and at",
+        ),
+        (["--result=priors", "--points=gmm"], "no point 'gmm'; it has standard_static"),
         (["--result=ppca", f"--data_dir={tmp_path}"], "mnist"),
     ):
         assert run(*arguments) == 2
@@ -443,7 +516,9 @@ def test_faults_are_one_line_before_any_work(tmp_path, capsys):
 def test_the_list_has_every_result(capsys):
     assert command.execute(reproduce.define, reproduce.main, ["--list"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == list(published.ALL)
+    end = 1 + len(published.ALL)
+    assert [line.split()[0] for line in lines[1:end]] == list(published.ALL)
+    assert lines[end].startswith("points of iwae_table1: vae_1, vae_5, vae_50, iwae_5")
 
 
 def test_the_readmes_tables_are_of_what_is_kept():
