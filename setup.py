@@ -13,6 +13,9 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["aevae", "aevae.*"]),
+    package_data={
+        "aevae.figures.report": ["*.js", "*.html", "*.css"]
+    },  # parts of a page
     install_requires=[
         "jax>=0.10.2",
         "flax>=0.12.8",
@@ -24,10 +27,11 @@ setup(
         "pillow>=11.0",  # decodes images, for tensorflow-datasets too
         "pyarrow>=18.0",  # reads tables
         "array_record>=0.8.1",  # the format of prepared data ...
-        "google-crc32c>=1.5",  # ... and the checksums of the other one
+        "google-crc32c>=1.5",  # ... and the checksums of the other one, and of event files
         "tensorboardX>=2.6.4",
         "tqdm>=4.66",
         "matplotlib>=3.10",
+        "bokeh>=3.6",  # the page of experiments.report, which has it whole
         "scikit-learn>=1.6",
         "scipy>=1.14",  # solves what experiments.verify solves ...
         "threadpoolctl>=3.5",  # ... on one thread
@@ -48,6 +52,9 @@ setup(
             "prdc>=0.2",  # what density and coverage are compared with
             "scipy>=1.14",
             "tensorboard>=2.19",
+            "nbclient>=0.10",  # runs experiments/tutorial.ipynb ...
+            "ipykernel>=6.29",  # ... in a kernel of this Python
+            "playwright>=1.50",  # drives Chromium, which looks at the report; without one, tests skip
         ],
     },
 )

@@ -250,6 +250,7 @@ def _about(own):
     return f"{own.dataset}, binarization {config.describe(own.binarization)}"
 
 
+@figures.style()
 def page(folder, configs, found, clean, seen):
     """Draws one page: reconstructions, decoded samples of N(0, I), denoised images; first seed."""
     latent = max(row["latent"] for row in found["vae"])

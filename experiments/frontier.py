@@ -22,7 +22,7 @@ import numpy as np
 from absl import flags
 
 from aevae import InputError, config
-from aevae.figures import frontier, sheet
+from aevae.figures import frontier, looks, sheet
 from aevae.runs import record, statistics, tables
 from aevae.system import files
 from experiments import command
@@ -222,11 +222,13 @@ def compare(workdir, multi_rate):
         f"over {sheet.seeds([count])}; intervals of differences of equal seeds, which hold together "
         f"with 95 % (Bonferroni, {statistics.comparisons(len(found))})."
     )
-    figure = frontier.beside(curve, rows, differences, sheet.source(rows))
     folder = Path(multi_rate) / "figures"
     with files.writing(folder):
         folder.mkdir(exist_ok=True)
-    print(f"Drawn into {sheet.save(figure, folder / 'beside.png')}.")
+    with looks.style():
+        figure = frontier.beside(curve, rows, differences, sheet.source(rows))
+        path = sheet.save(figure, folder / "beside.png")
+    print(f"Drawn into {path}.")
 
 
 def _error(values):

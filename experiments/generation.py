@@ -136,7 +136,8 @@ def main(args):
     shown = write(folder, rows)
     print("\n\n".join(tables.aligned(part) for part in shown))
     print(f"\n{caption(base, latent, rows)}")
-    print(page(folder, configs, grid, names, data_dir))
+    with figures.style():
+        print(page(folder, configs, grid, names, data_dir))
 
 
 def found(place, method, grid, names):

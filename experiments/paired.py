@@ -56,7 +56,9 @@ def main(args):
         digits = 3 if own.rows[0]["measure"].endswith("accuracy") else 2
         print(paired.told(own, digits), end="\n\n")
     print(paired.write(workdir, found))
-    print(figures.save(differences.drawn(found), Path(workdir) / "paired.png"))
+    with figures.style():
+        drawn = differences.drawn(found)
+        print(figures.save(drawn, Path(workdir) / "paired.png"))
 
 
 if __name__ == "__main__":

@@ -86,7 +86,8 @@ def main(args):
     folder = Path(args["workdir"].value) / name
     where = args["data_dir"].value, args["workers"].value
     job = published.Job(folder, budget, *where, shares=shares, points=points)
-    outcome, beside = timed(result, job)
+    with figures.style():
+        outcome, beside = timed(result, job)
     found = record(name, job, outcome, beside)
     with files.writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
@@ -95,7 +96,8 @@ def main(args):
     print(report(found))
     image = folder / f"{name}.png"
     if outcome.figure is not None:
-        print(figures.save(outcome.figure, image))
+        with figures.style():
+            print(figures.save(outcome.figure, image))
     if args["keep"].value:
         keep_here(found, image if outcome.figure is not None else None)
     return 0

@@ -23,6 +23,7 @@ from pathlib import Path
 from absl import flags
 
 from aevae import InputError, config, figures
+from aevae.figures import report as page
 from aevae.runs import remarks, statistics, status, study, tables, trained, worker
 from aevae.system import files
 from experiments import command
@@ -74,10 +75,18 @@ def define():
         "FOLDER, FOLDER:3 or FOLDER:latent=8,seed=0: a trained run, from whose parameters every run "
         "starts; which one may be left out where only one fits",
     )
+    flags.DEFINE_bool("report", True, "write report.html at the end")
     flags.DEFINE_bool("fresh", False, "start over; an existing run folder is renamed")
     command.define_workers()
     flags.DEFINE_integer(
         "split", None, "divide larger groups into groups of so many runs", lower_bound=1
+    )
+    flags.DEFINE_integer(
+        "tensorboard_images",
+        0,
+        "of how many runs, spread over the grid, TensorBoard has pictures while they train: "
+        "reconstructions and samples",
+        lower_bound=0,
     )
     flags.DEFINE_bool("declare", False, "write the run folder for workers, and end")
     flags.DEFINE_integer(
@@ -122,6 +131,7 @@ def main(args):
         return 0
     interval, workers = args["checkpoint_seconds"].value, args["workers"].value
     how = {"interval": interval, "workers": workers}
+    how |= {"images": args["tensorboard_images"].value}
     _, groups = study.run(args["config"].value, workdir, **given, **how)
     return report(args, workdir, groups)
 
@@ -147,6 +157,7 @@ def of_folder(args, what):
             data_dir=args["data_dir"].value,
             interval=args["checkpoint_seconds"].value,
             memory=memory and memory * 1e9,
+            images=args["tensorboard_images"].value,
         )
         return 0
     study.collect(workdir)
@@ -154,7 +165,7 @@ def of_folder(args, what):
 
 
 def report(args, workdir, groups):
-    """Draws the figures of a folder if it needs them, prints its results, and returns the exit code."""
+    """Draws the figures of a folder and writes its report, if it needs them, and prints its results; the exit code."""
     folder, rows = Path(workdir), tables.results(workdir)
     if groups or not figures.current(workdir):
         # Data that moved are found under the name that this command gives.
@@ -162,6 +173,8 @@ def report(args, workdir, groups):
         one = len({row["dataset"] for row in rows}) == 1
         dataset = str(config.literal(given)) if given and one else None
         figures.draw(workdir, dataset=dataset, data_dir=args["data_dir"].value)
+    if args["report"].value and (groups or not page.current(workdir)):
+        page.write([workdir])
     drawn = sorted((folder / "figures").glob("*.png"))
     print(tables.summary(workdir))
     if any(row.get("density") == "yes" for row in rows):
@@ -169,7 +182,10 @@ def report(args, workdir, groups):
             print(line)
     print(f"\nTest split, nats, {statistics.MEANING}. In {workdir}:")
     print("  results.csv curves.csv timing.csv config.json environment.json")
-    print("  params/ tensorboard/", *(path.relative_to(workdir) for path in drawn))
+    made = [page.NAME] if (folder / page.NAME).is_file() else []
+    print(
+        "  params/ tensorboard/", *made, *(path.relative_to(workdir) for path in drawn)
+    )
     diverged = sum(row["diverged"] is not None for row in rows)
     if diverged:
         print(

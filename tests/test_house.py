@@ -67,6 +67,8 @@ def test_a_wheel_without_the_checkout_imports_every_module(tmp_path):
     (wheel,) = tmp_path.glob("aevae-*.whl")
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-deps", "-t", site, wheel], check=True)
+    own = {p.name for p in (site / "aevae/figures/report").iterdir()}
+    assert own >= {"page.html", "page.css", "links.js"}
     modules = [
         ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for path in sorted((ROOT / "aevae").rglob("*.py"))

@@ -23,6 +23,7 @@ from experiments import (
     paired,
     prepare,
     prior,
+    report,
     reproduce,
     revisions,
     sweep,
@@ -36,11 +37,12 @@ GUIDES = (
     *("README.md", "configs/README.md", "aevae/data/README.md"),
     *("experiments/README.md", "experiments/inference.md", "experiments/statistics.md"),
     *("experiments/generation.md", "experiments/multi_rate.md"),
-    *("experiments/battery.md", "experiments/published/README.md"),
+    *("experiments/battery.md", "experiments/report.md", "experiments/figures.md"),
+    "experiments/published/README.md",
 )
 MODULES = (
     *(benchmark, compare, evaluate, figures, frontier, generation),
-    *(paired, prepare, prior, reproduce, revisions, sweep, verify),
+    *(paired, prepare, prior, report, reproduce, revisions, sweep, verify),
 )
 DEFINES = {module.__name__: module.define for module in MODULES}
 
@@ -87,6 +89,7 @@ SHORTENED = (  # the first that fits
     Short(("prior", "maf"), "--steps=50", "networks of every run"),
     Short(("prior",), "", ""),
     Short(("figures",), "", ""),
+    Short(("experiments.report",), "", ""),
     Short(("verify", "--config"), "--checks=rate,elbo", "half a minute"),
     Short(("verify",), "--laws=5", "all laws take two minutes"),
     Short(
@@ -118,6 +121,7 @@ SHOWN = {  # what a command's output has
     "experiments.generation": "RAE-GP +two_stage",
     "experiments.prepare": "10,000 examples",
     "experiments.prior": "gain",
+    "experiments.report": ".html",
     "experiments.reproduce": "aevb_figure2|published",
     "experiments.sweep": "Test split, nats",
     "experiments.verify": "of .* hold",

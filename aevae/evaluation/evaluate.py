@@ -6,7 +6,7 @@ from pathlib import Path
 from aevae import InputError, data
 from aevae.evaluation import measured, plan, worker
 from aevae.evaluation.plan import MEASURES
-from aevae.runs import evaluated, record, tables
+from aevae.runs import evaluated, events, record, tables, trained
 from aevae.runs.place import Place
 from aevae.runs.progress import Counting
 from aevae.runs.worker import WAIT
@@ -90,6 +90,7 @@ def run(
                     measured.measure(workdir, one, *its, signals, chunk, **held)
                     _report(workdir)
         _report(workdir)
+        _add_events(workdir)
     return _columns(workdir, tasks, across)
 
 
@@ -98,10 +99,17 @@ def collect(workdir):
     record.read(workdir)
     with locks.lock(workdir):
         _report(workdir)
+        _add_events(workdir)
     found = [evaluated.of(workdir, row["run"]) for row in tables.results(workdir)]
     return [
         *dict.fromkeys(c for own in found for e in own.values() for c in e["values"])
     ]
+
+
+def _add_events(workdir):
+    """Adds what is known of each run to its event files, for TensorBoard."""
+    found = [row["run"] for row in tables.results(workdir)]
+    events.add_measures(workdir, found, lambda n: trained.step(workdir, n))
 
 
 def _place(workdir, group):

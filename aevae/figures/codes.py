@@ -4,8 +4,7 @@ import textwrap
 
 import numpy as np
 
-from aevae import data
-from aevae.figures import contract, sheet
+from aevae.figures import contract, looks, sheet, strips
 from aevae.figures.views import (
     CHARTED,
     GRID,
@@ -16,13 +15,11 @@ from aevae.figures.views import (
     REACH,
     STEPS,
     TRAVERSED,
-    View,
     quantiles,
     span,
 )
 from aevae.models.distributions import is_standard
 from aevae.training import bounds
-from aevae.training.trained_run import EXAMPLES, Trained
 
 STRIPS = 24  # rows of traversals and of interpolations in a figure at most
 
@@ -37,8 +34,8 @@ def _source(views):
     return sheet.source([view.run.row for view in views])
 
 
-def _tiles(views, rows, title, heads=None, ticks=()):
-    """The rows as `sheet.tiles` has them, on the scale of the data.
+def tiled(views, rows, title, heads=None, ticks=()):
+    """The rows as `strips.tiles` has them, on the scale of the data.
 
     Pictures are black and white at the ends of `views.span`; columns of a table that was standardized
     are shown in their deviations, since on one scale only the largest would be seen.
@@ -49,7 +46,7 @@ def _tiles(views, rows, title, heads=None, ticks=()):
         rows = [(label, scalings[0].standardize(v)) for label, v in rows]
         title += "\neach value less its mean in training, in standard deviations"
     ends = min(low for low, _ in spans), max(high for _, high in spans)
-    return sheet.tiles(rows, title, heads, ticks, ends)
+    return strips.tiles(rows, title, heads, ticks, ends)
 
 
 @contract.of_runs()
@@ -64,7 +61,7 @@ def reconstructions(views):
         label = view.described("\n")
         rows.append((label, view.images["reconstructions"]))
     title = "test examples and their reconstructions from the mean code, best runs"
-    return _tiles(views, rows, f"{title}\n{_source(views)}")
+    return tiled(views, rows, f"{title}\n{_source(views)}")
 
 
 @contract.of_runs(contract.SAMPLED)
@@ -84,7 +81,7 @@ def samples(views):
                 rows.append((f"{view.described(chr(10))}\n{name}", view.images[piece]))
     title = "mean images of codes drawn from the prior that is named, best runs"
     title += _note(views, "the test examples")
-    return _tiles(views, rows, f"{title}\n{_source(views)}")
+    return tiled(views, rows, f"{title}\n{_source(views)}")
 
 
 @contract.of_runs(*INTERPOLATED)
@@ -99,7 +96,7 @@ def interpolations(views):
     title = (
         "between the codes of two test examples (outermost), a straight line decoded"
     )
-    return _tiles(views, rows, f"{title}, best runs\n{_source(views)}", heads, ticks)
+    return tiled(views, rows, f"{title}, best runs\n{_source(views)}", heads, ticks)
 
 
 def between(view):
@@ -141,7 +138,7 @@ def traversals(views):
     )
     title += _note(views, "that example")
     rate = "beside each its rate, mean over " + _counted(views)
-    return _tiles(views, rows, f"{title}; {rate}\n{_source(views)}", heads, ticks)
+    return tiled(views, rows, f"{title}; {rate}\n{_source(views)}", heads, ticks)
 
 
 def _counted(views):
@@ -152,11 +149,10 @@ def _counted(views):
 @contract.of_runs(contract.BOUND, contract.VECTORS, contract.RATES)
 def rates(views):
     """Shows the rate of every latent in nats, sorted, a panel a run."""
-    columns = min(4, len(views))
+    columns = min(sheet.across(1.6), len(views))
     down = -(-len(views) // columns)
-    figure, panels = sheet.canvas(
-        down, columns, 2.3 if columns > 1 else 3.4, 2.4, sharey=True
-    )
+    size = 6.75 / columns if columns > 2 else 3.25 / columns, 1.7
+    figure, panels = sheet.canvas(down, columns, *size, sharey=True)
     for panel in panels.flat[len(views) :]:
         panel.set_axis_off()
     for view, panel in zip(views, panels.flat):
@@ -165,14 +161,14 @@ def rates(views):
         few = len(found) <= 20
         marks = [f"z{latent + 1}" for latent in view.order] if few else []
         rotation = 90 if len(found) > 9 else 0
-        panel.set_xticks(range(len(marks)), marks, fontsize=7, rotation=rotation)
+        panel.set_xticks(range(len(marks)), marks, fontsize="small", rotation=rotation)
         panel.set_xlim(-0.7, max(len(found), 4) - 0.3)
-        head = textwrap.fill(view.described(", "), 27)
-        panel.set_title(f"{head}\nsum {found.sum():.2f} nats", fontsize=8)
+        head = textwrap.fill(view.described(", "), 24)
+        panel.set_title(f"{head}\nsum {found.sum():.2f} nats")
         panel.grid(axis="y", alpha=0.25)
         panel.set_axisbelow(True)
-    figure.supxlabel("latents by rate", fontsize=9)
-    figure.supylabel("rate (nats)", fontsize=9)
+    figure.supxlabel("latents by rate")
+    figure.supylabel("rate (nats)")
     title = f"rate of each latent, mean over {_counted(views)}, best runs"
     sheet.caption(figure, f"{title}\n{_source(views)}")
     return figure
@@ -182,9 +178,9 @@ def rates(views):
 def manifold(views):
     """Shows mean images on a grid of the prior's quantiles: Kingma and Welling (2014), figure 4."""
     view = views[0]
-    figure, ((panel,),) = sheet.canvas(1, 1, 4.6, 4.9)
+    figure, ((panel,),) = sheet.canvas(1, 1, 3.25, 3.2)
     ends = span(view.run)
-    images = sheet.leveled(view.images["manifold"], ends)
+    images = strips.leveled(view.images["manifold"], ends)
     height, width, depth = images.shape[1:]
     whole = images.reshape(GRID, GRID, height, width, depth).transpose(0, 2, 1, 3, 4)
     whole = whole.reshape(GRID * height, GRID * width, depth)
@@ -198,14 +194,14 @@ def manifold(views):
     across, down = ([(i + 0.5) * n - 0.5 for i in marked] for n in (width, height))
     for line, step in ((panel.axvline, width), (panel.axhline, height)):
         for i in range(1, GRID):
-            line(step * i - 0.5, color="0.5", lw=0.3)
+            line(step * i - 0.5, color="0.5", lw=0.2)
     panel.set_xticks(across, [sheet.number(x[i], 2) for i in marked])
     panel.set_yticks(down, [sheet.number(y[i], 2) for i in marked])
-    panel.set_xlabel("z1", fontsize=9)
-    panel.set_ylabel("z2", fontsize=9)
+    panel.set_xlabel("z1")
+    panel.set_ylabel("z2")
     title = f"decoder's mean at the prior's quantiles; {view.described(', ')}"
     title += _note([view], "the first test example")
-    sheet.caption(figure, f"{title}\n{_source([view])}{sheet.ends(ends)}")
+    sheet.caption(figure, f"{title}\n{_source([view])}{strips.ends(ends)}")
     return figure
 
 
@@ -213,11 +209,11 @@ def manifold(views):
 def codes(views):
     """Shows the mean codes of test examples with two latents, each marked by its label."""
     view = views[0]
-    figure, ((panel,),) = sheet.canvas(1, 1, 5.0, 4.2)
+    figure, ((panel,),) = sheet.canvas(1, 1, 3.25, 2.7)
     code, label = view.code, view.labels
     classes = [] if label is None else sorted(set(label.tolist()))
     names = dict(enumerate(sheet.drawn(view.classes)))
-    size = 26 if len(code) <= 1000 else 9
+    size = (14 if len(code) <= 1000 else 5) * looks.current().letters ** 2
     look = {"linewidths": 0, "alpha": 0.85, "rasterized": len(code) > 1000}
     if label is None:
         panel.scatter(*code.T, s=size / 2, color="0.2", **look)
@@ -232,79 +228,14 @@ def codes(views):
                 label=names.get(kind, kind),
                 **look,
             )
-        figure.legend(
-            title="label", title_fontsize=8, fontsize=8, loc="outside right center"
-        )
+        figure.legend(title="label", loc="outside right center", handletextpad=0.1)
     else:
         shown = panel.scatter(*code.T, s=size / 2, c=label, cmap="viridis", **look)
         figure.colorbar(shown, ax=panel, label="label")
     panel.set_aspect("equal", adjustable="datalim")
-    panel.set_xlabel("z1", fontsize=9)
-    panel.set_ylabel("z2", fontsize=9)
+    panel.set_xlabel("z1")
+    panel.set_ylabel("z2")
     panel.grid(alpha=0.25)
     title = f"mean codes of {len(code):,} test examples; {view.described(', ')}"
     sheet.caption(figure, f"{title}\n{_source([view])}")
     return figure
-
-
-def side_by_side(left, right, images):
-    """Shows two runs on the same test images: reconstructions, samples, interpolations.
-
-    Args:
-      left, right: runs as `trained.load` gives them, as an autoencoder and a VAE. The prior that
-        an autoencoder's codes are drawn from is its model's: N(0, I).
-      images: test images, or a batch with what else the models read; ten at most are shown.
-    Returns:
-      A matplotlib Figure, for `save`.
-    """
-    batch = {k: np.asarray(v)[:EXAMPLES] for k, v in left.read(images).items()}
-    batch = {k: np.asarray(v) for k, v in data.none(None, batch).items()}
-    views = [_view_of(run, batch) for run in (left, right)]
-    found = [_strips_of(view) for view in views]
-    names = _apart(left.row, right.row)
-    rows, heads = [("test", batch["image"])], {}
-    pieces = {
-        "reconstructions": "reconstructions from the mean code",
-        "samples": "mean images of codes drawn from the prior, for an autoencoder from N(0, I)",
-        "interpolations": "between the mean codes of two test images (outermost)",
-    }
-    for piece, head in pieces.items():
-        heads[len(rows)] = head
-        both = [strips.get(piece, ()) for strips in found]
-        for number in range(max(map(len, both))):
-            pairs = zip(names, both)
-            rows += [(name, own[number]) for name, own in pairs if number < len(own)]
-    heads.pop(len(rows), None)  # of pieces that neither has
-    title = f"trained on {sheet.source([left.row, right.row])}"
-    return _tiles(views, rows, title, heads)
-
-
-def _view_of(run, batch):
-    """A run as figures look at it, on images of the caller's."""
-    known = run.config, run.params, run.step, run.row
-    return View(Trained(*known, batch, seen=run.seen))
-
-
-def _strips_of(shown):
-    """{piece: strips of images} of a view."""
-    found = {
-        name: shown.images[name][None]
-        for name in ("reconstructions", "samples")
-        if name in shown.images
-    }
-    if "interpolations" in shown.images:
-        found["interpolations"] = between(shown)[:2]
-    return found
-
-
-def _apart(left, right):
-    """Names for two rows of results: by their objectives, or else by what tells them apart."""
-    names = [str(row["objective"]) for row in (left, right)]
-    if names[0] == names[1]:
-        columns = list(left)[1 : list(left).index("elbo")]
-        columns = [name for name in columns if left[name] != right.get(name)]
-        names = [
-            "\n".join(f"{n} {row[n]}" for n in columns if n in row)
-            for row in (left, right)
-        ]
-    return names if names[0] != names[1] else ["left", "right"]

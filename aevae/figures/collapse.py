@@ -29,8 +29,10 @@ def collapse(tables):
     rows = [row for row in tables.latents if row["rate"] is not None]
     others = [name for name in tables.axes if name != "beta"]
     shown, left = sheet.selected(rows, others, PANELS, "beta")
-    width = 2.6 if len(shown) > 1 else 4.4
-    figure, panels = sheet.canvas(2, len(shown), width, 2.4, sharex=True, sharey="row")
+    width = 6.75 / len(shown) if len(shown) > 1 else 3.25
+    figure, panels = sheet.canvas(
+        2, len(shown), min(width, 3.3), 1.9, sharex=True, sharey="row"
+    )
     betas, counts = sheet.values(rows, "beta"), set()
     for (point, own), (above, below) in zip(shown.items(), panels.T):
         of_betas = {
@@ -39,8 +41,8 @@ def collapse(tables):
         counts |= {len(runs) for runs in of_betas.values()}
         _counts(above, of_betas)
         _rates(below, of_betas)
-        above.set_title(textwrap.fill(sheet.named(others, point), 27), fontsize=9)
-        below.set_xlabel("beta", fontsize=9)
+        above.set_title(textwrap.fill(sheet.named(others, point), 27))
+        below.set_xlabel("beta")
         for panel in (above, below):
             _scale(panel, betas)
             panel.grid(alpha=0.25)
@@ -50,18 +52,21 @@ def collapse(tables):
         panel.xaxis.set_minor_locator(NullLocator())
     panels[0, 0].set_ylim(bottom=-0.2)
     panels[0, 0].yaxis.get_major_locator().set_params(integer=True)
-    panels[0, 0].set_ylabel("latents", fontsize=9)
+    panels[0, 0].set_ylabel("latents")
     panels[1, 0].set_ylim(bottom=0)
-    panels[1, 0].set_ylabel("rate of each (nats)", fontsize=9)
+    panels[1, 0].set_ylabel("rate of each (nats)")
     handles = {h.get_label(): h for h in panels[0, 0].get_lines()}
-    figure.legend(
-        handles=list(handles.values()), fontsize=8, loc="outside lower center", ncols=3
-    )
+    sheet.legend(figure, [*handles.values()])
     many = f"means over {sheet.seeds(counts)}" if max(counts) > 1 else "one seed"
     notes = [f"test split; {many}; latents by their place in the order of rates"]
     notes += ["ticks: where each collapses", *left]
     used = [row for row in tables.results if row["run"] in {r["run"] for r in rows}]
-    sheet.caption(figure, "; ".join(notes) + f"\n{sheet.source(used)}")
+    sheet.caption(
+        figure,
+        "Latents of each kind, and the rate of each; "
+        + "; ".join(notes)
+        + f"\n{sheet.source(used)}",
+    )
     return figure
 
 
@@ -94,9 +99,7 @@ def _counts(panel, of_betas):
             if runs:
                 found[beta] = np.mean([sum(map(test, own)) for own in runs])
         if found:
-            panel.plot(
-                *zip(*found.items()), style, color=color, lw=1.2, ms=4, label=label
-            )
+            panel.plot(*zip(*found.items()), style, color=color, lw=1, label=label)
 
 
 def _rates(panel, of_betas):
@@ -109,7 +112,7 @@ def _rates(panel, of_betas):
     colors = sheet.colors(range(len(next(iter(means.values())))))
     for rank, color in colors.items():
         y = [own[rank] for own in means.values()]
-        panel.plot([*means], y, "o-", color=color, lw=1, ms=2.5)
+        panel.plot([*means], y, "o-", color=color, lw=0.9, ms=2)
     for death in deaths(rates):
         if death.estimate is not None:
             panel.axvline(

@@ -18,7 +18,7 @@ import numpy as np
 
 from aevae import InputError
 from aevae.config import lookup
-from aevae.figures import sheet
+from aevae.figures import strips
 
 
 class Need(NamedTuple):
@@ -181,7 +181,7 @@ TWO_EXAMPLES = Need(
     "the folder keeps fewer than two test examples",
 )
 IMAGES = Need(
-    lambda view: sheet.is_image(view.run.examples["image"]),
+    lambda view: strips.is_image(view.run.examples["image"]),
     "the data are not images of one or three channels",
 )
 TEST_DATA = Need(

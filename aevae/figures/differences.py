@@ -22,20 +22,20 @@ def drawn(found):
     points = [tuple(row[n] for n in others) for row in found[0].rows]
     points = [*dict.fromkeys(points)]
     shown = points[:PANELS]
-    width = max(1.9, 0.34 * len({_value(row, by) for row in found[0].rows}) + 0.9)
-    size = max(width, 5.2 / len(shown)), 2.5
+    width = max(1.6, 0.28 * len({_value(row, by) for row in found[0].rows}) + 0.7)
+    size = max(width, 3.25 / len(shown)), 1.9
     figure, panels = sheet.canvas(len(found), len(shown), *size, sharey="row")
     kinds = {}
     for own, line in zip(found, panels):
         for point, panel in zip(shown, line):
             rows = [r for r in own.rows if tuple(r[n] for n in others) == point]
             _panel(panel, rows, by, kinds)
-            title = textwrap.fill(sheet.named(others, point), int(13 * size[0]))
-            panel.set_title(title, fontsize=9)
+            title = textwrap.fill(sheet.named(others, point), int(15 * size[0]))
+            panel.set_title(title)
         row = own.rows[0]
         label = f"{row['measure']} less that at {','.join(by)} {row['against']}"
-        line[0].set_ylabel(textwrap.fill(label, 28), fontsize=9)
-    figure.supxlabel(", ".join(by), fontsize=9)
+        line[0].set_ylabel(textwrap.fill(label, 28))
+    figure.supxlabel(", ".join(by))
     count = max(row.get("comparisons") or 0 for own in found for row in own.rows)
     notes = [
         f"differences with intervals that hold together with 95 % (Bonferroni, {count} a measure)"
@@ -50,7 +50,7 @@ def drawn(found):
     if len(kinds) > 1 or "Welch" in kinds:
         names = {"paired t": "paired by seed", "Welch": "unpaired"}
         handles = [(kinds[kind], names[kind]) for kind in kinds]
-        figure.legend(*zip(*handles), fontsize=8, loc="outside right center")
+        figure.legend(*zip(*handles), loc="outside lower center", ncols=2)
     return figure
 
 

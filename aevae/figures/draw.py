@@ -1,4 +1,4 @@
-"""Draws the figures of a run folder, as PNG and PDF into its `figures/`."""
+"""Draws the figures of a run folder into its `figures/`: PNG, PDF, and captions as text."""
 
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from aevae.figures import (
     curves,
     frontier,
     inference,
+    looks,
     planes,
     sheet,
     views,
@@ -37,7 +38,17 @@ AVERAGED = ("seed", "run")  # columns that tell runs apart and are never an axis
     "what the folder has is sound; name the figures to draw (--figures)"
 )
 @machine.at_precision
-def draw(workdir, names=None, base=None, dataset=None, data_dir=None, priors=None):
+def draw(
+    workdir,
+    names=None,
+    base=None,
+    dataset=None,
+    data_dir=None,
+    priors=None,
+    style="paper",
+    width=None,
+    band="interval",
+):
     """Draws every figure that has a meaning for a run folder; returns the paths of the PNGs.
 
     Of the tables: curves by each swept value, the rate-distortion plane, the curve of multi-rate
@@ -60,7 +71,10 @@ def draw(workdir, names=None, base=None, dataset=None, data_dir=None, priors=Non
       data_dir: where TFDS has prepared data sets.
       priors: names of the fitted priors that are sampled from, beside the runs' own; by default all
         that there are of a run.
+      style, width, band: what figures are made for, and what their bands show, as `figures.style`
+        takes them.
     """
+    looks.checked(style, width, band)
     columns = record.read(workdir)["columns"]
     rows = sheet.labeled(tables.results(workdir))
     asked = FIGURES if names is None else contract.find(names, FIGURES, columns)
@@ -98,7 +112,8 @@ def draw(workdir, names=None, base=None, dataset=None, data_dir=None, priors=Non
             listed = ", ".join(function.__name__ for function in functions)
             say(f"{workdir}: {listed} {what}: {contract.TEST_DATA.otherwise}")
     gone = set(FIGURES).difference(spared) if names is None else None
-    return _write(Path(workdir) / "figures", found, columns, gone, not old)
+    with looks.style(style, width, band):
+        return _write(Path(workdir) / "figures", found, columns, gone, not old)
 
 
 def _labeled(path, runs):
@@ -183,7 +198,7 @@ def _write(folder, found, columns, gone, is_all):
         with files.writing(folder):
             for function in gone:
                 for name in {*function.contract.files(columns)} - names:
-                    for kind in ("png", "pdf"):
+                    for kind in ("png", "pdf", "txt"):
                         (folder / f"{name}.{kind}").unlink(missing_ok=True)
             (folder / DRAWN).unlink(missing_ok=True)
             if is_all:

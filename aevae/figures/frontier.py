@@ -12,16 +12,16 @@ def frontier(tables):
 
     Means over seeds at each beta; a thin line is one run.
     """
-    figure, ((panel,),) = sheet.canvas(1, 1, 5.6, 3.8)
+    figure, ((panel,),) = sheet.canvas(1, 1, 3.25, 2.5)
     curves = sheet.grouped(tables.frontier, tables.axes)
     for (point, rows), color in zip(curves.items(), sheet.colors(curves).values()):
         draw_curve(panel, rows, color, sheet.named(tables.axes, point) or "multi-rate")
-    if len(curves) > 1:
-        panel.legend(fontsize=8)
-    _label(panel)
+    panel.legend()
+    label(panel)
     counts = {len({row["seed"] for row in rows}) for rows in curves.values()}
     what = f"multi-rate, means over {sheet.seeds(counts)} at each beta (italic)"
-    sheet.caption(figure, f"test split; {what}; {sheet.source(tables.results)}")
+    text = f"{sheet.PLANE} of the test split; {what}"
+    sheet.caption(figure, f"{text}\n{sheet.source(tables.results)}")
     return figure
 
 
@@ -31,10 +31,10 @@ def draw_curve(panel, rows, color, label):
     for own in runs if len(runs) > 1 else ():
         panel.plot(*_plane(own), color=color, lw=0.4, alpha=0.6)
     means = _means(rows, "at_beta")
-    panel.plot(*_plane(means), "-o", color=color, ms=3, lw=1.2, label=label, zorder=3)
+    panel.plot(*_plane(means), "-o", color=color, label=label, zorder=3)
     for at, betas in _labels(means):
         place = {"xytext": (4, 4), "textcoords": "offset points"}
-        look = {"ha": "left", "va": "bottom", "fontsize": 7, "style": "italic"}
+        look = {"ha": "left", "va": "bottom", "fontsize": "small", "style": "italic"}
         panel.annotate(", ".join(f"{b:.3g}" for b in betas), at, **place, **look)
 
 
@@ -59,12 +59,12 @@ def beside(rows, separate, differences, source):
       differences: {beta: [S]}: distortion + beta · rate, multi-rate less separate, of each seed.
       source: the data, in words.
     """
-    figure, ((plane, panel),) = sheet.canvas(1, 2, 4.6, 3.8)
+    figure, ((plane, panel),) = sheet.canvas(1, 2, 3.37, 2.6)
     draw_curve(plane, rows, "tab:blue", "one multi-rate run")
     dots = {"color": "tab:red", "s": 14, "lw": 0, "alpha": 0.7, "zorder": 4}
     plane.scatter(*_plane(separate), label="a run for each beta", marker="s", **dots)
-    plane.legend(fontsize=8)
-    _label(plane)
+    plane.legend()
+    label(plane)
     betas = list(differences)
     found = [statistics.interval(differences[beta], len(betas)) for beta in betas]
     means = np.array([one.mean for one in found])
@@ -73,19 +73,20 @@ def beside(rows, separate, differences, source):
     look = {"fmt": "o", "color": "tab:blue", "ms": 3, "lw": 1, "capsize": 2}
     panel.errorbar(betas, means, np.nan_to_num(half), **look)
     panel.set_xscale("log")
-    panel.set_xlabel("beta", fontsize=9)
+    panel.set_xlabel("beta")
     name = "distortion + beta · rate, less that of\nthe run of that beta (nats)"
-    panel.set_ylabel(name, fontsize=9)
+    panel.set_ylabel(name)
     count = len(next(iter(differences.values())))
     over = f"95% t intervals over {sheet.seeds([count])}, all together (Bonferroni)"
-    sheet.caption(figure, f"test split, right: {over}; {source}")
+    sheet.caption(figure, f"test split, right: {over}\n{source}")
     return figure
 
 
-def _label(panel):
+def label(panel):
+    """Names the axes of the rate-distortion plane."""
     panel.margins(0.09)
-    panel.set_xlabel("rate, KL(q(z|x) || p(z)) (nats)", fontsize=9)
-    panel.set_ylabel("distortion, E[-log p(x|z)] (nats)", fontsize=9)
+    panel.set_xlabel("rate (nats)")
+    panel.set_ylabel("distortion (nats)")
 
 
 def _plane(rows):

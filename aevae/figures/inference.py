@@ -25,13 +25,13 @@ def inference_gap(tables):
     axis = "beta" if "beta" in tables.axes else next(iter(tables.axes), None)
     others = [name for name in tables.axes if name != axis]
     shown, left = sheet.selected(rows, others, PANELS, axis)
-    columns = min(4, len(shown))
+    columns = min(sheet.across(1.6), len(shown))
     down, found = (
         -(-len(shown) // columns),
         sheet.values(rows, axis) if axis else [None],
     )
-    width = max(2.3, 0.8 + 0.36 * len(found)) if columns > 1 else 4.2
-    figure, panels = sheet.canvas(down, columns, width, 2.6, sharey=True)
+    width = max(1.6, 0.6 + 0.26 * len(found)) if columns > 1 else 3.25
+    figure, panels = sheet.canvas(down, columns, width, 2.1, sharey=True)
     for panel in panels.flat[len(shown) :]:
         panel.set_axis_off()
     splits = [p for p in SPLITS if any(f"{p}inference_gap" in row for row in rows)]
@@ -45,16 +45,17 @@ def inference_gap(tables):
             if own:
                 counts.add(len(own))
             for j, prefix in enumerate(splits):
-                _bar(panel, i + (j - (len(splits) - 1) / 2) * 0.4, own, prefix, splits)
-        labels = ["none" if v is None else v for v in found] if axis else [""]
+                bar(panel, i + (j - (len(splits) - 1) / 2) * 0.4, own, prefix, splits)
+        labels = [sheet.short(v) for v in found] if axis else [""]
         panel.set_xticks(range(len(found)), labels)
-        panel.set_xlabel(axis or "", fontsize=9)
+        panel.set_xlabel(axis or "")
         panel.axhline(0, color="0.3", lw=0.6)
-        panel.set_title(textwrap.fill(sheet.named(others, point), 27), fontsize=9)
+        panel.set_title(textwrap.fill(sheet.named(others, point), 27))
         panel.grid(axis="y", alpha=0.25)
         panel.set_axisbelow(True)
-    figure.supylabel("log p(x) − ELBO (nats)", fontsize=9)
-    _legend(figure, splits)
+    for panel in panels[:, 0]:
+        panel.set_ylabel("log p(x) − ELBO (nats)")
+    sheet.legend(figure, handles(splits))
     many = (
         f"mean over {sheet.seeds(counts)}, a dot a run"
         if max(counts) > 1
@@ -62,12 +63,13 @@ def inference_gap(tables):
     )
     examples = sorted({int(row["gap_examples"]) for row in rows})
     of = " or ".join(f"{n:,}" for n in examples)
-    notes = "; ".join([f"{of} test examples; {many}", *left])
+    notes = "; ".join([f"log p(x) − ELBO; {of} test examples; {many}", *left])
     sheet.caption(figure, f"{notes}\n{sheet.source(rows)}")
     return figure
 
 
-def _bar(panel, x, rows, prefix, splits):
+def bar(panel, x, rows, prefix="", splits=("",)):
+    """Draws a bar of two parts, the mean of rows, and a dot for each row."""
     rows = [row for row in rows if row.get(f"{prefix}inference_gap") is not None]
     foot = 0.0
     for name, (_, color) in PARTS.items():
@@ -83,12 +85,13 @@ def _bar(panel, x, rows, prefix, splits):
         panel.scatter([x] * len(gaps), gaps, s=8, color="#cc3311", lw=0, zorder=3)
 
 
-def _legend(figure, splits):
+def handles(splits):
+    """Handles of a legend for the parts, and for the splits where there are two."""
     from matplotlib.patches import Patch
 
-    handles = [Patch(color=color, label=label) for label, color in PARTS.values()][::-1]
+    found = [Patch(color=color, label=label) for label, color in PARTS.values()][::-1]
     if len(splits) > 1:
-        handles += [
+        found += [
             Patch(
                 facecolor="0.5",
                 hatch="////" if p else "",
@@ -97,4 +100,4 @@ def _legend(figure, splits):
             )
             for p, name in SPLITS.items()
         ]
-    figure.legend(handles=handles, fontsize=8, loc="outside lower center", ncols=2)
+    return found

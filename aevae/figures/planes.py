@@ -4,11 +4,17 @@ import textwrap
 
 import numpy as np
 
-from aevae.figures import contract, sheet
+from aevae.figures import contract, looks, sheet
 from aevae.runs import statistics
 
 STYLES = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)))  # of lines
 FACETS = 6  # of a heat map at most
+APART = 0.07  # of a frame: the least from one number beside a line to the next
+CROSSES = {
+    "interval": "crosses: 95 % t intervals of the means",
+    "range": "crosses: from the least to the greatest seed",
+    "deviation": "crosses: a standard deviation over seeds to each side",
+}
 
 
 @contract.of_tables(contract.BOUNDED)
@@ -18,8 +24,9 @@ def rate_distortion(tables):
     elbo = -(rate + distortion).
 
     The means over seeds are joined along beta, or another swept number; a color is a latent size, or
-    another swept value. Of three seeds or more, a mean has its 95 % t intervals as a cross. What else
-    is swept makes lines of its own, told by their marker and style.
+    another swept value. A mean has as a cross what bands show, by default its 95 % t
+    intervals, of three seeds or more. What else is swept makes lines of its own, told by their
+    marker and style.
     """
     axes = tables.axes
     along = "beta" if "beta" in axes else None
@@ -32,33 +39,22 @@ def rate_distortion(tables):
     rows = [r for r in tables.bounded if tuple(r[n] for n in others) in shown]
     colors = sheet.colors(sheet.values(rows, axis) if axis else [None])
     labels = [textwrap.fill(sheet.named(others, p), 24) for p in shown if others]
-    entries = len(colors) + sum(label.count("\n") + 1 for label in labels)
-    figure, ((panel,),) = sheet.canvas(1, 1, 5.6, max(3.8, 0.8 + 0.16 * entries))
+    crowded = axis and len(colors) > sheet.MANY
+    entries = (0 if crowded else len(colors)) + len(labels)
+    figure, ((panel,),) = sheet.canvas(1, 1, 3.25, 2.6 + 0.06 * entries)
     means, counts = [], set()
-    looks = {point: {"marker": sheet.MARKERS[i]} for i, point in enumerate(shown)}
-    for (point, own), style in zip(shown.items(), STYLES):
+    kinds = {point: {"marker": sheet.MARKERS[i]} for i, point in enumerate(shown)}
+    for (point, here), style in zip(shown.items(), STYLES):
         for i, (value, color) in enumerate(colors.items()):
-            line = [r for r in own if axis is None or r[axis] == value]
+            line = [r for r in here if axis is None or r[axis] == value]
             line = [r for r in line if np.isfinite(r["elbo"])]
             if not line:
                 continue
-            look = looks[point] if others else {"marker": _marker(i)}
-            x, y = ([r[name] for r in line] for name in ("rate", "distortion"))
-            panel.scatter(x, y, s=16, lw=0, alpha=0.8, color=color, **look)
-            groups = sheet.grouped(line, [along] if along else [])
-            middle = [
-                [np.mean([r[n] for r in near]) for n in ("rate", "distortion")]
-                for near in groups.values()
-            ]
-            counts |= {len(near) for near in groups.values()}
-            means.append((list(groups), middle))
-            if along:
-                _crosses(panel, groups.values(), color)
-            panel.plot(*np.transpose(middle), color=color, lw=1, linestyle=style)
-    panel.margins(0.07)
-    panel.set_xlabel("rate, KL(q(z|x) || p(z)) (nats)", fontsize=9)
-    panel.set_ylabel("distortion, E[-log p(x|z)] (nats)", fontsize=9)
-    notes = ["test split, a point a run"]
+            look = kinds[point] if others else {"marker": sheet.marker(i)}
+            names, middle, own_counts = curve(panel, line, along, color, style, **look)
+            means.append((names, middle))
+            counts |= own_counts
+    notes = [f"{sheet.PLANE} of the test split, a point a run"]
     if along:
         many = (
             f"means over {sheet.seeds(counts)}"
@@ -66,55 +62,79 @@ def rate_distortion(tables):
             else "runs"
         )
         notes.append(f"{many} joined along {along}")
+    finish(panel, [r for r in rows if np.isfinite(r["elbo"])], means if along else ())
     if means:
-        _equal_elbo(panel, [r for r in rows if np.isfinite(r["elbo"])])
         if along:
-            longest = sorted(means, key=lambda m: np.ptp(m[1], axis=0).sum())
-            for line in {tuple(names): (names, m) for names, m in longest}.values():
-                _numbered(panel, *line)
             notes[-1] += " (italic)"
-            if max(counts) >= statistics.ENOUGH:
-                notes.append("crosses: 95 % t intervals of the means")
+            if looks.enough(counts):
+                notes.append(CROSSES[looks.current().band])
         notes += left
-        notes[-1] += "\ngray: equal ELBO (nats)"
+        notes.append("gray: equal ELBO (nats)")
     else:
         notes = ["all runs diverged"]
-    sheet.caption(figure, "; ".join(notes) + f"; {sheet.source(rows)}")
+    sheet.caption(figure, "; ".join(notes) + f"\n{sheet.source(rows)}")
     if means and axis:
-        _legend(figure, axis, colors, labels, looks)
+        if crowded:
+            sheet.bar(figure, panel, axis, colors)
+        _legend(figure, axis, {} if crowded else colors, labels, kinds)
     return figure
 
 
+def curve(panel, rows, along, color, style="-", **look):
+    """Draws runs as points, and joins their means along a column, each with its cross.
+
+    Returns:
+      The values of the column, the means, and the numbers of runs that they are of.
+    """
+    x, y = ([r[name] for r in rows] for name in ("rate", "distortion"))
+    panel.scatter(x, y, s=9, lw=0, alpha=0.8, color=color, **look)
+    groups = sheet.grouped(rows, [along] if along else [])
+    middle = [
+        [np.mean([r[n] for r in near]) for n in ("rate", "distortion")]
+        for near in groups.values()
+    ]
+    if along:
+        _crosses(panel, groups.values(), color)
+    panel.plot(*np.transpose(middle), color=color, lw=0.9, linestyle=style)
+    return list(groups), middle, {len(near) for near in groups.values()}
+
+
+def finish(panel, rows, means):
+    """Names the axes of the plane, and adds lines of equal ELBO and what lines are joined along."""
+    panel.margins(0.07)
+    panel.set_xlabel("rate (nats)")
+    panel.set_ylabel("distortion (nats)")
+    if rows:
+        _equal_elbo(panel, rows)
+    longest = sorted(means, key=lambda m: np.ptp(m[1], axis=0).sum())
+    for names, points in {tuple(m[0]): m for m in longest}.values():
+        _numbered(panel, names, points)
+
+
 def _crosses(panel, groups, color):
-    """The intervals of both means of groups of runs, of those of three seeds or more."""
+    """What bands show of both values of groups of runs, of those of seeds enough."""
     for near in groups:
-        if len(near) >= statistics.ENOUGH:
-            x, y = (
-                statistics.interval([r[n] for r in near])
-                for n in ("rate", "distortion")
-            )
-            look = {"color": color, "lw": 1.6, "alpha": 0.5}
-            panel.hlines(y.mean, x.low, x.high, **look)
-            panel.vlines(x.mean, y.low, y.high, **look)
+        if looks.enough([len(near)]):
+            x, y = ([r[n] for r in near] for n in ("rate", "distortion"))
+            look = {"color": color, "lw": 1.2, "alpha": 0.5}
+            panel.hlines(np.mean(y), *looks.spread(x), **look)
+            panel.vlines(np.mean(x), *looks.spread(y), **look)
 
 
-def _marker(number):
-    return sheet.MARKERS[number % len(sheet.MARKERS)]
-
-
-def _legend(figure, axis, colors, labels, looks):
+def _legend(figure, axis, colors, labels, kinds):
     """Names the colors, and the markers and styles of lines where more was swept."""
     from matplotlib.lines import Line2D
 
     handles = []
     for i, (value, color) in enumerate(colors.items()):
-        marker = "s" if labels else _marker(i)
+        marker = "s" if labels else sheet.marker(i)
         look = {"color": color, "marker": marker, "markersize": 4, "linestyle": ""}
         handles.append(Line2D([], [], label=sheet.named([axis], [value]), **look))
-    for label, style, own in zip(labels, STYLES, looks.values()):
+    for label, style, own in zip(labels, STYLES, kinds.values()):
         look = {"color": "0.3", "markersize": 4, "linestyle": style, "lw": 1}
         handles.append(Line2D([], [], label=label, **look, **own))
-    figure.legend(handles=handles, fontsize=8, loc="outside right center")
+    if handles:
+        sheet.legend(figure, handles)
 
 
 def _ordered(rows, name):
@@ -123,19 +143,18 @@ def _ordered(rows, name):
 
 def _numbered(panel, names, points):
     """The values that a line is joined along, beside its points."""
+    (left, right), (low, high) = panel.get_xlim(), panel.get_ylim()
+    size, last = np.array([right - left, high - low]), None
     for (name,), point in zip(names, points):
         if name is None:  # a run without this value
             continue
-        panel.annotate(
-            f"{name}",
-            point,
-            xytext=(-4, -4),
-            textcoords="offset points",
-            ha="right",
-            va="top",
-            fontsize=7,
-            style="italic",
-        )
+        place = np.array(point) / size
+        if last is not None and np.hypot(*(place - last)) < APART:
+            continue
+        last = place
+        look = {"ha": "right", "va": "top", "fontsize": "small", "style": "italic"}
+        offset = {"xytext": (-3, -3), "textcoords": "offset points"}
+        panel.annotate(sheet.short(name), point, **offset, **look)
 
 
 def _equal_elbo(panel, rows):
@@ -146,7 +165,7 @@ def _equal_elbo(panel, rows):
     corner, size = np.array([left, low]), np.array([right - left, high - low])
     points = np.array([[r["rate"], r["distortion"]] for r in rows])
     points = (points - corner) / size
-    place = {"fontsize": 6.5, "color": "0.35", "ha": "center", "va": "center"}
+    place = {"fontsize": "small", "color": "0.35", "ha": "center", "va": "center"}
     box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
     for total in MaxNLocator(8).tick_values(left + low, right + high):
         ends = [left, right], [total - left, total - right]
@@ -213,8 +232,12 @@ def heat_map(tables):
     found = {n: f for n, f in found.items() if np.isfinite([t for t, *_ in f]).any()}
     counts = np.ravel([count for own in found.values() for *_, count in own])
     usual = np.bincount(counts[counts > 0]).argmax()
-    width, height = 0.62 * len(axes[across]) + 0.9, 0.4 * len(axes[down]) + 1.2
-    figure, panels = sheet.canvas(len(facets), len(found), width, height)
+    width, height = 0.5 * len(axes[across]) + 0.5, 0.3 * len(axes[down]) + 0.75
+    if sheet.across(width) < len(found):  # one below the other
+        figure, panels = sheet.canvas(len(facets) * len(found), 1, width, height)
+        panels = panels.reshape(len(found), len(facets)).T
+    else:
+        figure, panels = sheet.canvas(len(facets), len(found), width, height)
     for (name, own), column in zip(found.items(), panels.T):
         values = [table for table, *_ in own]
         low, high = (
@@ -223,17 +246,17 @@ def heat_map(tables):
         )
         for point, (table, halves, count), panel in zip(facets, own, column):
             odd = np.where(count == usual, 0, count)
-            _heat(panel, table, halves, odd, low, high)
+            heat(panel, table, halves, odd, low, high)
             panel.set_xticks(range(table.shape[1]), ticks[across])
             panel.set_yticks(range(table.shape[0]), ticks[down])
             panel.tick_params(length=0)
-            panel.set_xlabel(across, fontsize=9)
-            title = textwrap.fill(sheet.named(others, point), max(14, int(10 * width)))
-            panel.set_title(f"{titles[name]}\n{title}".strip(), fontsize=9)
+            panel.set_xlabel(across)
+            title = textwrap.fill(sheet.named(others, point), max(14, int(14 * width)))
+            panel.set_title(f"{titles[name]}\n{title}".strip())
     for panel in panels[:, 0]:
-        panel.set_ylabel(down, fontsize=9)
+        panel.set_ylabel(down)
     same = len({*counts} - {0}) == 1
-    over = f"mean over {sheet.seeds([usual])} a cell" + (
+    over = f"Test split, mean over {sheet.seeds([usual])} a cell" + (
         "" if same else ", or over n where it says so"
     )
     if max(counts) >= statistics.ENOUGH:
@@ -242,7 +265,7 @@ def heat_map(tables):
     return figure
 
 
-def _heat(panel, table, halves, count, low, high):
+def heat(panel, table, halves, count, low, high):
     """Colors cells by their values, which are written in them; `count` is written where it is not 0."""
     image = panel.imshow(table, cmap="cividis", vmin=low, vmax=high, aspect="auto")
     for (i, j), value in np.ndenumerate(table):
@@ -253,6 +276,6 @@ def _heat(panel, table, halves, count, low, high):
         if np.isfinite(half):
             text += f"\n±{sheet.number(half, 2 if abs(half) < 1000 else 0)}"
         text += f"\nn={count[i, j]}" if finite and count[i, j] else ""
-        size = 8 if text.count("\n") < 2 else 6.5
+        size = "medium" if "\n" not in text else "small"
         place = {"ha": "center", "va": "center", "fontsize": size}
         panel.text(j, i, text, color="white" if dark else "black", **place)

@@ -1,17 +1,18 @@
-"""What the figures share: canvas, colors, captions, rows of images, and how they are saved."""
+"""What the figures share: canvas, colors, legends, captions, and how they are saved."""
 
-import math
 import textwrap
 from pathlib import Path
 
 import numpy as np
 
+from aevae.figures import looks
 from aevae.runs import tables
 from aevae.system import files
 
 DPI = 150
-TILE = 0.6  # inches of an image ...
-LINE = 0.12  # ... and of a line of its label
+LIGHTEST = 0.64  # of the color map: farther on it fades into white paper
+PLANE = "rate KL(q(z|x) || p(z)) and distortion E[−log p(x|z)]"  # in a caption
+MANY = 9  # values that a legend names at most; of more there is a bar
 # Of classes, in no order: Paul Tol's "muted", two of them darker, and black. Markers say more.
 CLASSES = (
     *("#cc6677", "#332288", "#c8a415", "#117733", "#4aa8d8"),
@@ -21,7 +22,7 @@ MARKERS = "os^DvP*X<>"
 
 
 def save(figure, path):
-    """Writes `path` as a PNG and, beside it, as a PDF; returns the path of the PNG.
+    """Writes `path` as a PNG and, beside it, a PDF and its caption, as text; returns the PNG's path.
 
     Each is there whole or not at all, and the same figure gives the same bytes.
     """
@@ -38,6 +39,10 @@ def save(figure, path):
             with files.whole(stem.with_name(f"{stem.name}.{kind}")) as file:
                 figure.savefig(file, format=kind, dpi=DPI, metadata=metadata)
     figure.set_layout_engine(layout)
+    text = getattr(figure, "caption", "")
+    if text:
+        with files.whole(stem.with_name(f"{stem.name}.txt"), same=True) as file:
+            file.write(files.encoded(f"{text}\n"))
     return stem.with_name(f"{stem.name}.png")
 
 
@@ -81,29 +86,91 @@ def _drawn(text):
 
 
 def canvas(rows, columns, width, height, **options):
-    """Makes a figure and its panels, [rows, columns], without pyplot: a notebook's stay its own."""
+    """Makes a figure and its panels, [rows, columns], without pyplot: a notebook's stay its own.
+
+    It is as wide as a column of a paper, or as its page where the panels ask for more, or as the
+    style says; panels that get narrower get lower, too.
+
+    Args:
+      rows, columns: the panels.
+      width, height: of a panel, in inches of a paper.
+      options: of `Figure.subplots`.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
-    panels = figure.subplots(rows, columns, squeeze=False, **options)
-    for panel in panels.flat:
-        panel.tick_params(labelsize=8)
-    return figure, panels
+    look = looks.current()
+    single, double = look.widths
+    wide = single if width * columns <= 1.4 * looks.WIDTHS["single"] else double
+    wide = dict(zip(looks.WIDTHS, look.widths)).get(look.width, wide)
+    tall = height * np.clip(wide / (width * columns), 0.75, look.letters)
+    figure = Figure(figsize=(wide, tall * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
+
+
+def across(width):
+    """How many panels of a width in inches of a paper stand side by side, in the style."""
+    look = looks.current()
+    wide = dict(zip(looks.WIDTHS, look.widths)).get(look.width, look.widths[1])
+    return max(1, int(wide / (width * look.letters) + 0.01))
 
 
 def caption(figure, text):
-    """Writes a small title in as many lines as it needs; returns it with its line breaks."""
-    width = int(16 * figure.get_figwidth())
-    text = "\n".join(textwrap.fill(line, width) for line in text.splitlines())
-    figure.suptitle(text, fontsize=8)
-    return text
+    """Keeps a caption, which `save` writes beside the figure; returns it.
+
+    A line is a sentence: it gets a capital and a full stop.
+    """
+    lines = [" ".join(line.split()).rstrip(".") for line in text.splitlines()]
+    lines = [f"{line[0].upper()}{line[1:]}." for line in lines if line]
+    figure.caption = " ".join(lines).replace(r"\$", "$")
+    return figure.caption
+
+
+def legend(figure, handles):
+    """The one legend of a figure: below it, in as many columns as it has room for."""
+    import matplotlib
+
+    for handle in handles:
+        handle.set_label(textwrap.fill(handle.get_label(), 40))
+    room = figure.get_figwidth() * 72 / matplotlib.rcParams["font.size"]
+    lengths = [max(map(len, h.get_label().split("\n"))) for h in handles]
+    for columns in range(len(handles), 0, -1):
+        rows = -(-len(handles) // columns)
+        starts = range(0, len(handles), rows)  # a column is filled before the next
+        wide = sum(0.52 * max(lengths[i : i + rows]) + 3.2 for i in starts)
+        if wide <= room:
+            break
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+
+
+def bar(figure, panels, name, colors):
+    """A bar of the colors of many values, with some of the values beside it."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+
+    found, count = list(colors), len(colors)
+    norm = BoundaryNorm(np.arange(count + 1) - 0.5, count)
+    shades = ScalarMappable(norm, ListedColormap(list(colors.values())))
+    ticks = np.unique(np.linspace(0, count - 1, 7).round().astype(int))
+    look = {"ticks": ticks, "aspect": 30, "pad": 0.02, "drawedges": False}
+    made = figure.colorbar(shades, ax=list(np.ravel(panels)), label=name, **look)
+    made.ax.set_yticklabels([short(found[i]) for i in ticks])
+    made.ax.minorticks_off()
+    made.outline.set_visible(False)
+
+
+def short(value):
+    """Writes a value of a column as an axis has it."""
+    if value is None:
+        return "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def source(rows):
     """Names the data set and its binarization, of rows of results.csv."""
     found = dict.fromkeys((row["dataset"], row["binarization"]) for row in rows)
     kinds = [f"{name}, {'no' if b == 'none' else b} binarization" for name, b in found]
-    return "; ".join(kinds) if len(kinds) < 4 else f"{len(kinds)} kinds of data"
+    found = "; ".join(kinds) if len(kinds) < 4 else f"{len(kinds)} kinds of data"
+    return f"Data: {found}"
 
 
 def values(rows, name):
@@ -153,11 +220,19 @@ def seeds(counts):
 
 
 def colors(found):
-    """Gives {value: color} from dark to light, so that a print in gray keeps their order."""
+    """Gives {value: color} from dark to light, so that a print in gray keeps their order.
+
+    The lightest has a contrast of 3 to 1 on white, which is what lines need to be seen (WCAG 2).
+    """
     from matplotlib import colormaps
 
-    shades = np.linspace(0.0, 0.88, len(found)) if len(found) > 1 else [0.3]
-    return dict(zip(found, colormaps["viridis"](shades)))
+    shades = np.linspace(0.0, LIGHTEST, len(found)) if len(found) > 1 else [0.1]
+    return dict(zip(found, colormaps["plasma"](shades)))
+
+
+def marker(place):
+    """Gives the marker of a value by its place; they come again where there are many."""
+    return MARKERS[place % len(MARKERS)]
 
 
 def number(value, digits):
@@ -175,111 +250,3 @@ def log_ticks(axis):
         axis.set_major_locator(LogLocator(subs=subs, numticks=20))
         axis.set_major_formatter(EngFormatter(sep=""))
     axis.set_minor_formatter(NullFormatter())
-
-
-def tiles(rows, title, heads=None, ticks=(), span=(0, 1)):
-    """Makes a figure of rows (label, images [N, H, W, C]): framed images side by side.
-
-    Of vectors a row is a matrix, an example a line, and all rows share their gray levels. What of
-    pictures is black and white is said above them, unless it is 0 and 1.
-
-    Args:
-      rows: the rows, of images of one shape.
-      title: above them.
-      heads: {row: text above it}.
-      ticks: texts below the last row, one for each image.
-      span: the values of pictures that are black and white; beyond them they look the same.
-    """
-    from matplotlib.figure import Figure
-
-    heads = heads or {}
-    pictures, shape = is_image(rows[0][1]), np.shape(rows[0][1])
-    count = max(len(images) for _, images in rows)
-    low, high = (f([f(v) for _, v in rows]) for f in (np.min, np.max))
-    if not pictures:
-        title += f"\nan example a line; black {number(low, 2)}, white {number(high, 2)}"
-    title += ends(span) if pictures else ""
-    wide, tall = 4.5, 0.9
-    if pictures:
-        pixel = TILE / (shape[2] + 1)  # one of them is the gap to the next image
-        wide, tall = TILE * count - pixel, pixel * shape[1]
-    letters = max(len(line) for label, _ in rows for line in label.split("\n"))
-    left, foot = 0.12 + 0.062 * letters, 0.22 if ticks else 0.08
-    width = left + wide + 0.08
-    figure = Figure(figsize=(width, 1))
-    text = caption(figure, title)
-    tops, top = [], 0.14 * (text.count("\n") + 1) + 0.1
-    for row, (label, _) in enumerate(rows):
-        top += 0.2 if row in heads else 0
-        spare = max(0.0, LINE * (label.count("\n") + 1) - tall)  # for a high label
-        tops.append(top + spare / 2)
-        top += tall + spare + 0.07
-    height = top + foot
-    figure.set_figheight(height)
-    figure.suptitle(text, fontsize=8, y=1 - 0.05 / height, va="top")
-    for row, (label, images) in enumerate(rows):
-        corner = left / width, 1 - (tops[row] + tall) / height
-        panel = figure.add_axes((*corner, wide / width, tall / height))
-        images = np.asarray(images)
-        if pictures:
-            _strip(panel, leveled(images, span), count)
-        else:
-            panel.imshow(
-                images.reshape(len(images), -1),
-                cmap="gray",
-                vmin=low,
-                vmax=high,
-                aspect="auto",
-                interpolation="nearest",
-            )
-        panel.set_xticks([])
-        panel.set_yticks([])
-        panel.set_ylabel(label, rotation=0, ha="right", va="center", fontsize=7)
-        if row in heads:
-            panel.set_title(heads[row], fontsize=8, loc="left", pad=3)
-        for spine in panel.spines.values():
-            spine.set_visible(False)
-    if pictures and ticks:
-        step = shape[2] + 1
-        panel.set_xticks([step * i + step / 2 - 1 for i in range(count)], ticks)
-        panel.tick_params(labelsize=7, length=0)
-    return figure
-
-
-def is_image(images):
-    """Says whether an array can be shown as pictures: [N, H, W, 1 or 3]."""
-    return np.ndim(images) == 4 and np.shape(images)[-1] in (1, 3)
-
-
-def leveled(images, span):
-    """Gives images [N, ...] the gray levels from 0 to 1 of a `span` (black, white)."""
-    low, high = span
-    return ((np.asarray(images) - low) / (high - low)).clip(0, 1)
-
-
-def ends(span):
-    """Says what is black and white, in a line of a title; nothing where that is 0 and 1."""
-    if tuple(span) == (0, 1):
-        return ""
-    digits = 3 - math.floor(math.log10(span[1] - span[0]))
-    low, high = (f"{round(v, digits) + 0.0:.6g}".replace("-", "−") for v in span)
-    return f"\nblack {low} or less, white {high} or more"
-
-
-def _strip(panel, images, count):
-    """Images from 0 to 1 side by side, each in a thin frame, in the width of `count`."""
-    from matplotlib.collections import PatchCollection
-    from matplotlib.patches import Rectangle
-
-    gap = ((0, 0), (0, 0), (0, 1), (0, 0))
-    tiles = np.pad(images, gap, constant_values=1)
-    strip = np.concatenate(list(tiles), axis=1)[:, :-1]
-    strip = strip if strip.shape[-1] == 3 else strip[..., 0]
-    look = {"cmap": "gray", "vmin": 0, "vmax": 1, "aspect": "auto"}
-    panel.imshow(strip, interpolation="nearest", **look)
-    height, width = images.shape[1:3]
-    corners = [((width + 1) * i - 0.5, -0.5) for i in range(len(images))]
-    frames = [Rectangle(corner, width, height) for corner in corners]
-    look = {"edgecolor": "0.5", "facecolor": "none", "linewidth": 0.6}
-    panel.add_collection(PatchCollection(frames, clip_on=False, **look))
-    panel.set_xlim(-0.5, (width + 1) * count - 1.5)

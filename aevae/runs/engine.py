@@ -126,6 +126,7 @@ def train(folder, tasks, how, options, signals, engine):
     """
     groups = {t.group.number: t for t in tasks}
     given = options | {"interval": how.interval, "memory": how.memory}
+    given |= {"images": how.images}
     progress, tables = Following(tasks, folder), Amortized(folder.reports.write)
 
     def end(number, finished):

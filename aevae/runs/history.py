@@ -11,6 +11,7 @@ from aevae import config
 from aevae.training.epochs import Status
 
 NEUTRAL = {"cores", "devices"}  # of the hardware, on which no bit depends
+SELECTING = "validation_elbo", "validation_distortion"  # runs and epochs
 ABOUT = ("objective", "dataset", "binarization")  # columns of every run
 
 
@@ -137,6 +138,19 @@ class History:
         for member, epoch, values in self.points(group, since):
             scalars = {n.replace("_", "/", 1): value for n, value in values.items()}
             yield member, epoch * self.steps, scalars
+
+    def event_results(self, group):
+        """Yields (step, results) of each run, at the step of the parameters that they are of."""
+        for member, run in enumerate(group.runs):
+            status = Status(*(values[member] for values in self.status))
+            best = run.keep == "best"
+            epoch = status.best if best else status.stopped or self.epoch
+            kept = {
+                name.removeprefix("test_"): values[member]
+                for name, values in self.results.items()
+                if name.startswith("test_") or name in SELECTING
+            }
+            yield int(epoch) * self.steps, kept
 
     def curve_rows(self, group, since=0):
         """The rows of `curves.csv`."""

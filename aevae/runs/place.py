@@ -7,8 +7,8 @@ import contextlib
 import json
 
 from aevae import InputError, WriteError
-from aevae.runs import checkpoints, history, record, trained
-from aevae.runs.events import Events
+from aevae.runs import checkpoints, history, pictures, record, sessions, trained
+from aevae.runs.events import Events, folders, named
 from aevae.runs.progress import say
 from aevae.system import files, locks, machine
 from aevae.training.trained_run import EXAMPLES
@@ -193,15 +193,21 @@ class Place:
     def events(self, group, known):
         """The event files of the group's runs, begun with all points that are known."""
         names = [*self._names_of_events(group)]
+        hparams = [*map(sessions.hparams, group.runs, group.names)]
+        step = known.epoch * known.steps + known.step
         points = known.event_points(group)
-        return Events(self.workdir / "tensorboard", names, points)
+        return Events(self.workdir / "tensorboard", names, points, hparams, step)
+
+    def chosen(self, images):
+        """The numbers of the runs that TensorBoard has pictures of, so many of the folder's."""
+        if not images:
+            return set()
+        groups = record.read(self.workdir)["groups"]
+        return pictures.chosen(sum(map(len, groups)), images)
 
     def _names_of_events(self, group):
         """Yields the folder of each run's event files: one that is there, if columns came since."""
-        there = sorted(path.name for path in (self.workdir / "tensorboard").glob("*,*"))
-        known = {name.partition(",")[0]: name for name in there}
+        known = folders(self.workdir)
         for columns in group.names:
-            number = f"{columns['run']:04d}"
-            values = ",".join(f"{k}={v}" for k, v in columns.items() if k != "run")
-            new = files.short_name(f"{number},{values.replace('/', '_')}")
-            yield known.get(number, new)
+            there = known.get(columns["run"])
+            yield there.name if there else named(columns)

@@ -19,19 +19,20 @@ def collapsed(rows):
     No latent is active, which means that its posterior mean varies by more than 0.01 (Burda et al.,
     2016, section 5.2), and the rate is below 0.1 nats.
     """
-    found = [
-        row["run"]
-        for row in rows
-        if row["diverged"] is None
-        and row.get("active_units") == 0
-        and (row.get("rate") if row.get("rate") is not None else 1.0) < COLLAPSED
-    ]
+    found = [row["run"] for row in rows if has_collapsed(row)]
     if found:
         yield (
             f"The posterior of {runs(found)} has collapsed (no active unit, a rate below "
             f"{COLLAPSED} nats): its codes say nothing of the images. A smaller beta, a warm-up of "
             "beta or free bits let codes be used"
         )
+
+
+def has_collapsed(row):
+    """Whether the run of a row of results.csv has collapsed, as `collapsed` has it."""
+    rate = row.get("rate")
+    unused = row["diverged"] is None and row.get("active_units") == 0
+    return unused and rate is not None and rate < COLLAPSED
 
 
 def diverged(workdir, rows, columns):
@@ -46,7 +47,7 @@ def diverged(workdir, rows, columns):
     for row in rows:
         if row["diverged"] is not None:
             causes.setdefault(_cause(workdir, row, rows, columns), []).append(row)
-        elif _lost(row):
+        elif is_lost(row):
             far.setdefault(_cause(workdir, row, rows, columns), []).append(row["run"])
     for cause, own in far.items():
         yield (
@@ -115,12 +116,13 @@ def _cause(workdir, row, rows, columns):
     return scale
 
 
-def _lost(row):
+def is_lost(row):
+    """Whether the run of a row has an ELBO below -1e9 nats."""
     return (row.get("elbo") or 0.0) < LOST
 
 
 def _is_sound(row):
-    return row["diverged"] is None and not _lost(row)
+    return row["diverged"] is None and not is_lost(row)
 
 
 def _scale(workdir, row):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aevae import InputError, Interrupted, config, data
-from aevae.runs import initial, record, tables
+from aevae.runs import initial, pictures, record, tables
 from aevae.runs.folder import Folder
 from aevae.runs.progress import Progress, say
 from aevae.runs.train import INTERVAL, How, Task, train
@@ -51,6 +51,7 @@ def run(
     init_from=None,
     split=None,
     workers=None,
+    images=0,
 ):
     """Trains every run of a grid into the folder `workdir`, or resumes it; an `Outcome`.
 
@@ -81,6 +82,8 @@ def run(
       split: new groups of more runs are divided into groups of so many, which train apart.
       workers: how many processes of this machine train groups side by side, or the path of a
         file whose `config` is Parsl's, of machines that see the folder: see `runs.engine`.
+      images: of how many of the folder's runs, spread over them, TensorBoard has pictures while they
+        train: reconstructions, and samples. No bit of a run depends on it.
     Raises:
       InputError: whatever is wrong with the input, before any training.
       WriteError: the disk is full or cannot be written. What was saved is sound.
@@ -91,13 +94,15 @@ def run(
         from aevae.runs import engine
 
         made = engine.load(workers, workdir)  # before any work
-    how = How(chunk, interval, memory)
+    how = How(chunk, interval, memory, images=images)
     given = {"dataset": dataset, "data_dir": data_dir, "init_from": init_from}
     given |= {"fresh": fresh, "code": code, "split": split}
     given |= {"everywhere": workers is not None}
     with _opened(base, workdir, overrides, grid, how, **given) as opened:
         folder, tasks, start = opened
         how = how._replace(start=start)
+        if images and not any(len(task.dataset.shape) == 3 for task in tasks):
+            say(pictures.VECTORS)
         again = f"the same command{' without fresh (--fresh)' if fresh else ''}"
         if tasks and workers is not None:
             options = {"data_dir": data_dir}
@@ -228,6 +233,7 @@ def check_how(how, split=None):
         raise InputError(
             f"split must be a whole number of at least 1, not {config.shown(split)}"
         )
+    pictures.check(how.images)
     memory, interval = how.memory, how.interval
     if memory is not None and not (isinstance(memory, Real) and memory > 0):
         raise InputError(

@@ -58,10 +58,11 @@ def read(path):
     """
     text = files.text(path)
     whole = io.StringIO(text[: text.rfind("\n") + 1], newline="")
-    return [{k: _number(v) for k, v in row.items()} for row in csv.DictReader(whole)]
+    return [{k: parsed(v) for k, v in row.items()} for row in csv.DictReader(whole)]
 
 
-def _number(text):
+def parsed(text):
+    """The value of a cell: a number where it is one, None where it is blank."""
     for kind in (int, float):
         try:
             return kind(text)
@@ -92,7 +93,7 @@ def in_order(rows, columns):
 
 def _order(cell, came):
     """What a cell is sorted by: a number, or else when it came."""
-    value = _number(str(cell))
+    value = parsed(str(cell))
     number = isinstance(value, (int, float)) and not np.isnan(value)
     return (0, value) if number else (1, came)
 
@@ -175,7 +176,7 @@ def _list(workdir):
 
 def _place(at):
     """What the rows of a run are sorted by: a number, one of FIRST, or a name."""
-    value = _number(at)
+    value = parsed(at)
     if isinstance(value, (int, float)):
         return 0, value, ""
     return 1, FIRST.index(at) if at in FIRST else len(FIRST), at

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import jax
 
 from aevae import Interrupted, data
+from aevae.runs.pictures import Pictures
 from aevae.runs.progress import say
 from aevae.training.loop import snapshots
 from aevae.training.population import populate
@@ -25,12 +26,13 @@ class Task(NamedTuple):
 
 
 class How(NamedTuple):
-    """How a command trains groups; no bit of a run depends on `interval` and `memory`."""
+    """How a command trains groups; no bit of a run depends on `interval`, `memory` and `images`."""
 
     chunk: int | None = None  # in place of what is declared, and began
     interval: float = INTERVAL
     memory: float | None = None
     start: Any = None  # initial.Start
+    images: int = 0  # of how many of the folder's runs TensorBoard has pictures
 
 
 def train(task, place, how, signals):
@@ -60,6 +62,7 @@ def train(task, place, how, signals):
     start, known = place.begin(population, task.dataset, how.start)
     known.density = {True: "yes", False: "no"}.get(task.checked.density, "")
     events = place.events(group, known)
+    pictures = Pictures(group, population, place.chosen(how.images))
     yield known, start, 0
     saved, told = time.perf_counter(), 0.0
     for snapshot in snapshots(population, start):
@@ -68,6 +71,12 @@ def train(task, place, how, signals):
         count = known.add(snapshot)
         if count:
             events.add(known.event_points(group, len(known.curves["epoch"]) - count))
+        if pictures.due(snapshot):
+            step = snapshot.epoch * known.steps + snapshot.step
+            for member, own in pictures.of(snapshot):
+                events.add_pictures(member, step, own)
+        if snapshot.results:
+            events.end(known.event_results(group), known.status.diverged)
         if now - told > TOLD:
             place.held.tell(f"epoch {snapshot.epoch}, step {snapshot.step}")
             told = now

@@ -136,6 +136,12 @@ def stored(workdir, number, last=False):
     return _nested(leaves), step, seen
 
 
+def step(workdir, number):
+    """The step of the parameters that a folder keeps of a run."""
+    with np.load(record.params_path(workdir, number)) as archive:
+        return int(archive["step"])
+
+
 def _history(workdir, number):
     """The curves of a run, {name: [E]}."""
     names = ("epoch", "train_", "validation_", "test_")

@@ -30,6 +30,7 @@ def run(
     interval=INTERVAL,
     memory=None,
     wait=WAIT,
+    images=0,
 ):
     """Trains a group of a declared folder from where it is to its end; its `History`.
 
@@ -40,7 +41,7 @@ def run(
     Args:
       workdir: a run folder, as `study.declare` or `study.run` has written it.
       number: of the group, from 0.
-      data_dir, interval, memory: as in `study.run`.
+      data_dir, interval, memory, images: as in `study.run`.
       wait: seconds to wait for another process that has the group, before it is an error.
     Raises:
       InputError: whatever is wrong with the folder, the group or its data, before any training.
@@ -49,7 +50,7 @@ def run(
       Interrupted: a signal, after a checkpoint.
     """
     machine.prepare()
-    how = How(None, interval, memory)
+    how = How(None, interval, memory, images=images)
     check_how(how)
     group = history.Group(number, *record.group(workdir, number))
     workdir = Path(workdir)

@@ -36,7 +36,7 @@ class Population(Members):
     along a hyperparameter are paired. A member equals the same run alone to rounding, and its
     bits do not depend on its neighbors.
 
-    Attributes: `steps`, of an epoch; `units` of work in it, with those of its evaluation; `epochs`,
+    Attributes: `steps`, of an epoch; `bounded`, whether there is an ELBO; `units` of work in it, with those of its evaluation; `epochs`,
     the last one; `piece`, as `layout.piece` says.
     """
 
@@ -73,7 +73,8 @@ class Population(Members):
         start = functools.partial(_start, config, *about)
         self._start = self.map_over_runs(start, compiler_options=quick)
         self._programs = {}
-        self._final = BOUNDS if "elbo" in checked.metrics else TERMS
+        self.bounded = "elbo" in checked.metrics
+        self._final = BOUNDS if self.bounded else TERMS
         final = functools.partial(_evaluate, *self._final, config)
         self._evaluate = self.map_over_runs(
             final, compiler_options=quick, donate_argnums=0

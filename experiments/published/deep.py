@@ -5,7 +5,7 @@ import numpy as np
 
 from aevae import data
 from aevae.evaluation import representation
-from aevae.figures import sheet
+from aevae.figures import strips
 from aevae.runs import trained
 from aevae.training.trained_run import EXAMPLES
 from experiments.published.job import Fact, Outcome, Part, Row
@@ -69,6 +69,6 @@ def figure(run, pca, test):
         ("autoencoder, 30", jax.device_get(run.reconstruct({"image": some}))),
         ("PCA, 30", np.clip(linear, 0, 1)),
     ]
-    return sheet.tiles(
+    return strips.tiles(
         rows, "Hinton and Salakhutdinov (2006): MNIST, real-valued pixels"
     )

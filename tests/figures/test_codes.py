@@ -6,7 +6,7 @@ import pytest
 from outside import NETWORKS, run_of
 
 from aevae import data, models, objectives
-from aevae.figures import codes, sheet
+from aevae.figures import codes, strips
 from aevae.figures.views import View, span
 from aevae.training.check import with_image_shape
 from aevae.training.trained_run import Trained
@@ -32,8 +32,9 @@ def view(images, standardize="no", known=True):
 
 
 def shown(figure):
-    """The first strip of a figure, and its title."""
-    return figure.axes[0].images[0].get_array(), figure.get_suptitle()
+    """The first strip of a figure, and its caption."""
+    text = figure.caption.replace("Black", "black").rstrip(".")
+    return figure.axes[0].images[0].get_array(), text
 
 
 @pytest.mark.parametrize(
@@ -71,9 +72,9 @@ def test_the_manifold_and_standardized_pictures_have_the_same_levels():
     image = RNG.uniform(-1, 1, (8, 3, 3, 1))
     seen = view(image, "all")
     strip, title = shown(codes.reconstructions([seen]))
-    own = sheet.leveled(image[0, ..., 0], span(seen.run))
+    own = strips.leveled(image[0, ..., 0], span(seen.run))
     np.testing.assert_allclose(strip[:, :3], own, atol=1e-6)
-    black, white = sheet.ends(span(seen.run))[1:].split(", ")
+    black, white = strips.ends(span(seen.run))[1:].split(", ")
     assert black in title and "standard deviations" not in title
     for value in (-1.0, 0.0):
         seen.images["manifold"] = seen.images["manifold"] * 0 + value

@@ -15,6 +15,7 @@ from scipy import stats
 
 from aevae import InputError, config, data, figures, models
 from aevae.figures import codes, contract, curves, planes, sheet, views
+from aevae.figures import pair as two_runs
 from aevae.models import distributions, likelihoods
 from aevae.runs import study, tables, trained
 from experiments import command
@@ -76,9 +77,9 @@ def drawn(folder, **options):
 
 
 def texts(figure):
-    """All that is written on a figure."""
+    """All that is written on a figure, and its caption."""
     found = figure.findobj(lambda artist: hasattr(artist, "get_text"))
-    return [text.get_text() for text in found]
+    return [*(text.get_text() for text in found), getattr(figure, "caption", "")]
 
 
 def test_all_are_drawn_and_equal_ones_are_equal_bytes(copy):
@@ -90,7 +91,9 @@ def test_all_are_drawn_and_equal_ones_are_equal_bytes(copy):
     assert drawn(copy) == TABLES | RUNS | PLANE and figures.current(copy)
     first = {path.name: path.read_bytes() for path in place.iterdir()}
     assert first.pop("elbo_by_me.pdf") == b""
-    ours = {f"{n}.{kind}" for n in TABLES | RUNS | PLANE for kind in ("png", "pdf")}
+    ours = {
+        f"{n}.{kind}" for n in TABLES | RUNS | PLANE for kind in ("png", "pdf", "txt")
+    }
     assert set(first) == ours | {".drawn"}
     drawn(copy)
     assert all((place / name).read_bytes() == first[name] for name in first)
@@ -150,6 +153,7 @@ def test_the_flag_for_data_is_passed_on(copy, monkeypatch):
     arguments = [f"--workdir={copy}", "--data_dir=there", "--dataset=x.npz"]
     command.execute(figures_command.define, figures_command.main, arguments)
     how = {"data_dir": "there", "dataset": "x.npz", "priors": None}
+    how |= {"style": "paper", "width": None, "band": "interval"}
     assert given == [((str(copy), None), how)]
 
 
@@ -239,7 +243,10 @@ def test_cells_are_means_over_seeds(grid):
     figure = planes.heat_map(grid)
     written = texts(figure)
     assert {f"{value:.2f}".replace("-", "−") for value in table.flat} <= {*written}
-    assert "mean over 2 seeds a cell\ndigits, stochastic binarization" in written
+    about = (
+        "Test split, mean over 2 seeds a cell. Data: digits, stochastic binarization."
+    )
+    assert about == figure.caption
 
 
 @pytest.fixture
@@ -275,7 +282,8 @@ def test_bands_and_crosses_are_t_intervals(seeded, grid):
     ]
     assert len(found) == 1
     said = " ".join(texts(figure))
-    assert "mean over 3 seeds; band: its 95 % t interval" in said
+    assert "mean over 3 seeds; band: its 95 % t interval (test)" in said
+    assert "95 % t interval, 3 seeds" in said
     two = curves.curves(grid)["elbo_by_beta"]
     assert "two seeds have thin lines and no band" in " ".join(texts(two))
     assert "95 %" not in " ".join(texts(two))
@@ -470,11 +478,11 @@ def test_two_runs_side_by_side(folder, run, digits, tmp_path):
     path = figures.save(figure, tmp_path / "two.png")
     assert path == tmp_path / "two.png" and path.is_file()
     names = {p.name for p in tmp_path.iterdir()}
-    assert names == {"two.png", "two.pdf"}
+    assert names == {"two.png", "two.pdf", "two.txt"}
 
 
 def test_draws_of_side_by_side_are_the_priors(run, digits):
-    strips = codes._strips_of(codes._view_of(run, data.none(None, digits.test)))
+    strips = two_runs._strips_of(two_runs._view_of(run, data.none(None, digits.test)))
     ours = run.sample(jax.random.key(0), 10)
     np.testing.assert_allclose(strips["samples"][0], ours, rtol=1e-4, atol=1e-6)
 

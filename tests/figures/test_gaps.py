@@ -39,7 +39,7 @@ def test_bars_are_the_means_of_the_parts(train):
     bars = [bar[1:] for bar in bars]
     each = [((0.0, beta), (beta, 1.5)) for beta in BETAS for _ in range(1 + train)]
     np.testing.assert_allclose(bars, [bar for pair in each for bar in pair])
-    caption = figure.get_suptitle().replace("\n", " ")
+    caption = figure.caption
     assert "100 test examples; mean over 2 seeds" in caption
     assert len(figure.legends[0].get_texts()) == 2 + 2 * train
 
