@@ -23,6 +23,7 @@ POINTS = {  # by the names of --points
     for layers, method, k in TABLE
 }
 TOLERANCE, UNITS = 0.4, 2.0
+POWERS = np.geomspace(0.05, 3, 600)  # of shares, by which log p(x) may grow
 # (point, share): log p(x) and its error, foretold from smaller shares before that share was run
 PREDICTED = {}
 
@@ -87,20 +88,32 @@ def extrapolations(found):
 
 
 def extrapolated(found, share):
-    """The value at a larger share by a + b log(share) + c log²(share), and its error.
+    """The value at a larger share by the power law a - b share^(-c), and its error.
 
-    The error is the largest of: the difference to the same line through the points but the smallest, and
-    to the straight line through the two largest, which takes no curvature to be known.
+    Its c is the best of POWERS, and a and b are those of least squares. The error is the largest difference
+    to the same law without the smallest, and without the largest of the shares.
 
     Args:
       found: {share: value}, four at least.
     """
-    x = np.log([float(s) for s in sorted(found)])
-    y = np.array([found[s] for s in sorted(found)])
-    at = np.log(float(share))
-    value = float(np.polyval(np.polyfit(x, y, 2), at))
-    others = [np.polyfit(x[1:], y[1:], 2), np.polyfit(x[-2:], y[-2:], 1)]
-    return value, max(abs(value - float(np.polyval(other, at))) for other in others)
+    known = [(float(s), found[s]) for s in sorted(found)]
+    value, *others = (
+        _power(own, float(share)) for own in (known, known[1:], known[:-1])
+    )
+    return value, max(abs(value - other) for other in others)
+
+
+def _power(known, share):
+    """What the power law through (share, value) has at another share."""
+    shares, values = np.transpose(known)
+    best = None
+    for c in POWERS:
+        terms = np.stack([np.ones_like(shares), -(shares**-c)], 1)
+        fit, *_ = np.linalg.lstsq(terms, values, rcond=None)
+        error = ((terms @ fit - values) ** 2).sum()
+        if best is None or error < best[0]:
+            best = error, fit[0] - fit[1] * share**-c
+    return float(best[1])
 
 
 def _facts(found):
