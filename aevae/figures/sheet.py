@@ -126,12 +126,16 @@ def caption(figure, text):
 
 
 def legend(figure, handles):
-    """The one legend of a figure: below it, in as many columns as it has room for."""
+    """The one legend of a figure: below it, in as many columns as it has room for.
+
+    Each row but the first makes the figure higher, so that panels stay as they are.
+    """
     import matplotlib
 
     for handle in handles:
         handle.set_label(textwrap.fill(handle.get_label(), 40))
-    room = figure.get_figwidth() * 72 / matplotlib.rcParams["font.size"]
+    points = matplotlib.rcParams["font.size"]
+    room = figure.get_figwidth() * 72 / points
     lengths = [max(map(len, h.get_label().split("\n"))) for h in handles]
     for columns in range(len(handles), 0, -1):
         rows = -(-len(handles) // columns)
@@ -139,7 +143,10 @@ def legend(figure, handles):
         wide = sum(0.52 * max(lengths[i : i + rows]) + 3.2 for i in starts)
         if wide <= room:
             break
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+    lines = sum(handle.get_label().count("\n") for handle in handles[:rows])
+    higher = (rows - 1 + lines) * 1.5 * points / 72
+    figure.set_figheight(figure.get_figheight() + higher)
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(starts))
 
 
 def bar(figure, panels, name, colors):
