@@ -52,6 +52,7 @@ setup(
             "prdc>=0.2",  # what density and coverage are compared with
             "scipy>=1.14",
             "tensorboard>=2.19",
+            "pandas>=2.2",  # whose DataFrames figures take as tables
             "nbclient>=0.10",  # runs experiments/tutorial.ipynb ...
             "ipykernel>=6.29",  # ... in a kernel of this Python
             "playwright>=1.50",  # drives Chromium, which looks at the report; without one, tests skip
