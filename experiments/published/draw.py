@@ -22,12 +22,10 @@ def panels(titles, lines, label, note, width=3.4):
     for panel, title in zip(axes[0], titles):
         panel.set_xscale("log")
         sheet.log_ticks(panel.xaxis)
-        panel.set_title(title, fontsize=9)
+        panel.set_title(title)
         panel.grid(alpha=0.25)
-    axes[0, 0].set_ylabel(label, fontsize=9)
-    axes[0, len(titles) // 2].set_xlabel("training images seen", fontsize=9)
-    figure.legend(
-        handles=[*handles.values()], loc="outside lower center", ncols=4, fontsize=8
-    )
+    axes[0, 0].set_ylabel(label)
+    axes[0, len(titles) // 2].set_xlabel("training images seen")
+    sheet.legend(figure, [*handles.values()])
     sheet.caption(figure, note)
     return figure, axes[0]
