@@ -11,8 +11,7 @@ The way of a batch, from config to figure:
     models/vae.py               encodes, draws and decodes the batch, which gives that `Draw`
     training/population.py      does so for all runs of a group, in one program
     runs/study.py               saves what is trained into a run folder, and writes its tables
-    figures/draw.py             draws what is in the folder
-    figures/report/file.py      writes it as a page for the browser
+    figures/draw.py             draws what is in the folder; figures/report writes a page of it
 
 Letters in names and docstrings: B batch, H W C image height, width and channels,
 F features, Z latents, K importance samples, M members of a group (runs trained together),
