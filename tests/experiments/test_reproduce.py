@@ -653,15 +653,19 @@ def test_packed_runs_are_whole(tmp_path):
     for name in ("9-200", "10-0", "11-0", "11-0-1", "11-0-1.partial", "11-0.broken"):
         (group / name).mkdir(parents=True)
         (group / name / "state").write_bytes(b"state")
-    (tmp_path / "python").write_text("#!/bin/sh\nexit 3\n")
+    (tmp_path / "python").write_text('#!/bin/sh\necho "$@" >> flags\nexit 3\n')
     (tmp_path / "python").chmod(0o755)
     script = ROOT / "experiments" / "stretch.sh"
     env = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TO": "one"}
-    for where in ({}, {"FROM": "one", "TO": "two"}, {"FROM": "two", "TO": "two"}):
+    share = {"SHARE": "1/3", "POINTS": "vae_1"}
+    second, third = {"FROM": "one", "TO": "two"}, {"FROM": "two", "TO": "two"}
+    for where in ({}, second, third | share):
         command_line = ["sh", script, "a"]
         done = subprocess.run(command_line, cwd=tmp_path, env=env | where, check=False)
         assert done.returncode == 3
         shutil.rmtree(tmp_path / "runs")
+    flags = [line.split()[3:] for line in (tmp_path / "flags").read_text().splitlines()]
+    assert flags == [["--budget=inf"]] * 2 + [["--share=1/3", "--points=vae_1"]]
     packed = b"".join(p.read_bytes() for p in sorted((tmp_path / "two").iterdir()))
     with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
         kept = {Path(name).name for name in archive.getnames()}
