@@ -3,11 +3,12 @@
     python -m experiments.reproduce --result=iwae_table1 --data_dir=DIR --share=1/40 --points=vae_1
 
 As in the paper (section 5): 784-200-200-50 and back with one stochastic layer, 784-200-200-100 and
-100-100-100-50 with two (`two_layers`); tanh; initialization of Glorot and Bengio (2010); Adam with an
-epsilon of 1e-4, batches of 20; the learning rate is 1e-3 · 10^(-i/7) for 3^i epochs, i = 0 to 7: 3,280 epochs
-in all. `share` shortens all stages by one factor: with --config.share=0.025 the last of them ends after 82 epochs. Stochastic binarization, afresh at each visit; 60,000 training images, one sample (seed 0) of the
-10,000 test images. The output bias starts from the mean image, which the paper does not mention but the
-released code does, and which explains a nat at K = 1.
+100-100-100-50 with two (`two_layers`); tanh; initialization of Glorot and Bengio (2010); Adam with an epsilon
+of 1e-4, batches of 20; the learning rate is 1e-3 · 10^(-i/7) for 3^i epochs, i = 0 to 7: 3,280 epochs in all.
+`share` shortens all stages by one factor: --config.share=0.025 goes with --config.epochs=82, where the last ends.
+Stochastic binarization, afresh at each visit; 60,000 training images, one sample (seed 0) of the 10,000 test
+images. The output bias starts from the mean image, which the paper does not mention but the released code does,
+and which explains a nat at K = 1.
 
 The VAE with K samples is m = K, k = 1; the IWAE is m = 1, k = K. The bound of every sample is estimated
 from it; nothing is in closed form.

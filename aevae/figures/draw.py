@@ -51,12 +51,13 @@ def draw(
 ):
     """Draws every figure that has a meaning for a run folder; returns the paths of the PNGs.
 
-    Of the tables: curves by each swept value, the rate-distortion plane, the curve of multi-rate
-    runs, heat maps where two axes are swept, and, once they are measured, the gaps of the bound and
-    the collapse of latents; all average over seeds alone. Of the best run of each latent size and data set
-    (by the validation ELBO, or distortion where there is none): reconstructions, samples from the
-    prior and from fitted ones, interpolations, traversals and rates of the latents; where it has two latents their codes and the manifold. Figures of earlier grids
-    that no longer apply are removed.
+    Of the tables: curves by each swept value, the rate-distortion plane, the curve of multi-rate runs,
+    heat maps where two axes are swept, and, once they are measured, the gaps of the bound and the
+    collapse of latents; all average over seeds alone. Of the best run of each latent size and data
+    set (by the validation ELBO, or distortion where there is none): reconstructions, samples from
+    the prior and from fitted ones, interpolations, traversals and rates of the latents; where it
+    has two latents their codes and the manifold. Figures of earlier grids that no longer apply are
+    removed.
 
     Args:
       workdir: a run folder.

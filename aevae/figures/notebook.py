@@ -2,7 +2,8 @@
 
 A table is a list of dict rows, as `runs.tables.read` gives it, a dict of columns, or a pandas
 DataFrame, as `pandas.read_csv("runs/digits/curves.csv")`; aevae does not need pandas. Each function
-draws on `ax`, or makes a figure of its own, and returns the axes. `figures.style` sets their letters, their size and what bands show.
+draws on `ax`, or makes a figure of its own, and returns the axes. `figures.style` sets their
+letters, their size and what bands show.
 """
 
 import textwrap

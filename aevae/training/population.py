@@ -36,8 +36,8 @@ class Population(Members):
     along a hyperparameter are paired. A member equals the same run alone to rounding, and its
     bits do not depend on its neighbors.
 
-    Attributes: `steps`, of an epoch; `bounded`, whether there is an ELBO; `units` of work in it, with those of its evaluation; `epochs`,
-    the last one; `piece`, as `layout.piece` says.
+    Attributes: `steps`, of an epoch; `units` of work in it, with those of its evaluation; `epochs`,
+    the last one; `piece`, as `layout.piece` says; `bounded`, whether there is an ELBO.
     """
 
     def __init__(self, runs, dataset, layout, checked, memory=None):
