@@ -16,6 +16,8 @@ earlier calls have ended stays in its table.
 
 Table and figure are written to `runs/reproduce/RESULT`; `--keep` also puts them into
 `experiments/published/found`, and rewrites the tables of `experiments/published/README.md` from what is there.
+Of shares it keeps the tables of their runs, too, so that a result can be made of what several machines have
+trained: with `--keep`, what is kept is in the table, and is not trained again.
 Exit codes: 0; 1 the disk is full or cannot be written; 2 a fault of the input; 128 + n: signal n.
 """
 
@@ -85,7 +87,10 @@ def main(args):
     machine.prepare()
     folder = Path(args["workdir"].value) / name
     where = args["data_dir"].value, args["workers"].value
-    job = published.Job(folder, budget, *where, shares=shares, points=points)
+    asked = {"shares": shares, "points": points}
+    if shares and args["keep"].value:
+        asked["kept"] = FOUND / name
+    job = published.Job(folder, budget, *where, **asked)
     with figures.style():
         outcome, beside = timed(result, job)
     found = record(name, job, outcome, beside)
@@ -99,7 +104,7 @@ def main(args):
         with figures.style():
             print(figures.save(outcome.figure, image))
     if args["keep"].value:
-        keep_here(found, image if outcome.figure is not None else None)
+        keep_here(found, image if outcome.figure is not None else None, job)
     return 0
 
 
@@ -148,7 +153,7 @@ def timed(result, job):
         raise
 
 
-def keep_here(found, image):
+def keep_here(found, image, job):
     """Puts a result among those of the repository, and rewrites the README's tables."""
     name = found["result"]
     if not any(row["main"] for row in found["rows"]):
@@ -166,6 +171,8 @@ def keep_here(found, image):
     if image is not None:
         with files.whole(FOUND / image.name) as file:
             file.write(image.read_bytes())
+    if job.kept is not None:
+        job.keep()
     write_readme()
 
 
@@ -205,12 +212,10 @@ def record(name, job, outcome, beside):
       beside: seconds of this call without training.
     """
     made, data = [], {}
-    for path in sorted(job.folder.glob("*/environment.json")):
-        entries = kept(path)
+    for point, folder in sorted(job.folders.items()):
+        entries = kept(folder / "environment.json") or []
         made += entries
-        data[path.parent.name] = {
-            d["name"]: d["sha256"] for e in entries for d in e["data"]
-        }
+        data[point] = {d["name"]: d["sha256"] for e in entries for d in e["data"]}
     made = made or [machine.describe()]
     found = {
         "result": name,
@@ -228,6 +233,8 @@ def record(name, job, outcome, beside):
         "facts": [fact._asdict() for fact in outcome.facts],
     }
     known = kept(job.folder / "result.json")
+    if known is None and job.kept is not None:
+        known = kept(job.kept.with_suffix(".json"))
     if known and all(found[n] == known.get(n) for n in found if n not in AGAIN):
         return found | {n: known[n] for n in ("date", "beside")}
     if known and found["samples"]:

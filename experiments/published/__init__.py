@@ -7,7 +7,15 @@ to be said.
 
 from fractions import Fraction
 
-from experiments.published import aevb, deep, disentangle, iwae, priors, theory
+from experiments.published import (
+    aevb,
+    deep,
+    disentangle,
+    iwae,
+    priors,
+    readings,
+    theory,
+)
 from experiments.published.job import Fact, Job, Outcome, Part, Result, Row
 
 __all__ = ["ALL", "Fact", "Job", "Outcome", "Part", "Result", "Row"]
@@ -18,6 +26,14 @@ ALL = {
         run=aevb.figure2,
         pixels="real-valued pixels",
         budget=30.0,
+    ),
+    "aevb_readings": Result(
+        title="3 latents, what the paper leaves open read otherwise: Kingma and Welling (2014), figure 2",
+        run=readings.readings,
+        pixels="real-valued pixels, or binarized, as each row says",
+        budget=None,
+        share=Fraction(1, 10),
+        points=readings.POINTS,
     ),
     "aevb_figure3": Result(
         title="marginal likelihood by training set size: Kingma and Welling (2014), figure 3",
@@ -70,5 +86,13 @@ ALL = {
         run=disentangle.family,
         pixels="binary pixels",
         budget=12.0,
+    ),
+    "disentanglement_best": Result(
+        title="VAE, beta-VAE and beta-TCVAE on sprites at their best strength: after Locatello et al. (2019)",
+        run=disentangle.best,
+        pixels="binary pixels",
+        budget=None,
+        share=Fraction(1, 40),
+        points=tuple(disentangle.BEST),
     ),
 }

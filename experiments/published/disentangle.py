@@ -3,9 +3,11 @@
 import numpy as np
 
 from aevae.figures import sheet
-from experiments.published.job import Fact, Outcome, Part, Row
+from experiments.published import draw
+from experiments.published.job import Fact, Outcome, Part, Row, shown
 
 FULL = 480  # epochs of 400 steps: as many images as 300,000 batches of 64
+IMAGES, SEEDS = 40_000, (0, 1, 2)
 METHODS = {  # part of the config: the hyperparameter that is its strength, its name
     "beta_vae": ("beta", "beta-VAE"),
     "capacity_vae": ("capacity", "capacity"),
@@ -18,7 +20,13 @@ METRICS = (
     *("mig", "mig_chen", "sap", "dci_disentanglement", "dci_completeness"),
     *("dci_informativeness", "beta_vae_score", "factor_vae_score", "modularity"),
 )
+SHOWN = "mig", "dci_disentanglement", "factor_vae_score", "elbo", "rate"
 BESIDE = ("udr", "elbo", "rate", "total_correlation", "mutual_information")
+BEST = {  # of the whole schedule: part, and the strength with the best MIG of nine epochs
+    "vae": ("beta_vae", 1),
+    "beta_vae": ("beta_vae", 4),
+    "beta_tcvae": ("beta_tcvae", 4),
+}
 PANELS = (
     *("mig", "sap", "dci_disentanglement", "factor_vae_score"),
     *("total_correlation", "elbo"),
@@ -52,11 +60,74 @@ def family(job):
             what = f"a perfect code: {name}"
             rows.append(Row(what, None, row[f"{name}_ceiling"], main=name == "mig"))
     runs = trained["beta_vae"]
-    counts = runs.samples, FULL * 40_000, runs.complete
+    counts = runs.samples, FULL * IMAGES, runs.complete
     note = (
         f"{runs.epochs} epochs, 3 seeds; every metric at every strength is in the file"
     )
     return Outcome(rows, _facts(found), *counts, figure(found), note)
+
+
+def best(job):
+    """Every metric of the VAE, and of two methods at their best strength, by shares of the schedule."""
+    parts = {
+        point: Part(f"configs/disentangle.py:{part}", _grid(part, strength))
+        for point, (part, strength) in BEST.items()
+    }
+    trained, found, rows = job.ends(FULL, parts), {}, []
+    for (point, share), runs in trained.items():
+        asked = "latents", "disentanglement", "udr"
+        found[point, share] = job.evaluate(runs.must_not_diverge(), *asked)
+        name = f"{_method(point)}, {shown(share)}"
+        for measure in (*METRICS, *BESIDE):
+            own = np.array([row[measure] for row in found[point, share]], float)
+            what = f"{name}: {measure}, {own.min():.3g} to {own.max():.3g}"
+            rows.append(Row(what, None, own.mean(), main=measure in SHOWN))
+    most = max(share for _, share in trained)
+    counts = round(most * FULL) * IMAGES, FULL * IMAGES, most == 1
+    note = f"at most {shown(most)}, {round(most * FULL)} epochs; means of {len(SEEDS)} seeds, and their range"
+    return Outcome(rows, _raised(found), *counts, figure_of_best(trained), note)
+
+
+def _grid(part, strength):
+    return {METHODS[part][0]: float(strength), "seed": SEEDS}
+
+
+def _method(point):
+    part, strength = BEST[point]
+    return "VAE" if point == "vae" else f"{METHODS[part][1]} {strength}"
+
+
+def _raised(found):
+    """Whether each method's MIG is above the VAE's after as long a training, by 3 standard errors."""
+    facts = []
+    for point, share in found:
+        if point == "vae" or ("vae", share) not in found:
+            continue
+        own, vae = (
+            np.array([row["mig"] for row in found[key, share]], float)
+            for key in (point, "vae")
+        )
+        error = np.sqrt((own.var(ddof=1) + vae.var(ddof=1)) / len(own))
+        text = (
+            f"{_method(point)} has a higher MIG than the VAE, {shown(share)}: {own.mean():.3f} against "
+            f"{vae.mean():.3f}, by more than 3 standard errors of {error:.3f}"
+        )
+        facts.append(Fact(text, bool(own.mean() - vae.mean() > 3 * error)))
+    return facts
+
+
+def figure_of_best(trained):
+    """The ELBO of every seed against images seen."""
+    colors, lines = dict(zip(BEST, sheet.CLASSES)), []
+    shares = sorted({share for _, share in trained}, reverse=True)
+    styles = dict(zip(shares, ("-", "--", ":", "-.")))
+    for (point, share), runs in trained.items():
+        name, style = f"{_method(point)}, {shown(share)}", styles.get(share, "-")
+        for seed in SEEDS:
+            curve = draw.curve(runs.curves, "test_elbo", seed=seed)
+            lines.append((0, name, style, colors[point], 1.0, curve))
+    note = f"sprites/32x32_binary; each of {len(SEEDS)} seeds"
+    return draw.panels([""], lines, "test ELBO (nats)", note, width=6.0)[0]
 
 
 def _values(rows, part, measure, strength):

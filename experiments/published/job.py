@@ -8,7 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aevae import InputError
+from aevae import InputError, config
 from aevae.evaluation import evaluate
 from aevae.runs import record, study, tables
 from aevae.system import files
@@ -16,6 +16,7 @@ from aevae.system import files
 PILOT = 5  # epochs after which a learning rate is chosen
 CURVE = 41  # evaluations in a share of a schedule, about
 STAGE = 10  # epochs grow at most by this factor at a time, so that an interruption loses little
+TABLES = "results.csv", "curves.csv", "timing.csv", "environment.json"  # that are kept
 
 
 class Row(NamedTuple):
@@ -123,6 +124,7 @@ class Job:
     )  # seconds of training, this call
     shares: tuple[Fraction, ...] = ()  # of a schedule that ends ...
     points: tuple[str, ...] = ()  # ... and which of its runs
+    kept: Path | None = None  # tables of points that were ended elsewhere
 
     def train(self, full, parts):
         """Trains {name: Part} within the budget; returns {name: Trained}.
@@ -149,8 +151,8 @@ class Job:
     def ends(self, full, parts):
         """Trains points to the end of shares of their schedule; {(point, share): Trained}, in order.
 
-        What earlier calls have ended is there, too. The config has a hyperparameter `share`, as
-        `optim.shortened` takes it; the run is evaluated CURVE times at most.
+        What earlier calls have ended is there, too, and what is `kept`, which is not trained again. The run is
+        evaluated CURVE times at most. A hyperparameter `share` of the config is for `optim.shortened`.
 
         Args:
           full: epochs of the whole schedule.
@@ -158,24 +160,51 @@ class Job:
         """
         for share in self.shares:
             for point in self.points:
+                name, part = _ending(point, share), parts[point]
+                if self.kept and (self.kept / name).is_dir():
+                    continue
                 epochs = max(1, round(share * full))
-                own = {"share": float(share), "evaluate_every": -(-epochs // CURVE)}
-                part = parts[point]
+                own = {"evaluate_every": -(-epochs // CURVE)}
+                if "share" in config.load(part.base).hparams:
+                    own["share"] = float(share)
                 part = part._replace(overrides=(part.overrides or {}) | own)
-                self._study(_ending(point, share), part, epochs)
-        found = {}
-        for path in self.folder.glob("*_share_*_*/results.csv"):
-            point, *ratio = re.fullmatch(
-                r"(.+)_share_(\d+)_(\d+)", path.parent.name
-            ).groups()
-            share, epochs = Fraction(*map(int, ratio)), _asked(path.parent)
-            if point in parts and tables.read(path):
-                found[point, share] = Trained(path.parent, epochs, share == 1)
+                self._study(name, part, epochs)
+        found = {
+            key: Trained(folder, max(row["epochs"] for row in rows), key[1] == 1)
+            for key, folder, rows in self._ended()
+            if key[0] in parts
+        }
         order = list(parts)
         return {
             key: found[key]
             for key in sorted(found, key=lambda k: (order.index(k[0]), k[1]))
         }
+
+    def _ended(self):
+        """Each (point, share) that was trained to its end, its folder, and its rows of results.csv."""
+        for name, folder in self.folders.items():
+            ending = re.fullmatch(r"(.+)_share_(\d+)_(\d+)", name)
+            results = folder / "results.csv"
+            if ending and results.is_file() and (rows := tables.read(results)):
+                point, *ratio = ending.groups()
+                yield (point, Fraction(*map(int, ratio))), folder, rows
+
+    @property
+    def folders(self):
+        """All run folders by name, kept ones too."""
+        roots = [root for root in (self.kept, self.folder) if root is not None]
+        paths = [path for root in roots for path in sorted(root.glob("*/timing.csv"))]
+        return {path.parent.name: path.parent for path in paths}
+
+    def keep(self):
+        """Copies the tables of what was ended here, and evaluated, to those that are kept."""
+        for _, folder, _ in self._ended():
+            if folder.parent != self.kept:
+                place = self.kept / folder.name
+                place.mkdir(parents=True, exist_ok=True)
+                for name in TABLES:
+                    with files.whole(place / name, same=True) as file:
+                        file.write((folder / name).read_bytes())
 
     def _study(self, name, part, epochs):
         overrides = (part.overrides or {}) | {"epochs": epochs}
@@ -203,7 +232,9 @@ class Job:
         return max(last, key=lambda row: row["train_elbo"])[axis]
 
     def evaluate(self, trained, *asked, **options):
-        """Evaluates these measures of a folder's runs; returns its rows."""
+        """Evaluates these measures of a folder's runs; returns its rows. Kept ones have been evaluated."""
+        if trained.workdir.parent == self.kept:
+            return trained.rows
         options |= {"data_dir": self.data_dir, "workers": self.workers}
         evaluate.run(trained.workdir, asked, **options)
         return trained.rows
@@ -211,7 +242,7 @@ class Job:
     @property
     def seconds(self):
         """Seconds of training over all calls, with compilation and evaluation of the curves."""
-        return sum(_seconds(path.parent) for path in self.folder.glob("*/timing.csv"))
+        return sum(map(_seconds, self.folders.values()))
 
 
 def shown(share):

@@ -11,6 +11,7 @@ import types
 from fractions import Fraction
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from aevae.models.likelihoods import Bernoulli
 from aevae.runs import tables
 from experiments import command, published, reproduce
 from experiments.laws import linear
-from experiments.published import aevb, disentangle, iwae, priors, theory
+from experiments.published import aevb, disentangle, iwae, priors, readings, theory
 from experiments.published import job as job_module
 from experiments.published.job import Job, Part, Row
 
@@ -75,6 +76,7 @@ def test_every_config_is_one_and_is_as_the_paper_says():
     parts = [f"aevb.py:{part}" for part in ("figure2", *aevb.SIZES.values())]
     parts += [f"priors.py:{part}" for part in (*priors.NAMES, "flax")]
     parts += [f"disentangle.py:{part}" for part in disentangle.METHODS]
+    parts += [readings._part(point).base.partition("/")[2] for point in readings.POINTS]
     parts += ["iwae.py:one_layer", "iwae.py:two_layers", "deep.py", "mnist_frontier.py"]
     for part in parts:
         runs = config.settle(config.load(ROOT / "configs" / part))
@@ -193,6 +195,40 @@ def test_shares_of_a_schedule_are_trained_to_their_ends(tmp_path, monkeypatch):
     assert [*found] == [("b", half), ("a", quarter), ("a", half), ("a", whole)]
     rows = tables.results(tmp_path / "a_share_1_2")
     assert [row["epochs"] for row in rows] == [4]
+
+
+@pytest.mark.retraced
+def test_what_is_kept_joins_what_another_machine_ends(tmp_path, monkeypatch):
+    """It is not trained again, its numbers and curves are there, and its minutes count."""
+    monkeypatch.chdir(ROOT)
+    parts = {
+        name: Part("configs/digits.py", {"seed": (seed,)}, SMALL)
+        for name, seed in (("a", 0), ("b", 1))
+    }
+    quarter, kept = Fraction(1, 4), tmp_path / "kept"
+
+    def job(folder, *points):
+        where = tmp_path / folder
+        return Job(where, None, shares=(quarter,), points=points, kept=kept)
+
+    first = job("first", "a")
+    (known,) = first.ends(8, parts).values()
+    rows = first.evaluate(known, "likelihood", k=20)
+    (tmp_path / "first/b_share_1_2").mkdir()  # another call is at work there
+    first.keep()
+    assert [path.name for path in kept.iterdir()] == ["a_share_1_4"]
+    second = job("second", "a", "b")
+    found = second.ends(8, parts)
+    assert [*found] == [("a", quarter), ("b", quarter)]
+    assert [path.name for path in (tmp_path / "second").iterdir()] == ["b_share_1_4"]
+    again = found["a", quarter]
+    assert (again.curves, again.epochs) == (known.curves, 2)
+    assert second.evaluate(again, "likelihood", k=20) == rows
+    own = tables.read(tmp_path / "second/b_share_1_4/timing.csv")
+    assert second.seconds == first.seconds + sum(row["seconds"] for row in own)
+    outcome = published.Outcome([], [], 800, 3200)
+    made = reproduce.record("small", second, outcome, 0)
+    assert [*made["data"]] == ["a_share_1_4", "b_share_1_4"]
 
 
 def test_an_extrapolation_is_exact_for_what_it_assumes():
@@ -456,6 +492,75 @@ def test_methods_are_ranked_by_what_was_measured():
     assert len(best) == 7 and "beta-VAE: best MIG over strengths, at 4" in best[0]
 
 
+def test_methods_at_their_best_are_set_beside_the_vae():
+    """Three seeds of each; what is above the VAE by less than three standard errors is not said to be."""
+
+    def table(self, name, share):
+        gain = {"vae": 0.1, "beta_vae": 0.12, "beta_tcvae": 0.2}[name] + float(share)
+        measures = *disentangle.METRICS, *disentangle.BESIDE
+        rows = [dict.fromkeys(measures, gain + 0.02 * seed) for seed in range(3)]
+        seen = [
+            {"samples": n, "seed": s, "test_elbo": -n} for n in (1, 2) for s in range(3)
+        ]
+        return made(rows, seen)
+
+    fake = type("Table", (Fake,), {"table": table})
+    outcome = disentangle.best(fake(Path(), None, shares=SHARES))
+    holds = [fact.holds for fact in outcome.facts]
+    assert holds == [False, False, True, True] and outcome.complete
+    (row,) = [
+        r for r in outcome.rows if r.what.startswith("VAE, whole schedule: mig, ")
+    ]
+    assert row.what.endswith("1.1 to 1.14") and abs(row.ours - 1.12) < 1e-9
+
+
+def test_readings_are_compared_seed_by_seed():
+    """A gain is of pairs of seeds, which differ among one another by more."""
+    paper = aevb.curves("aevb_figure2")[3, "AEVB test"]
+    gains = {"std_0_1": 4.0, "no_prior": 0.0}
+
+    def table(self, name, share):
+        seeds = (0,) if name == readings.LONG else (0, 1, 2)
+        marks = [5e5, 1e6, 1e7] + ([1e8] if share == 1 else [])
+        spread = 0.5 if name == "one_start" else 3.0
+        curves = [
+            {"seed": seed, "samples": mark, "test_elbo": value}
+            for seed in seeds
+            for mark in marks
+            for value in [
+                aevb.at(paper, mark) + gains.get(name, 0) + spread * (seed - 1)
+            ]
+        ]
+        return made([{"seed": seed} for seed in seeds], curves)
+
+    fake = type("Table", (Fake,), {"table": table})
+    short, whole = Fraction(1, 10), Fraction(1)
+    outcome = readings.readings(fake(Path(), None, shares=(short, whole)))
+    rows = {row.what: row for row in outcome.rows}
+    at = "share 1/10, 1e+07 images: test ELBO, 3 seeds from"
+    (row,) = [r for n, r in rows.items() if n.startswith("initialization") and at in n]
+    assert row.difference == pytest.approx(4) and row.verdict == "better" and row.main
+    told = [r for n, r in rows.items() if "gain at 1e+07 images" in n]
+    assert [round(r.ours, 6) for r in told] == [4, 0, 0, 0, 0, 0]
+    assert "± 0.00 (95 % t interval of 3 pairs)" in told[0].what
+    spreads = [r.ours for n, r in rows.items() if "standard deviation" in n]
+    assert np.allclose(spreads, [3.0, 0.5])
+    last = [r for n, r in rows.items() if "seed 0" in n and "1e+08" in n]
+    assert [r.difference for r in last] == [pytest.approx(-3)]
+    alone = readings.readings(fake(Path(), None, shares=(short,)))
+    assert alone.samples == 1e7 and not alone.complete
+
+
+def test_one_start_is_the_same_for_every_seed():
+    from configs import aevb as settings
+
+    keys = [jax.random.key(seed) for seed in (0, 1)]
+    one, other = (settings.one_start(key, (784, 500), jnp.float32) for key in keys)
+    assert (one == other).all() and abs(float(one.std()) - 0.01) < 1e-4
+    turned = settings.one_start(keys[0], (500, 784), jnp.float32)
+    assert not np.isin(turned[0, :9], one[0, :9]).any()
+
+
 def test_the_exact_numbers_are_those_of_the_closed_form(mnist):
     """Table of probabilistic PCA, from MNIST's own spectrum, against what is written down."""
     train, test = theory._images(Job(Path(), 0, mnist))
@@ -519,7 +624,8 @@ def test_the_list_has_every_result(capsys):
     lines = capsys.readouterr().out.splitlines()
     end = 1 + len(published.ALL)
     assert [line.split()[0] for line in lines[1:end]] == list(published.ALL)
-    assert lines[end].startswith("points of iwae_table1: vae_1, vae_5, vae_50, iwae_5")
+    points = dict(line.split(": ") for line in lines[end:])
+    assert points["points of iwae_table1"].startswith("vae_1, vae_5, vae_50, iwae_5")
 
 
 def test_the_readmes_tables_are_of_what_is_kept():
@@ -597,13 +703,14 @@ def test_a_result_is_found_reported_and_kept(tmp_path, monkeypatch, capsys):
 def test_a_longer_result_is_not_replaced_by_a_shorter(tmp_path, monkeypatch):
     monkeypatch.setattr(reproduce, "FOUND", tmp_path)
     monkeypatch.setattr(reproduce, "write_readme", lambda: None)
+    job = Job(tmp_path, 1)
     found = {"result": "a", "samples": 20, "rows": [{"main": True}]}
-    reproduce.keep_here(found, None)
-    reproduce.keep_here(found | {"note": "reworded"}, None)
+    reproduce.keep_here(found, None, job)
+    reproduce.keep_here(found | {"note": "reworded"}, None, job)
     with pytest.raises(InputError, match="of 20 images a run, more than these 10"):
-        reproduce.keep_here(found | {"samples": 10}, None)
+        reproduce.keep_here(found | {"samples": 10}, None, job)
     with pytest.raises(InputError, match="a has nothing to keep yet"):
-        reproduce.keep_here(found | {"rows": [{"main": False}]}, None)
+        reproduce.keep_here(found | {"rows": [{"main": False}]}, None, job)
     assert json.loads((tmp_path / "a.json").read_text())["note"] == "reworded"
 
 
