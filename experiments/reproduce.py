@@ -250,7 +250,8 @@ def _versions(made):
 def _hardware(made):
     hardware = made["hardware"]
     if hardware["platform"] == "cpu":
-        return f"{hardware['cores']} cores, {hardware['processor']}"
+        cores = hardware["cores"]
+        return f"{cores} core{'s'[: cores != 1]}, {hardware['processor']}"
     return f"{hardware['devices']} × {hardware['device']}"
 
 

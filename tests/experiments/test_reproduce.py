@@ -537,7 +537,7 @@ def test_readings_are_compared_seed_by_seed():
     short, whole = Fraction(1, 10), Fraction(1)
     outcome = readings.readings(fake(Path(), None, shares=(short, whole)))
     rows = {row.what: row for row in outcome.rows}
-    at = "share 1/10, 1e+07 images: test ELBO, 3 seeds from"
+    at = "test ELBO at 1e+07 images, 3 seeds from"
     (row,) = [r for n, r in rows.items() if n.startswith("initialization") and at in n]
     assert row.difference == pytest.approx(4) and row.verdict == "better" and row.main
     told = [r for n, r in rows.items() if "gain at 1e+07 images" in n]
