@@ -16,7 +16,7 @@ from aevae.system import files
 PILOT = 5  # epochs after which a learning rate is chosen
 CURVE = 41  # evaluations in a share of a schedule, about
 STAGE = 10  # epochs grow at most by this factor at a time, so that an interruption loses little
-TABLES = "results.csv", "curves.csv", "timing.csv", "environment.json"  # that are kept
+TABLES = "results.csv", "curves.csv", "timing.csv", "environment.json"  # kept, in order
 
 
 class Row(NamedTuple):
@@ -161,7 +161,7 @@ class Job:
         for share in self.shares:
             for point in self.points:
                 name, part = _ending(point, share), parts[point]
-                if self.kept and (self.kept / name).is_dir():
+                if self.kept and (self.kept / name / TABLES[-1]).is_file():
                     continue
                 epochs = max(1, round(share * full))
                 own = {"evaluate_every": -(-epochs // CURVE)}

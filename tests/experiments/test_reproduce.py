@@ -217,6 +217,7 @@ def test_what_is_kept_joins_what_another_machine_ends(tmp_path, monkeypatch):
     (tmp_path / "first/b_share_1_2").mkdir()  # another call is at work there
     first.keep()
     assert [path.name for path in kept.iterdir()] == ["a_share_1_4"]
+    (kept / "b_share_1_4").mkdir()  # of a call that was killed while it kept it
     second = job("second", "a", "b")
     found = second.ends(8, parts)
     assert [*found] == [("a", quarter), ("b", quarter)]
