@@ -11,7 +11,7 @@ at 0; a prior N(0, I) on the parameters, which is a weight decay of 1/N; 50,000 
 What the paper leaves open is read as follows:
 
 * Pixels are real-valued in [0, 1]: it does not say how MNIST was binarized.
-* "N(0, 0.01)" is a standard deviation of 0.01. With 0.1, 200 latents are 3 to 4 nats behind the paper's
+* "N(0, 0.01)" is a standard deviation of 0.01. With 0.1, 200 latents are about 4 nats behind the paper's
   bound from 1e6 to 5e6 images, and behind 20 latents. Biases start at 0.
 * The learning rate is one of {0.01, 0.02, 0.1}, chosen by the first iterations, and it does not say which.
   In figure 2 it is 0.02, with which the bound after 300,000 images is nearest to the paper's (0.01 is ahead

@@ -10,10 +10,9 @@ sample (seed 0) of validation and test. The VampPrior has 500 pseudo-inputs.
 
 `share` shortens the warm-up, of 100 epochs, with the schedule; the 50 epochs without a better bound stay.
 
-What differs: the rate under the standard prior is
-in closed form, not sampled; gradients are not normalized per tensor; log-variances and output probabilities
-are not clipped; pseudo-inputs start as training images. "Static" is one sample of our own (`data.fixed`, seed
-0), not Larochelle's, and the 50,000 are `train[:50000]` of TFDS.
+What differs: the rate under the standard prior is in closed form, not sampled; gradients are not normalized per
+tensor; log-variances and output probabilities are not clipped; pseudo-inputs start as training images. "Static"
+is one sample of our own (`data.fixed`, seed 0), not Larochelle's, and the 50,000 are `train[:50000]` of TFDS.
 
 `flax` is the VAE of flax's own example, 784-500-20-500-784, Adam at 1e-3, batches of 128, on static
 binarization.

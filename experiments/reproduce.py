@@ -22,6 +22,7 @@ Exit codes: 0; 1 the disk is full or cannot be written; 2 a fault of the input; 
 """
 
 import datetime
+import json
 import re
 import time
 from fractions import Fraction
@@ -80,6 +81,9 @@ def main(args):
         raise InputError(f"{wrong}; there are {names}")
     result, budget = published.ALL[name], args["budget"].value
     shares, points = chosen(name, result, args)
+    kept(
+        FOUND / f"{name}.json"
+    )  # if it is damaged, that is said before anything is trained
     if result.budget is not None:
         budget = result.budget if budget is None else budget
         if not budget >= 0:
@@ -111,30 +115,37 @@ def main(args):
 def chosen(name, result, args):
     """The shares and points that are asked for of a result, both empty for one with a budget."""
     asked = {flag: args[flag].value for flag in ("budget", "share", "points")}
-    other = ("share", "points") if result.share is None else ("budget",)
-    for flag in other:
+    if result.share is None:
+        how = "say how long with --budget"
+        instead = {"share": how, "points": "all its runs are trained"}
+    else:
+        instead = {"budget": "say how long with --share"}
+    for flag, what in instead.items():
         if asked[flag] is not None:
-            instead = "--budget" if result.share is None else "--share"
-            raise InputError(f"{name} has no --{flag}: say how long with {instead}")
+            raise InputError(f"{name} has no --{flag}: {what}")
     if result.share is None:
         return (), ()
-    shares = []
-    for text in asked["share"] or [str(result.share)]:
-        try:
-            share = Fraction(text).limit_denominator(10_000)
-        except (ValueError, ZeroDivisionError):
-            share = 0
-        if not 0 < share <= 1:
-            raise InputError(
-                f"--share={text}: a share is above 0 and at most 1, as 1/40 or 0.025"
-            )
-        shares.append(share)
-    points = asked["points"] or result.points[:1]
+    shares = [str(result.share)] if asked["share"] is None else asked["share"]
+    shares = [_share(text) for text in shares or [""]]
+    points = result.points[:1] if asked["points"] is None else asked["points"] or [""]
     for point in points:
         if point not in result.points:
             known = ", ".join(result.points)
             raise InputError(f"{name} has no point {point!r}; it has {known}")
     return tuple(sorted(set(shares))), tuple(dict.fromkeys(points))
+
+
+def _share(text):
+    digits = re.fullmatch(r"\d{1,9}(/\d{1,9}|\.\d{0,9})?|\.\d{1,9}", text.strip())
+    try:
+        share = Fraction(text) if digits else 0
+    except ZeroDivisionError:
+        share = 0
+    if not 0 < share <= 1:
+        raise InputError(
+            f"--share={text}: a share is above 0 and at most 1, as 1/40 or 0.025"
+        )
+    return share
 
 
 def timed(result, job):
@@ -157,9 +168,12 @@ def keep_here(found, image, job):
     """Puts a result among those of the repository, and rewrites the README's tables."""
     name = found["result"]
     if not any(row["main"] for row in found["rows"]):
-        raise InputError(f"{name} has nothing to keep yet: give it more --budget")
+        more = "--budget" if job.kept is None else "--share"
+        raise InputError(f"{name} has nothing to keep yet: give it more {more}")
     place = FOUND / f"{name}.json"
-    known = kept(place)
+    known = (
+        kept(place) if job.kept is None else None
+    )  # shares are added to what is kept
     if known and known["samples"] > found["samples"]:
         raise InputError(
             f"{place} is of {known['samples']:,} images a run, more than these "
@@ -232,6 +246,7 @@ def record(name, job, outcome, beside):
         "rows": [row._asdict() for row in outcome.rows],
         "facts": [fact._asdict() for fact in outcome.facts],
     }
+    found = json.loads(json.dumps(found))
     known = kept(job.folder / "result.json")
     if known is None and job.kept is not None:
         known = kept(job.kept.with_suffix(".json"))

@@ -6,7 +6,7 @@ import numpy as np
 
 from aevae.figures import sheet
 from experiments.published import draw
-from experiments.published.job import Fact, Outcome, Part, Row, shown
+from experiments.published.job import Fact, Outcome, Part, Row, shown, whole_epochs
 
 FULL, IMAGES, SAMPLES = 3280, 60_000, 5000
 TABLE = {  # (layers, method, K): test log p(x), active units of the first layer
@@ -51,13 +51,13 @@ def table1(job):
             rows.append(Row(f"{what}: active units", units, active, few, 0, True))
     most = max(share for _, share in trained)
     note = (
-        f"at most {shown(most)}, {round(most * FULL):,} of {FULL:,} passes, with all stages of the "
+        f"at most {shown(most)}, {whole_epochs(most, FULL):,} of {FULL:,} passes, with all stages of the "
         f"learning rate shortened alike; log p(x) by {SAMPLES:,} importance samples"
     )
-    foretold = extrapolations({n: v for n, (v, _) in found.items()})
-    note = "; ".join([note, *foretold])
-    counts = round(most * FULL) * IMAGES, FULL * IMAGES, most == 1
-    return Outcome(rows, _facts(found), *counts, figure(trained), note)
+    values = {n: v for n, (v, _) in found.items()}
+    note = "; ".join([note, *_foretold(values), *extrapolations(values)])
+    counts = whole_epochs(most, FULL) * IMAGES, FULL * IMAGES, most == 1
+    return Outcome(rows, _facts(found), *counts, figure(trained, values), note)
 
 
 def _part(layers, method, k):
@@ -66,27 +66,39 @@ def _part(layers, method, k):
     return Part(f"configs/iwae.py:{name}", [grid])
 
 
+def _foretold(found):
+    """Sentences on what was foretold of shares that have not been run."""
+    return [
+        f"foretold of {_named(name)}, {shown(share)}: {value:.2f} ± {error:.2f}"
+        for (name, share), (value, error) in PREDICTED.items()
+        if (name, share) not in found and any(n == name for n, _ in found)
+    ]
+
+
+def _named(point):
+    _, method, k = POINTS[point]
+    return f"{method}, K = {k}"
+
+
 def extrapolations(found):
-    """Sentences on log p(x) at 1/3 and at the whole, of each point with four shares below them.
+    """Sentences on log p(x) at 1/3 and at the whole, of each point with four smaller shares and none larger.
 
     Args:
       found: {(point, share): log p(x)}.
     """
     sentences = []
     for name in dict.fromkeys(name for name, _ in found):
-        known = {
-            s: v for (n, s), v in found.items() if n == name and s < Fraction(1, 3)
-        }
-        if len(known) < 4:
+        known = {s: v for (n, s), v in found.items() if n == name}
+        larger = [s for s in (Fraction(1, 3), Fraction(1)) if s > max(known)]
+        if len(known) < 4 or not larger:
             continue
+        exact = {Fraction(whole_epochs(s, FULL), FULL): v for s, v in known.items()}
         told = [
-            "{:.2f} ± {:.2f} at {}".format(*extrapolated(known, share), shown(share))
-            for share in (Fraction(1, 3), Fraction(1))
+            "{:.2f} ± {:.2f} at {}".format(*extrapolated(exact, share), shown(share))
+            for share in larger
         ]
-        low, high = min(known), max(known)
-        method, k = POINTS[name][1:]
         sentences.append(
-            f"{method}, K = {k}, extrapolated from shares {low} to {high}: {', '.join(told)}"
+            f"{_named(name)}, extrapolated from shares {min(known)} to {max(known)}: {', '.join(told)}"
         )
     return sentences
 
@@ -125,8 +137,7 @@ def _facts(found):
     facts = []
 
     def state(text, names, holds):
-        shares = set.intersection(*({s for n, s in found if n == m} for m in names))
-        if shares:
+        if shares := _common(found, names):
             share = max(shares)
             values, units = zip(*(found[name, share] for name in names))
             text = text.format(
@@ -135,8 +146,9 @@ def _facts(found):
             )
             facts.append(Fact(f"{text}, {shown(share)}", holds(values, units)))
 
-    rising = [["vae_1", "iwae_5"], ["vae_1", "iwae_5", "iwae_50"]]
-    rising = rising[all(any(n == m for m, _ in found) for n in rising[1])]
+    rising = ["vae_1", "iwae_5", "iwae_50"]
+    if not _common(found, rising):
+        rising = rising[:2]
     counts = ", ".join(name.rpartition("_")[2] for name in rising)
     state(
         f"IWAE's log p(x) rises with K = {counts} ({{0}})",
@@ -163,30 +175,48 @@ def _facts(found):
     return facts
 
 
+def _common(found, names):
+    """The shares at which all of these points are trained."""
+    return set.intersection(*({s for n, s in found if n == m} for m in names))
+
+
 def _rises(values):
     return bool((np.diff(values) > 0).all())
 
 
-def figure(trained):
-    """The single-sample ELBO and the bound that is trained, against images seen, one layer."""
-    colors, lines = sheet.colors(sorted({share for _, share in trained})), []
-    styles = {
-        "vae_1": "-",
-        "vae_5": "--",
-        "iwae_5": ":",
-        "vae_50": "-.",
-        "iwae_50": "--",
-    }
+def figure(trained, found):
+    """log p(x) at the end of each share beside the published, and the bound on the way there."""
+    colors = dict(zip(POINTS, sheet.CLASSES))
+    shades = sheet.colors(sorted({share for _, share in trained}))
+    made, ((ends, bound),) = sheet.canvas(1, 2, 3.4, 3.0)
+    handles, told = [], []
+    for point in dict.fromkeys(point for point, _ in found):
+        layers, _, _ = POINTS[point]
+        name = _named(point) + (f", {layers} layers" if layers > 1 else "")
+        own = sorted((float(s), v) for (n, s), v in found.items() if n == point)
+        style = {"color": colors[point], "lw": 1.2, "marker": "os"[layers - 1]}
+        handles += ends.plot(*zip(*own), label=name, ms=4, **style)
+        ends.axhline(TABLE[POINTS[point]][0], color=colors[point], ls=":", lw=1.2)
+    for (point, share), (value, error) in PREDICTED.items():
+        if any(n == point for n, _ in found):
+            style = {"color": colors[point], "fmt": "D", "mfc": "white", "ms": 4}
+            told.append(ends.errorbar(float(share), value, error, capsize=3, **style))
+            told[-1].set_label("foretold")
+    handles += told[:1]
+    ends.set_ylabel("log p(x) of the test split (nats)")
+    ends.set_xlabel("share of the schedule; dotted: published, of the whole")
     for (point, share), runs in trained.items():
-        layers, method, k = POINTS[point]
-        if layers > 1:
-            continue
-        name = f"{method}, K = {k}, {shown(share)}"
-        for panel, measure in enumerate(("test_elbo", "test_iwae")):
-            curve = draw.curve(runs.curves, measure)
-            lines.append((panel, name, styles[point], colors[share], 1.2, curve))
-    titles = "ELBO", "bound that is trained"
-    note = "Burda et al. (2016): MNIST, stochastic binarization, one stochastic layer"
-    made, axes = draw.panels(titles, lines, "test split (nats)", note)
-    axes[0].set_ylim(-125, -84)
+        if point == "vae_1":
+            line = draw.curve(runs.curves, "test_elbo")
+            handles += bound.plot(
+                *line, color=shades[share], lw=1.2, label=shown(share)
+            )
+    bound.set(ylabel="test ELBO of VAE, K = 1 (nats)", xlabel="training images seen")
+    bound.set_ylim(-135, -84)
+    for panel in (ends, bound):
+        panel.set_xscale("log")
+        sheet.log_ticks(panel.xaxis)
+        panel.grid(alpha=0.25)
+    sheet.legend(made, handles)
+    sheet.caption(made, "Burda et al. (2016): MNIST, stochastic binarization")
     return made

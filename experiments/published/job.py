@@ -125,6 +125,7 @@ class Job:
     shares: tuple[Fraction, ...] = ()  # of a schedule that ends ...
     points: tuple[str, ...] = ()  # ... and which of its runs
     kept: Path | None = None  # tables of points that were ended elsewhere
+    ended: dict = dataclasses.field(default_factory=dict)  # {name: folder}, of `ends`
 
     def train(self, full, parts):
         """Trains {name: Part} within the budget; returns {name: Trained}.
@@ -151,60 +152,83 @@ class Job:
     def ends(self, full, parts):
         """Trains points to the end of shares of their schedule; {(point, share): Trained}, in order.
 
-        What earlier calls have ended is there, too, and what is `kept`, which is not trained again. The run is
-        evaluated CURVE times at most. A hyperparameter `share` of the config is for `optim.shortened`.
+        A share is that of whole epochs, and a hyperparameter `share` of the config, which is for
+        `optim.shortened`, is as exact. What earlier calls have ended is there, too, and what is `kept`, which is
+        not trained again. The run is evaluated CURVE times at most, unless the best of its epochs is kept.
 
         Args:
           full: epochs of the whole schedule.
           parts: {point: Part}.
+
+        Raises:
+          InputError: a share is of no epoch, or a folder has not the runs that its name says.
         """
         for share in self.shares:
+            if share * full < Fraction(1, 2):
+                raise InputError(
+                    f"{shown(share)} of {full:,} epochs is none: give more"
+                )
+        kept, _ = (self._ended(root, full, parts) for root in (self.kept, self.folder))
+        for share in self.shares:
             for point in self.points:
-                name, part = _ending(point, share), parts[point]
-                if self.kept and (self.kept / name / TABLES[-1]).is_file():
-                    continue
-                epochs = max(1, round(share * full))
-                own = {"evaluate_every": -(-epochs // CURVE)}
-                if "share" in config.load(part.base).hparams:
-                    own["share"] = float(share)
-                part = part._replace(overrides=(part.overrides or {}) | own)
-                self._study(name, part, epochs)
-        found = {
-            key: Trained(folder, max(row["epochs"] for row in rows), key[1] == 1)
-            for key, folder, rows in self._ended()
-            if key[0] in parts
-        }
+                if (point, share) not in kept:
+                    self._end(point, parts[point], share, full)
+        found = kept | self._ended(self.folder, full, parts)
         order = list(parts)
-        return {
-            key: found[key]
-            for key in sorted(found, key=lambda k: (order.index(k[0]), k[1]))
-        }
+        found = dict(
+            sorted(found.items(), key=lambda e: (order.index(e[0][0]), e[0][1]))
+        )
+        self.ended.update({_ending(*k): runs.workdir for k, runs in found.items()})
+        return found
 
-    def _ended(self):
-        """Each (point, share) that was trained to its end, its folder, and its rows of results.csv."""
-        for name, folder in self.folders.items():
-            ending = re.fullmatch(r"(.+)_share_(\d+)_(\d+)", name)
-            results = folder / "results.csv"
-            if ending and results.is_file() and (rows := tables.read(results)):
-                point, *ratio = ending.groups()
-                yield (point, Fraction(*map(int, ratio))), folder, rows
+    def _end(self, point, part, share, full):
+        """Trains a point to the end of a share."""
+        base, epochs = config.load(part.base), whole_epochs(share, full)
+        own = {"evaluate_every": -(-epochs // CURVE) if base.keep == "last" else 1}
+        if "share" in base.hparams:
+            own["share"] = epochs / full
+        part = part._replace(overrides=own | (part.overrides or {}))
+        self._study(_ending(point, share), part, epochs)
+
+    def _ended(self, root, full, parts):
+        """{(point, share): Trained} of the folders in `root` whose runs were trained to their ends."""
+        found = {}
+        for folder in sorted(root.glob("*_share_*") if root else ()):
+            ending = re.fullmatch(r"(.+)_share_([1-9]\d*)_([1-9]\d*)", folder.name)
+            if not ending or ending[1] not in parts:
+                continue
+            point, share = ending[1], Fraction(int(ending[2]), int(ending[3]))
+            if share > 1 or folder.name != _ending(point, share):
+                continue
+            if root == self.kept:
+                whole = (folder / TABLES[-1]).is_file()
+            else:
+                results = folder / TABLES[0]
+                whole = results.is_file() and tables.read(results)
+            if whole:
+                epochs = whole_epochs(share, full)
+                runs = _opened(folder, epochs, share == 1)
+                _must_be_of(runs, parts[point].grid, epochs)
+                found[point, share] = runs
+        return found
 
     @property
     def folders(self):
-        """All run folders by name, kept ones too."""
-        roots = [root for root in (self.kept, self.folder) if root is not None]
-        paths = [path for root in roots for path in sorted(root.glob("*/timing.csv"))]
+        """The run folders of this result by name: where it has shares, those that were ended."""
+        if self.shares:
+            return self.ended
+        paths = sorted(self.folder.glob("*/timing.csv"))
         return {path.parent.name: path.parent for path in paths}
 
     def keep(self):
-        """Copies the tables of what was ended here, and evaluated, to those that are kept."""
-        for _, folder, _ in self._ended():
-            if folder.parent != self.kept:
-                place = self.kept / folder.name
+        """Copies the tables of what was ended here to those that are kept."""
+        for name, folder in self.ended.items():
+            place = self.kept / name
+            if folder != place:
                 place.mkdir(parents=True, exist_ok=True)
-                for name in TABLES:
-                    with files.whole(place / name, same=True) as file:
-                        file.write((folder / name).read_bytes())
+                for table in TABLES:
+                    with files.whole(place / table, same=True) as file:
+                        file.write((folder / table).read_bytes())
 
     def _study(self, name, part, epochs):
         overrides = (part.overrides or {}) | {"epochs": epochs}
@@ -248,6 +272,44 @@ class Job:
 def shown(share):
     """A share of a schedule as tables say it."""
     return "whole schedule" if share == 1 else f"share {share}"
+
+
+def whole_epochs(share, full):
+    """The epochs of a share of `full`: one at least."""
+    return max(1, round(share * full))
+
+
+def _opened(folder, epochs, complete):
+    """What was trained to its end, every table of it read."""
+    try:
+        runs = Trained(folder, epochs, complete)
+        last = tables.results(folder)[0]["epochs"], runs.curves[-1]["epoch"]
+        if not (all(last) and _seconds(folder)):
+            raise ValueError
+    except (ArithmeticError, LookupError, OSError, TypeError, ValueError, InputError):
+        raise InputError(
+            f"{folder} is damaged: delete it, and its runs are trained again"
+        ) from None
+    return runs
+
+
+def _must_be_of(runs, grid, epochs):
+    """An InputError if the folder's runs are of another grid or length than its name says."""
+    for row in tables.results(runs.workdir):
+        short = row.get("kept") == "best" or row["diverged"] is not None
+        asked = grid if isinstance(grid, list) else [grid or {}]
+        other = [
+            f"{name} = {row.get(name)}"
+            for name, values in [entry for one in asked for entry in one.items()]
+            if row.get(name) not in (values if isinstance(values, tuple) else (values,))
+        ]
+        if row["epochs"] != epochs and not (short and row["epochs"] < epochs):
+            other.append(f"{row['epochs']} epochs, not {epochs}")
+        if other:
+            raise InputError(
+                f"{runs.workdir} has not the runs of its name, but {', '.join(other)}: delete it, "
+                "or name it as it is"
+            )
 
 
 def _ending(point, share):

@@ -195,6 +195,20 @@ def test_shares_of_a_schedule_are_trained_to_their_ends(tmp_path, monkeypatch):
     assert [*found] == [("b", half), ("a", quarter), ("a", half), ("a", whole)]
     rows = tables.results(tmp_path / "a_share_1_2")
     assert [row["epochs"] for row in rows] == [4]
+    ends(("a",), Fraction(1, 3))
+    (row,) = tables.results(tmp_path / "a_share_1_3")
+    assert (row["epochs"], row["share"]) == (3, 0.375)  # the stages of whole epochs
+    with pytest.raises(InputError, match="share 1/20 of 8 epochs is none: give more"):
+        ends(("a",), Fraction(1, 20))
+    (tmp_path / "a_share_1_8").mkdir()
+    for name in job_module.TABLES:
+        shutil.copy(tmp_path / "a_share_1_2" / name, tmp_path / "a_share_1_8" / name)
+    with pytest.raises(InputError, match="1_8 has not the runs .* but 4 epochs, not 1"):
+        ends(("a",), half)
+    shutil.rmtree(tmp_path / "b_share_1_2")
+    (tmp_path / "a_share_1_8").rename(tmp_path / "b_share_1_2")
+    with pytest.raises(InputError, match="2 has not the runs .* but seed = 0: delete"):
+        ends(("a",), half)
 
 
 @pytest.mark.retraced
@@ -230,6 +244,17 @@ def test_what_is_kept_joins_what_another_machine_ends(tmp_path, monkeypatch):
     outcome = published.Outcome([], [], 800, 3200)
     made = reproduce.record("small", second, outcome, 0)
     assert [*made["data"]] == ["a_share_1_4", "b_share_1_4"]
+    for name in ("a_share_2_8", "a_share_3_2", "c_share_1_4", "a_share_1_0"):
+        shutil.copytree(kept / "a_share_1_4", kept / name)  # no names of points
+    assert [*second.ends(8, parts)] == [*found]
+    for name in job_module.TABLES[:-1]:
+        path = kept / "a_share_1_4" / name
+        text = path.read_text()
+        for damaged in ("", text.split("\n")[0] + "\n", "garbled\n" * 3, None):
+            path.unlink() if damaged is None else path.write_text(damaged)
+            with pytest.raises(InputError, match="a_share_1_4 is damaged: delete it"):
+                second.ends(8, parts)
+        path.write_text(text)
 
 
 def test_an_extrapolation_is_exact_for_what_it_assumes():
@@ -243,8 +268,13 @@ def test_an_extrapolation_is_exact_for_what_it_assumes():
     value, error = iwae.extrapolated(bent, Fraction(1))
     assert error >= abs(value - iwae.extrapolated(dict([*law.items()][1:]), 1)[0])
     told = iwae.extrapolations({("vae_1", s): v for s, v in bent.items()})
+    exact = {s: v for s, v in zip([Fraction(20, 3280), *shares[1:]], bent.values())}
+    value, error = iwae.extrapolated(exact, Fraction(1))  # 20 epochs, of 20.5
     assert len(told) == 1 and f"{value:.2f} ± {error:.2f} at whole schedule" in told[0]
     assert not iwae.extrapolations({("vae_1", s): -86.0 for s in shares[:3]})
+    third = {("vae_1", s): v for s, v in law.items()} | {("vae_1", Fraction(1, 3)): -87}
+    (told,) = iwae.extrapolations(third)
+    assert "from shares 1/160 to 1/3" in told and told.count("±") == 1
 
 
 class Fake(Job):
@@ -455,6 +485,9 @@ def test_statements_are_made_of_what_is_trained():
         "IWAE's log p(x) rises with K = 1, 5 (-90.00, -89.00), share 1/40",
         "and so do its active units with K = 1, 5 (20, 22), share 1/40",
     ]
+    assert iwae._facts(found | {("iwae_50", SHARES[1]): (-86.0, 25)}) == iwae._facts(
+        found
+    )
     assert not iwae._facts({("vae_1", SHARES[0]): (-90.0, 20)})
 
 
@@ -611,6 +644,10 @@ def test_faults_are_one_line_before_any_work(tmp_path, capsys):
             ["--result=iwae_table1", "--share=40"],
             "--share=40: a share is above 0 and at",
         ),
+        (["--result=iwae_table1", "--share=1e-99999999"], "a share is above 0 and at"),
+        (["--result=iwae_table1", "--share="], "--share=: a share is above 0 and at"),
+        (["--result=iwae_table1", "--points="], "no point ''; it has vae_1, vae_5"),
+        (["--result=ppca", "--points=a"], "ppca has no --points: all its runs are tra"),
         (["--result=priors", "--points=gmm"], "no point 'gmm'; it has standard_static"),
         (["--result=ppca", f"--data_dir={tmp_path}"], "mnist"),
     ):
@@ -720,7 +757,7 @@ def test_minutes_add_up_over_calls_and_the_date_is_of_the_numbers(tmp_path):
     job = Job(tmp_path, 1)
 
     def record(value, samples, beside):
-        rows = [Row("ELBO", None, value, main=True)]
+        rows = [Row("ELBO", None, value, main=True, predicted=(1.0, 0.1))]
         outcome = published.Outcome(rows, [], samples, 800)
         found = reproduce.record("small", job, outcome, beside)
         (tmp_path / "result.json").write_text(json.dumps(found))
