@@ -4,8 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from aevae.figures import sheet
-from experiments.published import draw
+from experiments.published import shares
 from experiments.published.job import Fact, Outcome, Part, Row, shown, whole_epochs
 
 FULL, IMAGES, SAMPLES = 3280, 60_000, 5000
@@ -22,8 +21,11 @@ POINTS = {  # by the names of --points
     f"{'two_layers_' * (layers - 1)}{method.lower()}_{k}": (layers, method, k)
     for layers, method, k in TABLE
 }
+NAMES = {
+    point: f"{method}, K = {k}" + ", 2 layers" * (layers == 2)
+    for point, (layers, method, k) in POINTS.items()
+}
 TOLERANCE, UNITS = 0.4, 2.0
-POWERS = np.geomspace(0.05, 3, 600)  # of shares, by which log p(x) may grow
 # (point, share): log p(x) and its error, foretold from the smaller shares before that share was run
 PREDICTED = {
     ("vae_1", Fraction(1, 10)): (-88.50, 0.14),  # from 1/160 to 1/20
@@ -55,7 +57,8 @@ def table1(job):
         f"learning rate shortened alike; log p(x) by {SAMPLES:,} importance samples"
     )
     values = {n: v for n, (v, _) in found.items()}
-    note = "; ".join([note, *_foretold(values), *extrapolations(values)])
+    told = shares.sentences(values, PREDICTED, FULL, NAMES)
+    note = "; ".join([note, *told])
     counts = whole_epochs(most, FULL) * IMAGES, FULL * IMAGES, most == 1
     return Outcome(rows, _facts(found), *counts, figure(trained, values), note)
 
@@ -66,79 +69,13 @@ def _part(layers, method, k):
     return Part(f"configs/iwae.py:{name}", [grid])
 
 
-def _foretold(found):
-    """Sentences on what was foretold of shares that have not been run."""
-    return [
-        f"foretold of {_named(name)}, {shown(share)}: {value:.2f} ± {error:.2f}"
-        for (name, share), (value, error) in PREDICTED.items()
-        if (name, share) not in found and any(n == name for n, _ in found)
-    ]
-
-
-def _named(point):
-    _, method, k = POINTS[point]
-    return f"{method}, K = {k}"
-
-
-def extrapolations(found):
-    """Sentences on log p(x) at 1/3 and at the whole, of each point with four smaller shares and none larger.
-
-    Args:
-      found: {(point, share): log p(x)}.
-    """
-    sentences = []
-    for name in dict.fromkeys(name for name, _ in found):
-        known = {s: v for (n, s), v in found.items() if n == name}
-        larger = [s for s in (Fraction(1, 3), Fraction(1)) if s > max(known)]
-        if len(known) < 4 or not larger:
-            continue
-        exact = {Fraction(whole_epochs(s, FULL), FULL): v for s, v in known.items()}
-        told = [
-            "{:.2f} ± {:.2f} at {}".format(*extrapolated(exact, share), shown(share))
-            for share in larger
-        ]
-        sentences.append(
-            f"{_named(name)}, extrapolated from shares {min(known)} to {max(known)}: {', '.join(told)}"
-        )
-    return sentences
-
-
-def extrapolated(found, share):
-    """The value at a larger share by the power law a - b share^(-c), and its error.
-
-    Its c is the best of POWERS, and a and b are those of least squares. The error is the largest difference
-    to the same law without the smallest, and without the largest of the shares.
-
-    Args:
-      found: {share: value}, four at least.
-    """
-    known = [(float(s), found[s]) for s in sorted(found)]
-    value, *others = (
-        _power(own, float(share)) for own in (known, known[1:], known[:-1])
-    )
-    return value, max(abs(value - other) for other in others)
-
-
-def _power(known, share):
-    """What the power law through (share, value) has at another share."""
-    shares, values = np.transpose(known)
-    best = None
-    for c in POWERS:
-        terms = np.stack([np.ones_like(shares), -(shares**-c)], 1)
-        fit, *_ = np.linalg.lstsq(terms, values, rcond=None)
-        error = ((terms @ fit - values) ** 2).sum()
-        if best is None or error < best[0]:
-            best = error, fit[0] - fit[1] * share**-c
-    return float(best[1])
-
-
 def _facts(found):
     """The paper's statements, each at the largest share at which all that it names are trained."""
     facts = []
 
     def state(text, names, holds):
-        if shares := _common(found, names):
-            share = max(shares)
+        if common := _common(found, names):
+            share = max(common)
             values, units = zip(*(found[name, share] for name in names))
             text = text.format(
                 ", ".join(f"{v:.2f}" for v in values),
@@ -185,38 +122,8 @@ def _rises(values):
 
 
 def figure(trained, found):
-    """log p(x) at the end of each share beside the published, and the bound on the way there."""
-    colors = dict(zip(POINTS, sheet.CLASSES))
-    shades = sheet.colors(sorted({share for _, share in trained}))
-    made, ((ends, bound),) = sheet.canvas(1, 2, 3.4, 3.0)
-    handles, told = [], []
-    for point in dict.fromkeys(point for point, _ in found):
-        layers, _, _ = POINTS[point]
-        name = _named(point) + (f", {layers} layers" if layers > 1 else "")
-        own = sorted((float(s), v) for (n, s), v in found.items() if n == point)
-        style = {"color": colors[point], "lw": 1.2, "marker": "os"[layers - 1]}
-        handles += ends.plot(*zip(*own), label=name, ms=4, **style)
-        ends.axhline(TABLE[POINTS[point]][0], color=colors[point], ls=":", lw=1.2)
-    for (point, share), (value, error) in PREDICTED.items():
-        if any(n == point for n, _ in found):
-            style = {"color": colors[point], "fmt": "D", "mfc": "white", "ms": 4}
-            told.append(ends.errorbar(float(share), value, error, capsize=3, **style))
-            told[-1].set_label("foretold")
-    handles += told[:1]
-    ends.set_ylabel("log p(x) of the test split (nats)")
-    ends.set_xlabel("share of the schedule; dotted: published, of the whole")
-    for (point, share), runs in trained.items():
-        if point == "vae_1":
-            line = draw.curve(runs.curves, "test_elbo")
-            handles += bound.plot(
-                *line, color=shades[share], lw=1.2, label=shown(share)
-            )
-    bound.set(ylabel="test ELBO of VAE, K = 1 (nats)", xlabel="training images seen")
-    bound.set_ylim(-135, -84)
-    for panel in (ends, bound):
-        panel.set_xscale("log")
-        sheet.log_ticks(panel.xaxis)
-        panel.grid(alpha=0.25)
-    sheet.legend(made, handles)
-    sheet.caption(made, "Burda et al. (2016): MNIST, stochastic binarization")
-    return made
+    """log p(x) by shares, beside the published, and the single-sample ELBO of K = 1 on the way there."""
+    published = {point: TABLE[key][0] for point, key in POINTS.items()}
+    note = "Burda et al. (2016): MNIST, stochastic binarization"
+    numbers = found, published, PREDICTED
+    return shares.figure(trained, *numbers, NAMES, "test_elbo", note)

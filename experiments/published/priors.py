@@ -4,8 +4,7 @@ import dataclasses
 from fractions import Fraction
 
 from aevae import data
-from aevae.figures import sheet
-from experiments.published import draw
+from experiments.published import shares
 from experiments.published.job import Fact, Outcome, Part, Row, shown
 
 FULL, IMAGES, SAMPLES = 2000, 50_000, 5000
@@ -19,6 +18,9 @@ TABLE = {  # test log p(x)
 NAMES = {"standard": "standard prior", "vamp": "VampPrior"}
 KINDS = {"stochastic": "dynamic", "fixed": "static"}
 POINTS = {f"{part}_{KINDS[kind]}": (part, kind) for part, kind in TABLE}
+ROWS = {
+    point: f"{NAMES[part]}, {KINDS[kind]}" for point, (part, kind) in POINTS.items()
+}
 TOLERANCE = 0.5
 PREDICTED = {}  # (point, share): log p(x) and its error, foretold before it was run
 
@@ -34,7 +36,7 @@ def table1(job):
         (row,) = job.evaluate(runs.must_not_diverge(), "likelihood", k=SAMPLES)
         found[name, share] = row[f"iwae_{SAMPLES}"]
         part, kind = POINTS[name]
-        what = f"{NAMES[part]}, {KINDS[kind]} MNIST, {shown(share)}: log p(x)"
+        what = f"{ROWS[name]} MNIST, {shown(share)}: log p(x)"
         near = TOLERANCE if share == 1 else None
         foretold = PREDICTED.get((name, share))
         own = TABLE[part, kind], found[name, share], near, 1, True, foretold
@@ -48,8 +50,9 @@ def table1(job):
     most = max(share for _, share in trained)
     epochs = max(row["epochs"] for runs in trained.values() for row in runs.rows)
     note = f"at most {epochs:,} epochs; log p(x) by {SAMPLES:,} importance samples"
+    note = "; ".join([note, *shares.sentences(found, PREDICTED, FULL, ROWS)])
     counts = epochs * IMAGES, FULL * IMAGES, most == 1
-    return Outcome(rows, _facts(found), *counts, figure(trained), note)
+    return Outcome(rows, _facts(found), *counts, figure(trained, found), note)
 
 
 def _facts(found):
@@ -76,18 +79,9 @@ def _facts(found):
     return facts
 
 
-def figure(trained):
-    """Validation and training ELBO against images seen."""
-    colors, lines = sheet.colors([*NAMES]), []
-    kinds = [*dict.fromkeys(POINTS[point][1] for point, _ in trained)]
-    for (point, share), runs in trained.items():
-        part, kind = POINTS[point]
-        for split, style in (("train", "--"), ("validation", "-")):
-            points = draw.curve(runs.curves, f"{split}_elbo")
-            name = f"{NAMES[part]}, {split}, {shown(share)}"
-            lines.append((kinds.index(kind), name, style, colors[part], 1.2, points))
-    titles = [f"{KINDS[kind]} MNIST" for kind in kinds]
-    note = "Tomczak and Welling (2018): gated layers of 300, 40 latents"
-    figure, axes = draw.panels(titles, lines, "ELBO at beta = 1 (nats)", note)
-    axes[0].set_ylim(-125, -80)
-    return figure
+def figure(trained, found):
+    """log p(x) by shares, beside the published, and the validation ELBO of one prior on the way there."""
+    published = {point: TABLE[key] for point, key in POINTS.items()}
+    numbers = found, published, PREDICTED
+    note = "Tomczak and Welling (2018): MNIST, gated layers of 300, 40 latents"
+    return shares.figure(trained, *numbers, ROWS, "validation_elbo", note)

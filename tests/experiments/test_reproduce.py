@@ -23,7 +23,15 @@ from aevae.models.likelihoods import Bernoulli
 from aevae.runs import tables
 from experiments import command, published, reproduce
 from experiments.laws import linear
-from experiments.published import aevb, disentangle, iwae, priors, readings, theory
+from experiments.published import (
+    aevb,
+    disentangle,
+    iwae,
+    priors,
+    readings,
+    shares,
+    theory,
+)
 from experiments.published import job as job_module
 from experiments.published.job import Job, Part, Row
 
@@ -259,22 +267,33 @@ def test_what_is_kept_joins_what_another_machine_ends(tmp_path, monkeypatch):
 
 def test_an_extrapolation_is_exact_for_what_it_assumes():
     """A power law; of what is none, the error is what leaving out an end changes."""
-    shares = [Fraction(1, n) for n in (160, 80, 40, 20, 10)]
-    law = {s: -86.0 - 0.7 * float(s) ** -0.6 for s in shares}
-    value, error = iwae.extrapolated(law, Fraction(1, 3))
+    ends = [Fraction(1, n) for n in (160, 80, 40, 20, 10)]
+    third, whole = Fraction(1, 3), Fraction(1)
+    law = {s: -86.0 - 0.7 * float(s) ** -0.6 for s in ends}
+    value, error = shares.extrapolated(law, third)
     np.testing.assert_allclose(value, -86 - 0.7 * 3**0.6, atol=0.02)
     assert error < 0.05
-    bent = law | {shares[0]: law[shares[0]] - 1.0}
-    value, error = iwae.extrapolated(bent, Fraction(1))
-    assert error >= abs(value - iwae.extrapolated(dict([*law.items()][1:]), 1)[0])
-    told = iwae.extrapolations({("vae_1", s): v for s, v in bent.items()})
-    exact = {s: v for s, v in zip([Fraction(20, 3280), *shares[1:]], bent.values())}
-    value, error = iwae.extrapolated(exact, Fraction(1))  # 20 epochs, of 20.5
-    assert len(told) == 1 and f"{value:.2f} ± {error:.2f} at whole schedule" in told[0]
-    assert not iwae.extrapolations({("vae_1", s): -86.0 for s in shares[:3]})
-    third = {("vae_1", s): v for s, v in law.items()} | {("vae_1", Fraction(1, 3)): -87}
-    (told,) = iwae.extrapolations(third)
+    bent = law | {ends[0]: law[ends[0]] - 1.0}
+    value, error = shares.extrapolated(bent, whole)
+    assert error >= abs(value - shares.extrapolated(dict([*law.items()][1:]), 1)[0])
+
+
+def test_what_larger_shares_are_to_reach_is_said():
+    """Shares count as their whole epochs do, and what was predicted stays until it is run."""
+    ends = [Fraction(1, n) for n in (160, 80, 40, 20, 10)]
+    third, whole = Fraction(1, 3), Fraction(1)
+    values = {("a", s): -86.0 - 0.7 * float(s) ** -0.6 for s in ends}
+    predicted = {("a", third): (-87.2, 0.2), ("b", whole): (-86.0, 0.1)}
+    given = predicted, 3280, {"a": "method A", "b": "method B"}
+    exact = dict(zip([Fraction(20, 3280), *ends[1:]], values.values()))  # 20 of 20.5
+    told = shares.sentences(values, *given)
+    value, error = shares.extrapolated(exact, whole)
+    assert told[0] == "predicted of method A, share 1/3: -87.20 ± 0.20"
+    assert told[1].startswith("method A, extrapolated from shares 1/160 to 1/10: -87")
+    assert told[1].endswith(f"{value:.2f} ± {error:.2f} at whole schedule")
+    (told,) = shares.sentences(values | {("a", third): -87.0}, *given)
     assert "from shares 1/160 to 1/3" in told and told.count("±") == 1
+    assert not shares.sentences({("a", s): -86.0 for s in ends[:3]}, {}, *given[1:])
 
 
 class Fake(Job):
