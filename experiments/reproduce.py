@@ -197,7 +197,7 @@ def listed():
     for name, result in published.ALL.items():
         known = kept(FOUND / f"{name}.json")
         full = f"{known['full']:,}" if known and known["full"] else ""
-        beside = f"{known['beside']:g}" if known else ""
+        beside = f"{known['beside']:g}" if known and result.share is None else ""
         how = f"{result.budget:g}" if result.share is None else f"share {result.share}"
         lines.append([name, how, beside, full, result.title])
     widths = [max(map(len, column)) for column in zip(*lines)]
@@ -217,7 +217,7 @@ def record(name, job, outcome, beside):
     """What is kept of a result, as JSON has it.
 
     Date and minutes beside training stay as they were where the numbers are the same; where more was
-    trained, minutes add up.
+    trained, minutes add up. Of shares, which several machines may have trained, only training is counted.
 
     Args:
       name: the result's.
@@ -238,7 +238,7 @@ def record(name, job, outcome, beside):
         "versions": list(dict.fromkeys(map(_versions, made))),
         "data": data,
         "minutes": round(job.seconds / 60, 1),
-        "beside": round(beside / 60, 1),
+        "beside": None if job.shares else round(beside / 60, 1),
         "samples": outcome.samples,
         "full": outcome.full,
         "complete": outcome.complete,
@@ -247,12 +247,14 @@ def record(name, job, outcome, beside):
         "facts": [fact._asdict() for fact in outcome.facts],
     }
     found = json.loads(json.dumps(found))
-    known = kept(job.folder / "result.json")
-    if known is None and job.kept is not None:
-        known = kept(job.kept.with_suffix(".json"))
+    elsewhere = job.kept is not None
+    known = kept(
+        job.kept.with_suffix(".json") if elsewhere else job.folder / "result.json"
+    )
     if known and all(found[n] == known.get(n) for n in found if n not in AGAIN):
-        return found | {n: known[n] for n in ("date", "beside")}
-    if known and found["samples"]:
+        same = ("date",) if job.shares else ("date", "beside")
+        return found | {name: known[name] for name in same}
+    if known and found["samples"] and not job.shares:
         found["beside"] = round(found["beside"] + known["beside"], 1)
     return found
 
@@ -316,7 +318,9 @@ def _how(found):
         what.append(f"{found['samples']:,} of {found['full']:,} images a run")
     if not found["complete"]:
         what.append("a shorter schedule, where – is not compared")
-    spent = f"{found['minutes']:g} minutes of training, {found['beside']:g} of all else"
+    spent = f"{found['minutes']:g} minutes of training"
+    if found["beside"] is not None:
+        spent += f", {found['beside']:g} of all else"
     where = [spent, *found["hardware"], *found["versions"], found["date"]]
     what = "; ".join(part for part in [*what, found["note"]] if part)
     return f"{_sentence(what)}\n\n{'; '.join(where)}."

@@ -295,13 +295,14 @@ def _opened(folder, epochs, complete):
 
 def _must_be_of(runs, grid, epochs):
     """An InputError if the folder's runs are of another grid or length than its name says."""
+    asked = grid if isinstance(grid, list) else [grid or {}]
+    axes = [axis for one in asked for axis in one.items()]
     for row in tables.results(runs.workdir):
         short = row.get("kept") == "best" or row["diverged"] is not None
-        asked = grid if isinstance(grid, list) else [grid or {}]
         other = [
             f"{name} = {row.get(name)}"
-            for name, values in [entry for one in asked for entry in one.items()]
-            if row.get(name) not in (values if isinstance(values, tuple) else (values,))
+            for name, values in axes
+            if row.get(name) not in _cells(values)
         ]
         if row["epochs"] != epochs and not (short and row["epochs"] < epochs):
             other.append(f"{row['epochs']} epochs, not {epochs}")
@@ -310,6 +311,12 @@ def _must_be_of(runs, grid, epochs):
                 f"{runs.workdir} has not the runs of its name, but {', '.join(other)}: delete it, "
                 "or name it as it is"
             )
+
+
+def _cells(values):
+    """An axis's values as a table has them: functions by their names."""
+    values = values if isinstance(values, tuple) else (values,)
+    return [getattr(value, "__name__", value) for value in values]
 
 
 def _ending(point, share):

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from aevae import InputError, Interrupted, config
+from aevae import InputError, Interrupted, config, data
 from aevae.evaluation import likelihood
 from aevae.models.distributions import Normal
 from aevae.models.likelihoods import Bernoulli
@@ -172,6 +172,10 @@ def test_a_learning_rate_is_chosen_by_the_training_bound(tmp_path, monkeypatch):
     assert Job(tmp_path, 1).chosen("pilot", "configs/digits.py", "lr", values) == 1e-2
 
 
+def _of(seed):
+    return {"seed": (seed,), "binarization": data.none}
+
+
 @pytest.mark.retraced
 def test_shares_of_a_schedule_are_trained_to_their_ends(tmp_path, monkeypatch):
     """What a call has ended stays in the table of the next; what was interrupted is not in it."""
@@ -187,7 +191,7 @@ def test_shares_of_a_schedule_are_trained_to_their_ends(tmp_path, monkeypatch):
         "    return dataclasses.replace(base, hparams=hparams, schedule=schedule)\n"
     )
     parts = {
-        name: Part(str(tmp_path / "short.py"), {"seed": (seed,)}, SMALL)
+        name: Part(str(tmp_path / "short.py"), _of(seed), SMALL)
         for name, seed in (("b", 1), ("a", 0))
     }
     half, quarter, whole = Fraction(1, 2), Fraction(1, 4), Fraction(1)
@@ -252,6 +256,7 @@ def test_what_is_kept_joins_what_another_machine_ends(tmp_path, monkeypatch):
     outcome = published.Outcome([], [], 800, 3200)
     made = reproduce.record("small", second, outcome, 0)
     assert [*made["data"]] == ["a_share_1_4", "b_share_1_4"]
+    assert "minutes of training; " in reproduce._how(made | {"result": "iwae_table1"})
     for name in ("a_share_2_8", "a_share_3_2", "c_share_1_4", "a_share_1_0"):
         shutil.copytree(kept / "a_share_1_4", kept / name)  # no names of points
     assert [*second.ends(8, parts)] == [*found]
