@@ -4,7 +4,7 @@ import numpy as np
 
 from aevae.figures import sheet
 from experiments.published import draw
-from experiments.published.job import Fact, Outcome, Part, Row, shown
+from experiments.published.job import Fact, Outcome, Part, Row, shown, whole_epochs
 
 FULL = 480  # epochs of 400 steps: as many images as 300,000 batches of 64
 IMAGES, SEEDS = 40_000, (0, 1, 2)
@@ -83,8 +83,8 @@ def best(job):
             what = f"{name}: {measure}, {own.min():.3g} to {own.max():.3g}"
             rows.append(Row(what, None, own.mean(), main=measure in SHOWN))
     most = max(share for _, share in trained)
-    counts = round(most * FULL) * IMAGES, FULL * IMAGES, most == 1
-    note = f"at most {shown(most)}, {round(most * FULL)} epochs; means of {len(SEEDS)} seeds, and their range"
+    counts = whole_epochs(most, FULL) * IMAGES, FULL * IMAGES, most == 1
+    note = f"at most {shown(most)}, {whole_epochs(most, FULL)} epochs; means of {len(SEEDS)} seeds, and their range"
     return Outcome(rows, _raised(found), *counts, figure_of_best(trained), note)
 
 
