@@ -10,7 +10,7 @@
 and at most the config's schedule (`--budget=inf`), and a curve is compared with the paper's after as many
 images. Not counted are the 5 epochs by which figure 3 chooses its learning rates, flax's 10, and evaluation.
 The same command again does nothing, a larger budget trains further, and an interrupted call is resumed.
-A result whose schedule ends, iwae_table1 or priors, has no budget: `--share` shortens all of its stages and
+A result whose schedule ends, as iwae_table1's, has no budget: `--share` shortens all of its stages and
 warm-ups by one factor and is trained to its end; `--points` are the runs to train, its first by default. What
 earlier calls have ended stays in its table.
 
@@ -159,7 +159,7 @@ def timed(result, job):
     try:
         return result.run(job), beside()
     except KeyboardInterrupt:  # Interrupted is one
-        if job.folder.is_dir():
+        if job.folder.is_dir() and not job.shares:  # of shares only training counts
             keep(place, beside())
         raise
 
