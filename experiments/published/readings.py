@@ -10,7 +10,7 @@ from experiments.published.job import Outcome, Part, Row
 LATENT, SEEDS = 3, (0, 1, 2)
 COMPARED = 10_000_000  # images
 EVERY = 5  # epochs: the marks up to 1e7 images are read at every share
-BASE, LONG = "as_read", "one_seed"
+BASE = "as_read"
 READINGS = {  # point, and part of configs/aevb.py: what it reads otherwise
     BASE: "as configs/aevb.py reads it",
     "std_0_1": "initialization N(0, 0.1²)",
@@ -20,29 +20,36 @@ READINGS = {  # point, and part of configs/aevb.py: what it reads otherwise
     "stochastic": "stochastic binarization",
     "threshold": "binarized at 0.5",
 }
-POINTS = (*READINGS, LONG)
+LONG = {  # a point of one seed, which may go on: what it reads
+    "one_seed": BASE,
+    "one_seed_stochastic": "stochastic",
+}
+POINTS = (*READINGS, *LONG)
+PREDICTED = {  # (point, split, images): the bound and its error, foretold from 1e7 images
+    ("one_seed_stochastic", "test", 100_000_000): (-134.5, 1.5),
+}
 
 
 def readings(job):
     """The lower bound with 3 latents by one reading after another, beside the paper's curve."""
     trained = job.ends(aevb.FULL, {point: _part(point) for point in POINTS})
     longest = {point: runs for (point, _), runs in trained.items()}  # of its shares
-    paper = aevb.curves("aevb_figure2")[LATENT, "AEVB test"]
-    ours = {point: _curves(runs.must_not_diverge()) for point, runs in longest.items()}
+    paper = {
+        split: aevb.curves("aevb_figure2")[LATENT, f"AEVB {split}"]
+        for split in aevb.SPLITS
+    }
+    ours = {
+        (point, split): _curves(runs.must_not_diverge(), split)
+        for point, runs in longest.items()
+        for split in aevb.SPLITS
+    }
     bounds = {
-        (point, mark): np.array([aevb.at(curve, mark) for curve in curves])
-        for point, curves in ours.items()
+        (*key, mark): np.array([aevb.at(curve, mark) for curve in curves])
+        for key, curves in ours.items()
         for mark in aevb.MARKS
         if curves[0][0][0] <= mark <= curves[0][0][-1]
     }
-    rows = [
-        Row(
-            f"{_named(point)}: test ELBO at {mark:.0e} images, {_seeds(values)}",
-            *(aevb.at(paper, mark), float(values.mean())),
-            *(aevb.TOLERANCE, 1, mark >= COMPARED),
-        )
-        for (point, mark), values in bounds.items()
-    ]
+    rows = [_row(paper, *key, values) for key, values in bounds.items()]
     most = max(runs.samples for runs in longest.values())
     note = f"{LATENT} latents, learning rate 0.02; seeds {', '.join(map(str, SEEDS))}"
     complete = any(share == 1 for _, share in trained)
@@ -50,15 +57,25 @@ def readings(job):
     return Outcome(rows + _gains(bounds), [], *counts, figure(paper, ours), note)
 
 
+def _row(paper, point, split, mark, values):
+    """A bound beside the paper's. At COMPARED, the table has that of training images of one reading."""
+    what = f"{_named(point)}: {split} ELBO at {mark:.0e} images, {_seeds(values)}"
+    numbers = aevb.at(paper[split], mark), float(values.mean()), aevb.TOLERANCE, 1
+    main = mark == COMPARED and point not in LONG and (split == "test" or point == BASE)
+    foretold = PREDICTED.get((point, split, mark))
+    return Row(what, *numbers, mark > COMPARED or main, foretold)
+
+
 def _part(point):
-    part = point if point in READINGS and point != BASE else "figure2"
-    seeds = SEEDS[:1] if point == LONG else SEEDS
+    reading = LONG.get(point, point)
+    part = "figure2" if reading == BASE else reading
+    seeds = SEEDS[:1] if point in LONG else SEEDS
     grid = {"latent": LATENT, "seed": seeds}
     return Part(f"configs/aevb.py:{part}", grid, {"evaluate_every": EVERY})
 
 
 def _named(point):
-    return READINGS[BASE if point == LONG else point]
+    return READINGS[LONG.get(point, point)]
 
 
 def _seeds(values):
@@ -67,10 +84,10 @@ def _seeds(values):
     return f"{len(values)} seeds from {values.min():.1f} to {values.max():.1f}"
 
 
-def _curves(runs):
-    """The test ELBO of each seed against images seen."""
+def _curves(runs, split):
+    """The ELBO of each seed against images seen."""
     seeds = sheet.values(runs.rows, "seed")
-    return [draw.curve(runs.curves, "test_elbo", seed=seed) for seed in seeds]
+    return [draw.curve(runs.curves, f"{split}_elbo", seed=seed) for seed in seeds]
 
 
 def _gains(bounds):
@@ -79,7 +96,9 @@ def _gains(bounds):
     With `one_start` it is the spread that is asked for: it is of the order of the data and the noise alone.
     """
     own = {
-        point: values for (point, mark), values in bounds.items() if mark == COMPARED
+        point: values
+        for (point, split, mark), values in bounds.items()
+        if split == "test" and mark == COMPARED
     }
     rows = []
     for point in [p for p in READINGS if p in own and p != BASE and BASE in own]:
@@ -98,20 +117,22 @@ def _gains(bounds):
 
 
 def figure(paper, ours):
-    """The mean over seeds of each reading, and the paper's curve."""
+    """The mean over seeds of each reading, and the paper's curve: of test and of training images."""
     colors = dict(zip(READINGS, sheet.CLASSES))
-    lines = [(0, "paper", "-", "0.55", 2.4, paper)]
-    for point, curves in ours.items():
+    lines = [
+        (panel, "paper", "-", "0.55", 2.4, paper[split])
+        for panel, split in enumerate(paper)
+    ]
+    for (point, split), curves in ours.items():
         mean = curves[0][0], np.mean([curve[1] for curve in curves], 0)
-        color = colors[BASE if point == LONG else point]
-        style = "--" if point == LONG else "-"
-        name = _named(point) + (", one seed" if point == LONG else "")
-        lines.append((0, name, style, color, 1.2, mean))
+        color, style = colors[LONG.get(point, point)], "--" if point in LONG else "-"
+        name = _named(point) + (", one seed" if point in LONG else "")
+        lines.append(([*paper].index(split), name, style, color, 1.2, mean))
     note = (
         f"Kingma and Welling (2014), figure 2 with {LATENT} latents: MNIST, pixels real-valued unless "
         "binarized; means over seeds"
     )
-    titles = [f"{LATENT} latents"]
-    made, axes = draw.panels(titles, lines, "test ELBO (nats)", note, width=6.0)
-    axes[0].set(xlim=(2e5, 2e8), ylim=(-170, -130))
+    titles = [f"{LATENT} latents, {kind} images" for kind in ("test", "training")]
+    made, axes = draw.panels(titles, lines, "ELBO (nats)", note, width=4.2)
+    axes[0].set(xlim=(2e5, 2e8), ylim=(-170, -125))
     return made

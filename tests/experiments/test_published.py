@@ -372,19 +372,21 @@ def test_methods_at_their_best_are_set_beside_the_vae():
 
 def test_readings_are_compared_seed_by_seed():
     """A gain is of pairs of seeds, which differ among one another by more."""
-    paper = aevb.curves("aevb_figure2")[3, "AEVB test"]
+    paper = aevb.curves("aevb_figure2")
     gains = {"std_0_1": 4.0, "no_prior": 0.0}
 
     def table(self, name, share):
-        seeds = (0,) if name == readings.LONG else (0, 1, 2)
+        seeds = (0,) if name in readings.LONG else (0, 1, 2)
         marks = [5e5, 1e6, 1e7] + ([1e8] if share == 1 else [])
         spread = 0.5 if name == "one_start" else 3.0
         curves = [
-            {"seed": seed, "samples": mark, "test_elbo": value}
+            {"seed": seed, "samples": mark}
+            | {f"{split}_elbo": known[split] + moved for split in aevb.SPLITS}
             for seed in seeds
+            for moved in [gains.get(name, 0) + spread * (seed - 1)]
             for mark in marks
-            for value in [
-                aevb.at(paper, mark) + gains.get(name, 0) + spread * (seed - 1)
+            for known in [
+                {s: aevb.at(paper[3, f"AEVB {s}"], mark) for s in aevb.SPLITS}
             ]
         ]
         return made([{"seed": seed} for seed in seeds], curves)
@@ -402,7 +404,9 @@ def test_readings_are_compared_seed_by_seed():
     spreads = [r.ours for n, r in rows.items() if "standard deviation" in n]
     assert np.allclose(spreads, [3.0, 0.5])
     last = [r for n, r in rows.items() if "seed 0" in n and "1e+08" in n]
-    assert [r.difference for r in last] == [pytest.approx(-3)]
+    assert [(r.difference, r.main) for r in last] == 4 * [(pytest.approx(-3), True)]
+    assert ["test" in r.what for r in last] == 2 * [True, False]
+    assert [r.predicted is None for r in last] == [True, True, False, True]
     alone = readings.readings(fake(Path(), None, shares=(short,)))
     assert alone.samples == 1e7 and not alone.complete
 
