@@ -47,6 +47,7 @@ AGAIN = (
 LOST = "interrupted.json"  # seconds beside training of calls that were interrupted
 BEGIN, END = "<!-- reproduced: begin -->", "<!-- reproduced: end -->"
 HEADS = "published or exact", "ours", "difference", "tolerance", "verdict"
+SHARE = r"\d{1,9}(/\d{1,9}|\.\d{0,9})?|\.\d{1,9}"
 FORETOLD = "predicted"  # a column before ours, of tables that have any
 
 
@@ -136,7 +137,7 @@ def chosen(name, result, args):
 
 
 def _share(text):
-    digits = re.fullmatch(r"\d{1,9}(/\d{1,9}|\.\d{0,9})?|\.\d{1,9}", text.strip())
+    digits = re.fullmatch(SHARE, text.strip(), flags=re.ASCII)
     try:
         share = Fraction(text) if digits else 0
     except ZeroDivisionError:

@@ -122,7 +122,8 @@ def figure_of_best(trained):
     shares = sorted({share for _, share in trained}, reverse=True)
     styles = dict(zip(shares, ("-", "--", ":", "-.")))
     for (point, share), runs in trained.items():
-        name, style = f"{_method(point)}, {shown(share)}", styles.get(share, "-")
+        name = ", ".join([_method(point), *[shown(share)][: len(shares) - 1]])
+        style = styles.get(share, "-")
         for seed in SEEDS:
             curve = draw.curve(runs.curves, "test_elbo", seed=seed)
             lines.append((0, name, style, colors[point], 1.0, curve))

@@ -16,6 +16,7 @@ from aevae.system import files
 PILOT = 5  # epochs after which a learning rate is chosen
 CURVE = 41  # evaluations in a share of a schedule, about
 STAGE = 10  # epochs grow at most by this factor at a time, so that an interruption loses little
+ABOUT = "objective", "binarization"  # columns of every run
 TABLES = "results.csv", "curves.csv", "timing.csv", "environment.json"  # kept, in order
 
 
@@ -208,7 +209,7 @@ class Job:
             if whole:
                 epochs = whole_epochs(share, full)
                 runs = _opened(folder, epochs, share == 1)
-                _must_be_of(runs, parts[point].grid, epochs)
+                _must_be_of(runs, parts[point], epochs)
                 found[point, share] = runs
         return found
 
@@ -293,30 +294,36 @@ def _opened(folder, epochs, complete):
     return runs
 
 
-def _must_be_of(runs, grid, epochs):
-    """An InputError if the folder's runs are of another grid or length than its name says."""
-    asked = grid if isinstance(grid, list) else [grid or {}]
-    axes = [axis for one in asked for axis in one.items()]
-    for row in tables.results(runs.workdir):
-        short = row.get("kept") == "best" or row["diverged"] is not None
-        other = [
+def _must_be_of(runs, part, epochs):
+    """An InputError if the folder has others than the runs of its name, or not all of them to their end."""
+    asked = config.settle(config.load(part.base), part.overrides, part.grid)
+    rows, paths = tables.results(runs.workdir), config.swept(asked)
+    paths.pop("share", None)  # the epochs say it
+    other = [f"{len(rows)} of {len(asked)} runs"] if len(rows) != len(asked) else []
+    for row, run in zip(rows, asked) if not other else ():
+        cells = config.columns(run, paths)
+        cells |= {name: config.describe(getattr(run, name)) for name in ABOUT}
+        other += [
             f"{name} = {row.get(name)}"
-            for name, values in axes
-            if row.get(name) not in _cells(values)
+            for name, cell in cells.items()
+            if not _is(row.get(name), cell)
         ]
+        short = row["kept"] == "best" or row["diverged"] is not None
         if row["epochs"] != epochs and not (short and row["epochs"] < epochs):
             other.append(f"{row['epochs']} epochs, not {epochs}")
-        if other:
-            raise InputError(
-                f"{runs.workdir} has not the runs of its name, but {', '.join(other)}: delete it, "
-                "or name it as it is"
-            )
+        drawn = [c["epoch"] for c in runs.curves if c["run"] == row["run"]]
+        if row["diverged"] is None and row["epochs"] not in drawn:
+            other.append(f"no curve of run {row['run']} to its end")
+    if other:
+        raise InputError(
+            f"{runs.workdir} has not the runs of its name, but {', '.join(dict.fromkeys(other))}: "
+            "delete it, or name it as it is"
+        )
 
 
-def _cells(values):
-    """An axis's values as a table has them: functions by their names."""
-    values = values if isinstance(values, tuple) else (values,)
-    return [getattr(value, "__name__", value) for value in values]
+def _is(cell, text):
+    """Whether a table's cell is a value of a config, whose text it may have with options in brackets."""
+    return cell == tables.parsed(text) or str(cell).partition("(")[0] == text
 
 
 def _ending(point, share):

@@ -20,6 +20,7 @@ READINGS = {  # point, and part of configs/aevb.py: what it reads otherwise
     "stochastic": "stochastic binarization",
     "threshold": "binarized at 0.5",
 }
+SPREAD = BASE, "one_start"  # whose seeds are compared among one another
 LONG = {  # a point of one seed, which may go on: what it reads
     "one_seed": BASE,
     "one_seed_stochastic": "stochastic",
@@ -51,7 +52,8 @@ def readings(job):
     }
     rows = [_row(paper, *key, values) for key, values in bounds.items()]
     most = max(runs.samples for runs in longest.values())
-    note = f"{LATENT} latents, learning rate 0.02; seeds {', '.join(map(str, SEEDS))}"
+    note = f"{LATENT} latents, learning rate 0.02; {_lengths(longest)}"
+    note += "" if rows else f"; before {aevb.MARKS[0]:,} images nothing is compared"
     complete = any(share == 1 for _, share in trained)
     counts = most, aevb.FULL * aevb.EPOCH, complete
     return Outcome(rows + _gains(bounds), [], *counts, figure(paper, ours), note)
@@ -64,6 +66,13 @@ def _row(paper, point, split, mark, values):
     main = mark == COMPARED and point not in LONG and (split == "test" or point == BASE)
     foretold = PREDICTED.get((point, split, mark))
     return Row(what, *numbers, mark > COMPARED or main, foretold)
+
+
+def _lengths(longest):
+    """How many points have seen how many images."""
+    seen = [runs.samples for runs in longest.values()]
+    counts = [f"{seen.count(n)} to {n:,} images" for n in sorted({*seen})]
+    return f"points trained: {', '.join(counts)}"
 
 
 def _part(point):
@@ -101,14 +110,14 @@ def _gains(bounds):
         if split == "test" and mark == COMPARED
     }
     rows = []
-    for point in [p for p in READINGS if p in own and p != BASE and BASE in own]:
+    for point in [p for p in READINGS if p in own and p not in SPREAD and BASE in own]:
         gain = statistics.paired(own[point], own[BASE])
         what = (
             f"{READINGS[point]}: gain at {COMPARED:.0e} images, ± {gain.half:.2f} (95 % t interval of "
             f"{len(SEEDS)} pairs)"
         )
         rows.append(Row(what, None, gain.mean, main=True))
-    for point in [p for p in (BASE, "one_start") if p in own]:
+    for point in [p for p in SPREAD if p in own]:
         what = (
             f"{READINGS[point]}: standard deviation over seeds at {COMPARED:.0e} images"
         )
@@ -118,12 +127,14 @@ def _gains(bounds):
 
 def figure(paper, ours):
     """The mean over seeds of each reading, and the paper's curve: of test and of training images."""
-    colors = dict(zip(READINGS, sheet.CLASSES))
+    colors = dict(zip(READINGS, ("black", *sheet.CLASSES)))
     lines = [
         (panel, "paper", "-", "0.55", 2.4, paper[split])
         for panel, split in enumerate(paper)
     ]
     for (point, split), curves in ours.items():
+        if len(curves[0][0]) < 2:
+            continue
         mean = curves[0][0], np.mean([curve[1] for curve in curves], 0)
         color, style = colors[LONG.get(point, point)], "--" if point in LONG else "-"
         name = _named(point) + (", one seed" if point in LONG else "")
@@ -134,5 +145,5 @@ def figure(paper, ours):
     )
     titles = [f"{LATENT} latents, {kind} images" for kind in ("test", "training")]
     made, axes = draw.panels(titles, lines, "ELBO (nats)", note, width=4.2)
-    axes[0].set(xlim=(2e5, 2e8), ylim=(-170, -125))
+    axes[0].set(xlim=(5e5, 2e8), ylim=(-162, -126))
     return made

@@ -48,6 +48,7 @@ def test_faults_are_one_line_before_any_work(tmp_path, capsys):
             "--share=40: a share is above 0 and at",
         ),
         (["--result=iwae_table1", "--share=1e-99999999"], "a share is above 0 and at"),
+        (["--result=iwae_table1", "--share=１/40"], "a share is above 0 and at most"),
         (["--result=iwae_table1", "--share="], "--share=: a share is above 0 and at"),
         (["--result=iwae_table1", "--points="], "no point ''; it has vae_1, vae_5"),
         (["--result=ppca", "--points=a"], "ppca has no --points: all its runs are tra"),

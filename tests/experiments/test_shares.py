@@ -168,6 +168,20 @@ def test_what_is_kept_joins_what_another_machine_ends(tmp_path, monkeypatch):
             with pytest.raises(InputError, match="a_share_1_4 is damaged: delete it"):
                 second.ends(8, parts)
         path.write_text(text)
+    for name, wrong in (
+        ("curves.csv", "no curve of run 0 to its end"),
+        ("results.csv", "2 of 1 runs"),
+    ):
+        path = kept / "a_share_1_4" / name
+        lines = path.read_text().splitlines(keepends=True)
+        cut = lines[:-1] if name == "curves.csv" else [*lines, lines[-1]]
+        path.write_text("".join(cut))
+        with pytest.raises(InputError, match=f"the runs of its name, but {wrong}: del"):
+            second.ends(8, parts)
+        path.write_text("".join(lines))
+    parts["a"] = parts["a"]._replace(overrides=SMALL | {"binarization": data.none})
+    with pytest.raises(InputError, match="its name, but binarization = stochastic: d"):
+        second.ends(8, parts)
 
 
 def test_an_extrapolation_is_exact_for_what_it_assumes():
