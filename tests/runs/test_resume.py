@@ -612,9 +612,9 @@ def finish(process):
     return errors
 
 
-def wait_for(path, process):
-    """Until training has begun."""
-    while not list(Path(path).glob("checkpoints/*/*")):
+def wait_for(path, process, checkpoint="*"):
+    """Until training has begun, or there is a checkpoint of a name."""
+    while not list(Path(path).glob(f"checkpoints/*/{checkpoint}")):
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.01)
 
@@ -655,7 +655,7 @@ def test_killed_by_the_system_at_20_random_moments(tmp_path):
 )
 def test_a_signal_saves_and_leaves(number, tmp_path):
     process = launch(tmp_path / "run", "--config.epochs=100000")
-    wait_for(tmp_path / "run", process)
+    wait_for(tmp_path / "run", process, "[1-9]*-*")  # all is compiled
     began = time.monotonic()
     process.send_signal(number)
     _, errors = process.communicate()

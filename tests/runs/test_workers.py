@@ -280,8 +280,11 @@ def test_a_driver_waits_for_a_group_that_another_process_trains(
 ):
     program = (
         "import sys, time; from aevae.runs.place import Place; from pathlib import Path\n"
-        "with Place(Path(sys.argv[1]), 0).taken():\n"
-        "    print('taken', flush=True); time.sleep(8)"
+        "folder = Path(sys.argv[1])\n"
+        "with Place(folder, 0).taken():\n"
+        "    print('taken', flush=True)\n"
+        "    while not [*folder.glob('params/*')]: time.sleep(0.1)\n"  # of the other group
+        "    time.sleep(3)"
     )
     other = subprocess.Popen(
         [sys.executable, "-c", program, str(declared)], stdout=subprocess.PIPE
