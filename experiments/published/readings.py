@@ -26,7 +26,7 @@ LONG = {  # a point of one seed, which may go on: what it reads
     "one_seed_stochastic": "stochastic",
 }
 POINTS = (*READINGS, *LONG)
-PREDICTED = {  # (point, split, images): the bound and its error, foretold from 1e7 images
+PREDICTED = {  # (point, split, images): the bound and its error, guessed before the run
     ("one_seed_stochastic", "test", 100_000_000): (-134.5, 1.5),
 }
 
